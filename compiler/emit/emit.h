@@ -1,0 +1,55 @@
+/* From scheduled programs to a plan. */
+#ifndef MDL_EMIT_H
+#define MDL_EMIT_H
+
+#include "compiler/ir/module.h"
+#include "compiler/pass/pass.h"
+#include "runtime/plan/plan.h"
+
+/* Everything that the programs of one plan share while they are emitted. */
+typedef struct {
+    mdl_arena *arena; /* the plan's */
+    mdl_plan *plan;
+    const mdl_module *module;
+    const mdl_layout *layout;
+    struct mdl_kernel_table *kernels;
+    const char *error; /* what the target cannot do */
+    mdl_span error_at;
+} mdl_emitter;
+
+/* Parameters, inputs and constants get their places; sources and assets become files. */
+void mdl_emit_tables(mdl_emitter *e);
+/* One program: buffers, launches, placement. */
+void mdl_emit_program(mdl_emitter *e, const mdl_region *region);
+
+/* ---- buffers.c: which memory each value has ---- */
+typedef struct {
+    int *buffer; /* by value id: index into program->buffers, or -1 */
+    mdl_plan_program *program;
+} mdl_buffers;
+mdl_buffers mdl_assign_buffers(mdl_emitter *e, const mdl_region *region, mdl_plan_program *program);
+/* The range of a read or write op's states. */
+typedef struct {
+    mdl_arena_id arena;
+    int64_t offset, bytes;
+} mdl_range;
+mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op);
+int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, mdl_range range, mdl_type type);
+
+/* ---- kernels.c: one kernel for equal texts ---- */
+enum { MDL_KERNEL_PLACEHOLDER_LENGTH = 9 };
+#define MDL_KERNEL_PLACEHOLDER "MDLKERNEL" /* the symbol in a text before it has its own */
+/* Index into plan->kernels of the kernel with this text. */
+int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_span span);
+
+/* ---- place.c ---- */
+/* Gives every ACTIVATION buffer an offset such that buffers alive at once do not overlap; sets activation_bytes and live_bytes. */
+void mdl_place_buffers(mdl_plan_program *program);
+
+/* ---- native.c ---- */
+/* Compiles the kernels' source for an instruction set; stores kernels/cpu.c and kernels/cpu.so in the plan. */
+mdl_status mdl_emit_native(mdl_plan *plan);
+
+const char *mdl_span_text(mdl_arena *arena, mdl_span span);
+
+#endif

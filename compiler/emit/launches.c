@@ -1,0 +1,285 @@
+/* Ops to launch records. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "compiler/emit/emit.h"
+#include "compiler/emit/row.h"
+#include "compiler/kernel/rows.h"
+#include "compiler/kernel/template.h"
+#include "compiler/op/dot.h"
+#include "compiler/op/op.h"
+#include "runtime/base/status.h"
+
+typedef struct {
+    mdl_emitter *e;
+    mdl_buffers buffers;
+    mdl_plan_program *program;
+    const mdl_op *op;
+    mdl_plan_launch launch;
+} launcher;
+
+static void refuse(launcher *l, const char *what) {
+    if (!l->e->error) {
+        l->e->error = what;
+        l->e->error_at = l->op->span;
+    }
+}
+
+/* ---- arguments ---- */
+static void add_buffer(launcher *l, const mdl_value *v, mdl_access access) {
+    int buffer = l->buffers.buffer[v->id];
+    MDL_PUSH(l->e->arena, l->launch.args, ((mdl_plan_arg){MDL_ARG_BUFFER, access, buffer}));
+    l->launch.bytes += mdl_type_bytes(&v->type);
+}
+
+static void add_immediate(launcher *l, int64_t value) {
+    MDL_PUSH(l->e->arena, l->launch.args, ((mdl_plan_arg){MDL_ARG_IMMEDIATE, 0, value}));
+}
+
+static void add_operands(launcher *l) {
+    for (int i = 0; i < l->op->n_in; i++)
+        if (!mdl_is(l->op->in[i], MDL_OP_IMM)) add_buffer(l, l->op->in[i], MDL_ACCESS_READ);
+}
+static void add_results(launcher *l, mdl_access access) {
+    for (int i = 0; i < l->op->n_out; i++) add_buffer(l, l->op->out[i], access);
+}
+
+static void push(launcher *l) {
+    l->launch.cluster = 1;
+    l->launch.span = mdl_span_text(l->e->arena, l->op->span);
+    MDL_PUSH(l->e->arena, l->program->launches, l->launch);
+}
+
+static void push_kernel(launcher *l, const char *class, const char *text, int64_t grid) {
+    l->launch.kind = MDL_LAUNCH_KERNEL;
+    l->launch.kernel = mdl_intern_kernel(l->e, class, text, l->op->span);
+    l->launch.grid = grid;
+    push(l);
+}
+
+/* ---- row kernels ---- */
+/* What a body does, in a few words: its costly ops and its reductions. */
+static const char *describe_body(launcher *l) {
+    static const mdl_opcode telling[] = {MDL_OP_GATHER, MDL_OP_RANDOM, MDL_OP_ERF, MDL_OP_EXP,  MDL_OP_LN,  MDL_OP_TANH,       MDL_OP_SIN,
+                                         MDL_OP_COS,    MDL_OP_RSQRT,  MDL_OP_SQRT, MDL_OP_CONCAT, MDL_OP_REDUCE_MAX, MDL_OP_SUM, MDL_OP_PARTIAL_SUM};
+    mdl_text t = {.arena = l->e->arena};
+    for (size_t k = 0; k < sizeof telling / sizeof *telling; k++)
+        for (int i = 0; i < l->op->body->ops.n; i++) {
+            if (l->op->body->ops.at[i]->code != telling[k]) continue;
+            mdl_text_printf(&t, "%s%s", t.n ? " " : "", mdl_ops[telling[k]].name);
+            break;
+        }
+    return t.n ? t.at : "pointwise";
+}
+
+static int64_t pointwise_flops(const mdl_region *body) {
+    int64_t flops = 0;
+    for (int i = 0; i < body->ops.n; i++) {
+        const mdl_op *op = body->ops.at[i];
+        mdl_class class = mdl_ops[op->code].class;
+        if (class == MDL_POINTWISE) flops += mdl_type_count(&op->out[0]->type);
+        if (class == MDL_REDUCE) flops += mdl_type_count(&op->in[0]->type);
+    }
+    return flops;
+}
+
+static const char *class_of(const mdl_op *kernel) {
+    for (int i = 0; i < kernel->n_in; i++)
+        if (mdl_is(kernel->in[i], MDL_OP_READ) && !strcmp(mdl_find_attr(kernel->in[i]->def, "state")->ss[0], MDL_STATE_GRAD)) return "optimizer";
+    for (int i = 0; i < kernel->body->ops.n; i++)
+        if (kernel->body->ops.at[i]->code == MDL_OP_RANDOM) return "random";
+    return "row";
+}
+
+static void row_kernel(launcher *l) {
+    const char *error, *text = mdl_emit_row(l->e->arena, l->op, MDL_KERNEL_PLACEHOLDER, &error);
+    if (!text) {
+        refuse(l, error);
+        return;
+    }
+    int64_t rows = mdl_attr_int(l->op, "rows"), chunks = mdl_attr_int(l->op, "chunks");
+    add_operands(l);
+    add_results(l, MDL_ACCESS_WRITE);
+    add_immediate(l, rows);
+    add_immediate(l, (rows + chunks - 1) / chunks);
+    for (int i = 0; i < l->op->n_in; i++)
+        if (mdl_is(l->op->in[i], MDL_OP_IMM)) add_immediate(l, mdl_attr_int(l->op->in[i]->def, "value"));
+    l->launch.label = describe_body(l);
+    l->launch.flops = pointwise_flops(l->op->body);
+    push_kernel(l, class_of(l->op), text, chunks);
+}
+
+static void finish(launcher *l) {
+    bool init = mdl_attr_int(l->op, "init");
+    int n = l->op->n_out;
+    int64_t *cols = MDL_NEW_ARRAY(l->e->arena, int64_t, n);
+    for (int i = 0; i < n; i++) cols[i] = mdl_type_count(&l->op->out[i]->type);
+    add_operands(l);
+    add_results(l, MDL_ACCESS_WRITE);
+    add_immediate(l, l->op->in[0]->type.dim[0]);
+    l->launch.label = "column sum";
+    push_kernel(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER), mdl_template_finish_grid(n, cols));
+}
+
+/* ---- templates ---- */
+static void attention(launcher *l, bool backward) {
+    const mdl_op *op = l->op;
+    const mdl_attr *cap = mdl_find_attr(op, "softcap");
+    if (mdl_attr_int_or(op, "left", -1) >= 0 || mdl_attr_int_or(op, "right", -1) >= 0) refuse(l, "attention with a window");
+    if (cap && cap->f > 0) refuse(l, "attention with softcap");
+    const mdl_type *q = &op->in[0]->type, *seq = &op->in[op->n_in - 1]->type;
+    mdl_attention_shape shape = {q->dim[1], op->in[1]->type.dim[1], q->dim[2], mdl_attr_int_or(op, "causal", 0), mdl_attr_real(op, "scale")};
+    int64_t T = seq->dim[1], S = seq->dim[0];
+    add_operands(l);
+    add_results(l, MDL_ACCESS_WRITE);
+    add_immediate(l, T);
+    add_immediate(l, S);
+    l->launch.label = backward ? "attention backward" : "attention";
+    if (backward)
+        push_kernel(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER),
+                    mdl_template_attention_bwd_grid(&shape, T, S));
+    else
+        push_kernel(l, "attention", mdl_template_attention(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER), mdl_template_attention_grid(&shape, T, S));
+}
+
+static void scatter_add(launcher *l) {
+    const mdl_type *x = &l->op->in[0]->type;
+    int64_t cols = mdl_span_product(x, 1, x->rank);
+    add_operands(l);
+    add_results(l, MDL_ACCESS_WRITE);
+    add_immediate(l, x->dim[0]);
+    add_immediate(l, mdl_attr_int(l->op, "rows"));
+    l->launch.label = "scatter add";
+    push_kernel(l, "scatter", mdl_template_scatter_add(l->e->arena, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), mdl_template_scatter_add_grid(cols));
+}
+
+static void segment(launcher *l) {
+    const char *name = mdl_ops[l->op->code].name;
+    const mdl_type *seq = &l->op->in[l->op->n_in - 1]->type, *x = &l->op->in[0]->type;
+    int64_t cols = l->op->code == MDL_OP_SEGSUM ? mdl_span_product(x, 1, x->rank) : 1;
+    add_operands(l);
+    add_results(l, MDL_ACCESS_WRITE);
+    add_immediate(l, seq->dim[1]);
+    add_immediate(l, seq->dim[0]);
+    l->launch.label = name;
+    push_kernel(l, "segment", mdl_template_segment(l->e->arena, name, cols, MDL_KERNEL_PLACEHOLDER),
+                mdl_template_segment_grid(name, cols, seq->dim[1], seq->dim[0]));
+}
+
+/* ---- GEMM ---- */
+static bool labelled(const int *labels, int n, int label) {
+    for (int i = 0; i < n; i++)
+        if (labels[i] == label) return true;
+    return false;
+}
+
+/* A matrix if its contracted axes are all at the front or all at the back. Returns the contracted extent, 0 when it is not one. */
+static int64_t as_matrix(const mdl_type *t, const int *labels, const mdl_dot_axes *d, bool *contracted_first, int64_t *other) {
+    int64_t k = 1;
+    int switches = 0;
+    *other = 1;
+    for (int i = 0; i < t->rank; i++) {
+        bool kept = labelled(d->out, d->n_out, labels[i]), before = i && labelled(d->out, d->n_out, labels[i - 1]);
+        if (i && kept != before) switches++;
+        *(kept ? other : &k) *= t->dim[i];
+    }
+    *contracted_first = t->rank && !labelled(d->out, d->n_out, labels[0]);
+    return switches <= 1 ? k : 0;
+}
+
+static bool in_order(const mdl_op *op) { /* the contracted axes pair up in order */
+    const mdl_attr *left = mdl_find_attr(op, "left"), *right = mdl_find_attr(op, "right");
+    for (int i = 1; i < left->n; i++)
+        if (left->is[i] < left->is[i - 1] || right->is[i] < right->is[i - 1]) return false;
+    return !mdl_find_attr(op, "left_batch");
+}
+
+/* An accumulator that could not be made in the memory of its start begins as a copy of it. */
+static void start_from_init(launcher *l) {
+    const mdl_plan_buffer *from = &l->program->buffers.at[l->buffers.buffer[l->op->in[2]->id]];
+    const mdl_plan_buffer *to = &l->program->buffers.at[l->buffers.buffer[l->op->out[0]->id]];
+    if (from == to || (from->arena == to->arena && from->arena != MDL_ARENA_ACTIVATION && from->offset == to->offset)) return;
+    launcher copy = *l;
+    copy.launch = (mdl_plan_launch){.kind = MDL_LAUNCH_COPY, .grid = 1, .label = "copy"};
+    add_buffer(&copy, l->op->in[2], MDL_ACCESS_READ);
+    add_buffer(&copy, l->op->out[0], MDL_ACCESS_WRITE);
+    push(&copy);
+}
+
+static void gemm(launcher *l) {
+    const mdl_op *op = l->op;
+    mdl_dot_axes d;
+    mdl_dot_axes_of(op, &d);
+    mdl_gemm *g = &l->launch.gemm;
+    bool a_first, b_first;
+    int64_t k = as_matrix(&op->in[0]->type, d.a, &d, &a_first, &g->m);
+    g->k = as_matrix(&op->in[1]->type, d.b, &d, &b_first, &g->n);
+    if (!in_order(op) || !k || !g->k) {
+        refuse(l, "a dot that is not a matrix product (batch axes, or contracted axes in the middle)");
+        return;
+    }
+    g->trans_a = a_first && k > 0 && op->in[0]->type.rank > 1;
+    g->trans_b = !b_first;
+    g->lda = g->trans_a ? g->m : g->k;
+    g->ldb = g->trans_b ? g->k : g->n;
+    g->ldc = g->n;
+    g->beta = op->n_in == 3;
+    if (g->beta) start_from_init(l);
+    l->launch.kind = MDL_LAUNCH_GEMM;
+    l->launch.grid = 1;
+    l->launch.label = "gemm";
+    l->launch.flops = 2 * g->m * g->n * g->k;
+    add_buffer(l, op->in[0], MDL_ACCESS_READ);
+    add_buffer(l, op->in[1], MDL_ACCESS_READ);
+    add_buffer(l, op->out[0], g->beta ? MDL_ACCESS_READ_WRITE : MDL_ACCESS_WRITE);
+    push(l);
+}
+
+/* A sink whose value was made elsewhere. */
+static void copy(launcher *l) {
+    int to = (int)(intptr_t)l->op->scratch - 1, from = l->buffers.buffer[l->op->in[0]->id];
+    if (to == from) return;
+    l->launch.kind = MDL_LAUNCH_COPY;
+    l->launch.grid = 1;
+    l->launch.label = "copy";
+    add_buffer(l, l->op->in[0], MDL_ACCESS_READ);
+    MDL_PUSH(l->e->arena, l->launch.args, ((mdl_plan_arg){MDL_ARG_BUFFER, MDL_ACCESS_WRITE, to}));
+    push(l);
+}
+
+static void launch(launcher *l) {
+    switch (l->op->code) {
+        case MDL_OP_KERNEL: row_kernel(l); break;
+        case MDL_OP_FINISH: finish(l); break;
+        case MDL_OP_DOT: gemm(l); break;
+        case MDL_OP_ATTENTION: attention(l, false); break;
+        case MDL_OP_ATTENTION_BWD: attention(l, true); break;
+        case MDL_OP_SCATTER_ADD: scatter_add(l); break;
+        case MDL_OP_SEGMENT_ID:
+        case MDL_OP_POSITION:
+        case MDL_OP_SEGLEN:
+        case MDL_OP_FIRST:
+        case MDL_OP_SEGSUM: segment(l); break;
+        case MDL_OP_WRITE:
+        case MDL_OP_RESULT: copy(l); break;
+        case MDL_OP_READ:
+        case MDL_OP_INPUT:
+        case MDL_OP_IMM:
+        case MDL_OP_RESHAPE: break;
+        default: refuse(l, mdl_printf(l->e->arena, "'%s'", mdl_ops[l->op->code].name));
+    }
+}
+
+void mdl_emit_program(mdl_emitter *e, const mdl_region *region) {
+    mdl_plan_program program = {.name = region->name};
+    launcher l = {.e = e, .program = &program};
+    l.buffers = mdl_assign_buffers(e, region, &program);
+    for (int i = 0; i < region->ops.n && !e->error; i++) {
+        l.op = region->ops.at[i];
+        l.launch = (mdl_plan_launch){0};
+        launch(&l);
+    }
+    mdl_place_buffers(&program);
+    if (program.activation_bytes > e->plan->arena_bytes[MDL_ARENA_ACTIVATION]) e->plan->arena_bytes[MDL_ARENA_ACTIVATION] = program.activation_bytes;
+    MDL_PUSH(e->arena, e->plan->programs, program);
+}

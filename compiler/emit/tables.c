@@ -1,0 +1,117 @@
+/* The plan's tables: parameters, inputs, losses, names, files, and constants made at compile time. */
+#include <string.h>
+
+#include "compiler/emit/emit.h"
+
+static int64_t aligned(int64_t n) { return (n + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN; }
+
+static const mdl_placed_param *placed(const mdl_layout *l, const char *name) {
+    for (int i = 0; i < l->trained.n; i++)
+        if (!strcmp(l->trained.at[i].name, name)) return &l->trained.at[i];
+    return NULL;
+}
+
+/* Trained parameters as the layout has them; frozen and carried ones one after the other. */
+static void params(mdl_emitter *e) {
+    int64_t *frozen = &e->plan->arena_bytes[MDL_ARENA_FROZEN];
+    for (int i = 0; i < e->module->params.n; i++) {
+        const mdl_param *p = &e->module->params.at[i];
+        const mdl_placed_param *at = placed(e->layout, p->name);
+        mdl_plan_param out = {p->name, p->type, at ? MDL_ARENA_PARAM : MDL_ARENA_FROZEN, at ? at->offset * 4 : *frozen, p->decay,
+                              p->role == MDL_CARRY, p->group ? p->group : "", p->init ? p->init : ""};
+        if (!at) *frozen = aligned(*frozen + mdl_type_bytes(&p->type));
+        MDL_PUSH(e->arena, e->plan->params, out);
+    }
+    int64_t bytes = e->layout->tiles * MDL_TILE * 4;
+    const mdl_arena_id flat[] = {MDL_ARENA_PARAM, MDL_ARENA_GRAD, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2};
+    for (int i = 0; i < 4; i++) e->plan->arena_bytes[flat[i]] = bytes;
+    e->plan->tile = MDL_TILE;
+    for (int i = 0; i < e->module->ties.n; i++)
+        MDL_PUSH(e->arena, e->plan->ties, ((mdl_plan_tie){e->module->ties.at[i].name, e->module->ties.at[i].target}));
+}
+
+static void file(mdl_emitter *e, const char *path, const char *bytes, int64_t size) {
+    MDL_PUSH(e->arena, e->plan->files, ((mdl_plan_file){.path = path, .bytes = bytes, .size = size}));
+}
+
+/* f32 per tile: 1 where weight decay applies. The padding after a group has the group's value, of a zero weight. */
+static void decay_mask(mdl_emitter *e) {
+    float *mask = MDL_NEW_ARRAY(e->arena, float, e->layout->tiles);
+    for (int i = 0; i < e->layout->trained.n; i++) {
+        const mdl_placed_param *p = &e->layout->trained.at[i];
+        int64_t end = p->offset + mdl_type_count(&p->type);
+        for (int64_t t = p->offset / MDL_TILE; t * MDL_TILE < end; t++) mask[t] = p->decay;
+    }
+    e->plan->arena_bytes[MDL_ARENA_CONST] = e->layout->tiles * 4;
+    file(e, MDL_PLAN_CONSTANTS, (const char *)mask, e->layout->tiles * 4);
+}
+
+static void input(mdl_emitter *e, const char *name, const char *source, mdl_type type) {
+    int64_t *end = &e->plan->arena_bytes[MDL_ARENA_INPUT];
+    MDL_PUSH(e->arena, e->plan->inputs, ((mdl_plan_input){name, source, type, *end}));
+    *end = aligned(*end + mdl_type_bytes(&type));
+}
+
+static void inputs(mdl_emitter *e) {
+    static const char *const scalars[] = {"lr", "one_minus_beta1", "beta2", "one_minus_beta2", "bias_correction1", "sqrt_bias_correction2",
+                                          "eps", "weight_decay", "max_grad_norm"};
+    mdl_type scalar = {.dtype = MDL_F32};
+    for (int i = 0; i < e->module->inputs.n; i++) input(e, e->module->inputs.at[i].name, e->module->inputs.at[i].source, e->module->inputs.at[i].type);
+    for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++) input(e, scalars[i], "scalar", scalar);
+    for (int i = 0; i < e->plan->losses.n; i++) input(e, mdl_printf(e->arena, "inv_count.%s", e->plan->losses.at[i].name), "scalar", scalar);
+    input(e, "seed", "seed", (mdl_type){.dtype = MDL_I32, .rank = 1, .dim = {2}});
+}
+
+static void losses(mdl_emitter *e) {
+    const mdl_region *f = e->module->forward;
+    for (int i = 0; i < f->ops.n; i++) {
+        const mdl_op *op = f->ops.at[i];
+        if (op->code == MDL_OP_LOSS)
+            MDL_PUSH(e->arena, e->plan->losses, ((mdl_plan_loss){mdl_attr_str(op, "name"), mdl_attr_real(op, "weight")}));
+        if (op->code == MDL_OP_METRIC) MDL_PUSH(e->arena, e->plan->metrics, mdl_attr_str(op, "name"));
+    }
+}
+
+static void names(mdl_emitter *e) {
+    static const char *const kinds[] = {"name", "also", "ignore"};
+    const mdl_module *m = e->module;
+    for (int i = 0; i < m->dims.n; i++) MDL_PUSH(e->arena, e->plan->dims, ((mdl_plan_dim){m->dims.at[i].name, m->dims.at[i].value}));
+    for (int i = 0; i < m->specials.n; i++) MDL_PUSH(e->arena, e->plan->specials, ((mdl_plan_dim){m->specials.at[i].name, m->specials.at[i].value}));
+    for (int i = 0; i < m->layouts.n; i++) {
+        const mdl_name_map *n = &m->layouts.at[i];
+        MDL_PUSH(e->arena, e->plan->layouts, ((mdl_plan_name_map){n->layout, kinds[n->kind], n->theirs, n->ours}));
+    }
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void assets(mdl_emitter *e) {
+    const mdl_module *m = e->module;
+    for (int i = 0; i < m->sources.n; i++)
+        file(e, mdl_printf(e->arena, "source/%s", i ? m->sources.at[i].name : base_name(m->sources.at[i].name)), m->sources.at[i].text,
+             (int64_t)strlen(m->sources.at[i].text));
+    if (m->vocab_text) {
+        e->plan->vocab = mdl_printf(e->arena, "assets/%s", base_name(m->vocab_name));
+        file(e, e->plan->vocab, m->vocab_text, (int64_t)strlen(m->vocab_text));
+    }
+    if (m->export_json) {
+        e->plan->export_name = m->export_name;
+        file(e, mdl_printf(e->arena, "assets/%s", m->export_name), m->export_json, (int64_t)strlen(m->export_json));
+    }
+}
+
+void mdl_emit_tables(mdl_emitter *e) {
+    e->plan->model = e->module->name;
+    e->plan->tokens = e->module->tokens;
+    e->plan->segments = e->module->segments;
+    e->plan->max_length = e->module->max_length;
+    losses(e);
+    params(e);
+    inputs(e);
+    decay_mask(e);
+    names(e);
+    assets(e);
+}

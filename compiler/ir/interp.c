@@ -1,0 +1,107 @@
+#include "compiler/ir/interp.h"
+
+#include <string.h>
+
+#include "compiler/op/op.h"
+#include "runtime/base/status.h"
+
+struct mdl_interp {
+    mdl_arena *arena;
+    mdl_arrays *inputs, *states, *results;
+    const mdl_op *outer; /* region op being run, or NULL */
+};
+
+mdl_named_array *mdl_arrays_find(mdl_arrays *arrays, const char *name) {
+    for (int i = 0; i < arrays->n; i++)
+        if (!strcmp(arrays->at[i].name, name)) return &arrays->at[i];
+    return NULL;
+}
+
+double *mdl_arrays_set(mdl_arena *arena, mdl_arrays *arrays, const char *name, mdl_type type, const double *from) {
+    mdl_named_array *a = mdl_arrays_find(arrays, name);
+    if (!a) {
+        MDL_PUSH(arena, *arrays, ((mdl_named_array){.name = mdl_strdup(arena, name)}));
+        a = &arrays->at[arrays->n - 1];
+    }
+    int64_t n = mdl_type_count(&type);
+    if (!a->at || mdl_type_count(&a->type) != n) a->at = MDL_NEW_ARRAY(arena, double, n);
+    a->type = type;
+    if (from) memcpy(a->at, from, sizeof *from * (size_t)n);
+    return a->at;
+}
+
+mdl_arena *mdl_eval_arena(mdl_interp *in) { return in->arena; }
+double *mdl_eval_in(mdl_interp *in, const mdl_op *op, int i) {
+    (void)in;
+    return op->in[i]->scratch;
+}
+double *mdl_eval_out(mdl_interp *in, const mdl_op *op, int i) {
+    mdl_value *v = op->out[i];
+    if (!v->scratch) v->scratch = MDL_NEW_ARRAY(in->arena, double, mdl_type_count(&v->type));
+    return v->scratch;
+}
+void mdl_eval_bind(mdl_interp *in, const mdl_value *v, double *at) {
+    (void)in;
+    ((mdl_value *)v)->scratch = at;
+}
+double *mdl_eval_input(mdl_interp *in, const char *name) {
+    mdl_named_array *a = mdl_arrays_find(in->inputs, name);
+    return a ? a->at : NULL;
+}
+void mdl_eval_result(mdl_interp *in, const char *name, const mdl_type *type, const double *at) {
+    mdl_arrays_set(in->arena, in->results, name, *type, at);
+}
+
+/* Adjacent states are read and written as one, joined along axis 0. */
+void mdl_eval_read(mdl_interp *in, const mdl_op *op) {
+    const mdl_attr *names = mdl_find_attr(op, "state");
+    double *out = mdl_eval_out(in, op, 0);
+    for (int i = 0; i < names->n; i++) {
+        mdl_named_array *a = mdl_arrays_find(in->states, names->ss[i]);
+        if (!a) mdl_bug("the interpreter knows no state '%s'", names->ss[i]);
+        int64_t n = mdl_type_count(&a->type);
+        memcpy(out, a->at, sizeof *out * (size_t)n);
+        out += n;
+    }
+}
+
+void mdl_eval_write(mdl_interp *in, const mdl_op *op) {
+    const mdl_attr *names = mdl_find_attr(op, "state");
+    const double *from = op->in[0]->scratch;
+    if (names->n == 1) {
+        mdl_named_array *a = mdl_arrays_find(in->states, names->ss[0]);
+        mdl_arrays_set(in->arena, in->states, names->ss[0], a ? a->type : op->in[0]->type, from);
+        return;
+    }
+    for (int i = 0; i < names->n; i++) {
+        mdl_named_array *a = mdl_arrays_find(in->states, names->ss[i]);
+        if (!a) mdl_bug("the interpreter knows no state '%s'", names->ss[i]);
+        int64_t n = mdl_type_count(&a->type);
+        memcpy(a->at, from, sizeof *from * (size_t)n);
+        from += n;
+    }
+}
+
+static void run(mdl_interp *in, const mdl_region *region) {
+    for (int i = 0; i < region->ops.n; i++) mdl_rules[region->ops.at[i]->code].evaluate(in, region->ops.at[i]);
+}
+
+double *mdl_eval_arg(mdl_interp *in, int64_t index) { return in->outer->in[index]->scratch; }
+
+void mdl_eval_body(mdl_interp *in, const mdl_op *op) {
+    mdl_interp inner = *in;
+    inner.outer = op;
+    mdl_region_clear_scratch(op->body); /* bodies are shared by equal layers */
+    run(&inner, op->body);
+}
+
+void mdl_eval_yield(mdl_interp *in, const mdl_op *op) {
+    for (int i = 0; i < op->n_in; i++) mdl_eval_bind(in, in->outer->out[i], op->in[i]->scratch);
+}
+
+void mdl_interpret(mdl_arena *arena, const mdl_region *program, mdl_arrays *inputs, mdl_arrays *states, mdl_arrays *results) {
+    mdl_interp in = {.arena = arena, .inputs = inputs, .states = states, .results = results};
+    mdl_region_clear_scratch((mdl_region *)program);
+    run(&in, program);
+    mdl_region_clear_scratch((mdl_region *)program);
+}

@@ -1,0 +1,168 @@
+/* mdl_math: elementary functions on f32 for generated code, the same text in C and in CUDA C.
+ *
+ * Branch-free fixed polynomials with explicit fused multiply-add, so that loops over them vectorize without -ffast-math and
+ * every build gives the same bits. The coefficients are minimax fits (Lawson iteration in f64, then rounded to f32).
+ * Errors in the comments are the largest seen in tests/kernel/math_test.c; NaN goes in, NaN comes out, everywhere. */
+#ifndef MDL_MATH_H
+#define MDL_MATH_H
+
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define MDL_FN static __device__ __forceinline__
+#define MDL_FMA(a, b, c) fmaf((a), (b), (c))
+#define MDL_SQRT(x) sqrtf(x)
+#else
+#define MDL_FN static inline __attribute__((always_inline, unused))
+#define MDL_FMA(a, b, c) __builtin_fmaf((a), (b), (c))
+#define MDL_SQRT(x) __builtin_sqrtf(x)
+#endif
+
+#define MDL_ROUND 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, left in the low bits */
+#define MDL_LOG2E 1.442695041f
+#define MDL_LN2_HIGH 0.6931471825f /* ln 2 = HIGH + LOW to 48 bits */
+#define MDL_LN2_LOW -1.904654323e-9f
+
+MDL_FN int32_t mdl_bits(float x) {
+    union {
+        float f;
+        int32_t i;
+    } u;
+    u.f = x;
+    return u.i;
+}
+
+MDL_FN float mdl_from_bits(int32_t i) {
+    union {
+        int32_t i;
+        float f;
+    } u;
+    u.i = i;
+    return u.f;
+}
+
+/* 2^n for -126 <= n <= 127 */
+MDL_FN float mdl_power2(int32_t n) { return mdl_from_bits((int32_t)((uint32_t)(n + 127) << 23)); }
+
+MDL_FN float mdl_abs(float x) { return mdl_from_bits(mdl_bits(x) & 0x7fffffff); }
+
+/* The larger and the smaller; NaN when either is NaN. Of +0 and -0, the second. */
+MDL_FN float mdl_max(float a, float b) {
+    float r = a > b ? a : b;
+    return a != a ? a : r;
+}
+
+MDL_FN float mdl_min(float a, float b) {
+    float r = a < b ? a : b;
+    return a != a ? a : r;
+}
+
+MDL_FN float mdl_sqrt(float x) { return MDL_SQRT(x); } /* correctly rounded */
+
+MDL_FN float mdl_rsqrt(float x) { return 1.0f / MDL_SQRT(x); } /* two correctly rounded steps: 1 ulp */
+
+/* e^x: 1 ulp. Denormal results down to 2^-149, then 0; inf above 88.72. x = n ln 2 + r, e^r by a polynomial of degree 6. */
+MDL_FN float mdl_exp(float x) {
+    float y = x < -110.0f ? -110.0f : x;
+    y = y > 90.0f ? 90.0f : y;
+    float t = MDL_FMA(y, MDL_LOG2E, MDL_ROUND);
+    float n = t - MDL_ROUND;
+    float r = MDL_FMA(n, -MDL_LN2_HIGH, y);
+    r = MDL_FMA(n, -MDL_LN2_LOW, r);
+    float p = MDL_FMA(r, 1.395060215e-3f, 8.368953131e-3f);
+    p = MDL_FMA(r, p, 4.166620597e-2f);
+    p = MDL_FMA(r, p, 1.666651815e-1f);
+    p = MDL_FMA(r, p, 0.5f);
+    p = MDL_FMA(r, p, 1.0f);
+    p = MDL_FMA(r, p, 1.0f);
+    int32_t i = (int32_t)((uint32_t)mdl_bits(t) - (uint32_t)mdl_bits(MDL_ROUND));
+    i = x != x ? 0 : i;
+    int32_t half = i >> 1; /* in two factors, for results that are denormal or overflow */
+    return p * mdl_power2(half) * mdl_power2(i - half);
+}
+
+/* ln x: 1 ulp. -inf at 0, NaN below, inf at inf. x = 2^e m with m in [sqrt 1/2, sqrt 2). */
+MDL_FN float mdl_ln(float x) {
+    float y = x < 1.175494351e-38f ? x * 8388608.0f : x; /* denormals */
+    float e0 = x < 1.175494351e-38f ? -23.0f : 0.0f;
+    int32_t i = (int32_t)((uint32_t)mdl_bits(y) - 0x3f3504f3u);
+    float e = (float)(i >> 23) + e0;
+    float f = mdl_from_bits((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    float p = MDL_FMA(f, -7.635655254e-2f, 1.276332736e-1f);
+    p = MDL_FMA(f, p, -1.316058189e-1f);
+    p = MDL_FMA(f, p, 1.420155317e-1f);
+    p = MDL_FMA(f, p, -1.662329882e-1f);
+    p = MDL_FMA(f, p, 2.000123411e-1f);
+    p = MDL_FMA(f, p, -2.500082254e-1f);
+    p = MDL_FMA(f, p, 3.333333135e-1f);
+    float s = f * f;
+    p = MDL_FMA(p, f, -0.5f);
+    p = MDL_FMA(p, s, e * MDL_LN2_LOW);
+    float r = MDL_FMA(e, MDL_LN2_HIGH, f + p);
+    r = x == 0.0f ? -__builtin_inff() : r;
+    r = x < 0.0f ? __builtin_nanf("") : r;
+    return x < __builtin_inff() ? r : x;
+}
+
+/* sin(x + quarter * pi / 2): 1e-7 absolute for |x| <= 1e4; the error grows with |x| beyond, and the result is meaningless
+ * above 6e6. Cody-Waite reduction with pi / 2 in three parts. */
+MDL_FN float mdl_sin_quarter(float x, int32_t quarter) {
+    float t = MDL_FMA(x, 0.6366197467f, MDL_ROUND);
+    float n = t - MDL_ROUND;
+    float r = MDL_FMA(n, -1.570796371f, x);
+    r = MDL_FMA(n, 4.371139000e-8f, r);
+    r = MDL_FMA(n, 1.715124e-15f, r);
+    float s = r * r;
+    float a = MDL_FMA(s, -1.949495054e-4f, 8.331973106e-3f);
+    a = MDL_FMA(s, a, -1.666665077e-1f);
+    a = MDL_FMA(s * r, a, r);
+    float b = MDL_FMA(s, 2.443772973e-5f, -1.388736186e-3f);
+    b = MDL_FMA(s, b, 4.166664556e-2f);
+    b = MDL_FMA(s * s, b, MDL_FMA(s, -0.5f, 1.0f));
+    int32_t i = (int32_t)((uint32_t)mdl_bits(t) + (uint32_t)quarter);
+    float y = (i & 1) != 0 ? b : a;
+    return mdl_from_bits(mdl_bits(y) ^ (int32_t)((uint32_t)(i & 2) << 30));
+}
+
+MDL_FN float mdl_sin(float x) { return mdl_sin_quarter(x, 0); }
+
+MDL_FN float mdl_cos(float x) { return mdl_sin_quarter(x, 1); }
+
+/* 2 ulp. Below 1 an odd polynomial; above 1 - e^P(x), where P fits ln erfc. */
+MDL_FN float mdl_erf(float x) {
+    float z = mdl_abs(x);
+    float s = z * z;
+    float a = MDL_FMA(s, 7.853882562e-5f, -8.010200690e-4f);
+    a = MDL_FMA(s, a, 5.188328680e-3f);
+    a = MDL_FMA(s, a, -2.685381286e-2f);
+    a = MDL_FMA(s, a, 1.128358543e-1f);
+    a = MDL_FMA(s, a, -3.761262596e-1f);
+    a = MDL_FMA(s, a, 1.283791065e-1f);
+    a = MDL_FMA(a, z, z);
+    float w = z > 4.0f ? 4.0f : z;
+    float b = MDL_FMA(w, 1.855740265e-4f, -2.939607482e-3f);
+    b = MDL_FMA(w, b, 2.180531807e-2f);
+    b = MDL_FMA(w, b, -1.030373722e-1f);
+    b = MDL_FMA(w, b, -6.382256746e-1f);
+    b = MDL_FMA(w, b, -1.127040029f);
+    b = MDL_FMA(w, b, -3.537193115e-4f);
+    b = 1.0f - mdl_exp(b);
+    float y = z < 1.0f ? a : b;
+    return mdl_from_bits(mdl_bits(y) | (mdl_bits(x) & (int32_t)0x80000000));
+}
+
+/* 2 ulp. Below 0.625 an odd polynomial; above 1 - 2 / (e^2x + 1). */
+MDL_FN float mdl_tanh(float x) {
+    float z = mdl_abs(x);
+    float s = z * z;
+    float a = MDL_FMA(s, -5.697384011e-3f, 2.063254640e-2f);
+    a = MDL_FMA(s, a, -5.373779684e-2f);
+    a = MDL_FMA(s, a, 1.333142072e-1f);
+    a = MDL_FMA(s, a, -3.333328068e-1f);
+    a = MDL_FMA(s * z, a, z);
+    float b = 1.0f - 2.0f / (mdl_exp(z + z) + 1.0f);
+    float y = z < 0.625f ? a : b;
+    return mdl_from_bits(mdl_bits(y) | (mdl_bits(x) & (int32_t)0x80000000));
+}
+
+#endif

@@ -1,0 +1,195 @@
+/* mdlc: a model file becomes a plan. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "compiler/front/front.h"
+#include "compiler/pipeline.h"
+#include "runtime/base/isa.h"
+
+typedef struct {
+    const char *model, *output, *target, *precision, *library;
+    int64_t tokens, segments, memory;
+    MDL_VEC(const char *) sets;
+    mdl_pipeline_options pipeline;
+    bool quiet;
+} options;
+
+static void help(void) {
+    puts(
+        "usage: mdlc MODEL.mdl -o OUT.plan [option ...]\n"
+        "Compiles a model into fused kernels and a static execution plan.\n\n"
+        "  -o, --output FILE      the plan to write\n"
+        "      --set NAME=VALUE   sets a config, a table entry or a dim of the model; may be repeated\n"
+        "      --tokens T         tokens in a batch (the model's `batch T`)\n"
+        "      --seqs S           sequences in a batch at most\n"
+        "      --target cpu       what to compile for\n"
+        "      --precision f32    arithmetic of the linear layers\n"
+        "      --memory SIZE      fail if the plan needs more than this (24G, 800M, bytes)\n"
+        "      --isa LEVEL        x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
+        "      --library DIR      where `use \"std/...\"` is looked up after the model's own folder\n"
+        "      --dump PASS,...    print the program after these passes, or after `all`\n"
+        "      --dump-program P   only of this program (train_only, eval, ...)\n"
+        "      --stop-after PASS  stop there; nothing is written\n"
+        "      --check-passes     interpret every program in f64 after every pass and name the first that changes it (tiny sizes)\n"
+        "      --quiet            print nothing but errors\n"
+        "      --version, --help\n\npasses:");
+    for (const mdl_pass_info *p = mdl_pass_list; p->name; p++) printf("  %-12s %s\n", p->name, p->help);
+}
+
+static bool parse_size(const char *text, int64_t *bytes) {
+    char *end;
+    double n = strtod(text, &end);
+    const char *units = "KMGT", *unit = *end ? strchr(units, *end >= 'a' ? *end - 32 : *end) : NULL;
+    if (end == text || n <= 0 || (*end && (!unit || (end[1] && strcmp(end + 1, "iB"))))) return false;
+    for (int i = 0; unit && i <= unit - units; i++) n *= 1024;
+    *bytes = (int64_t)n;
+    return n < 9e18;
+}
+
+static bool parse_count(const char *text, int64_t *n) {
+    char *end;
+    *n = strtoll(text, &end, 10);
+    return *text && !*end && *n > 0 && *n <= INT32_MAX;
+}
+
+enum { SET = 256, TOKENS, SEQS, TARGET, PRECISION, MEMORY, ISA, LIBRARY, DUMP, DUMP_PROGRAM, STOP_AFTER, CHECK, QUIET, VERSION, HELP };
+static const struct option long_options[] = {
+    {"output", 1, 0, 'o'},       {"set", 1, 0, SET},         {"tokens", 1, 0, TOKENS},   {"seqs", 1, 0, SEQS},
+    {"target", 1, 0, TARGET},    {"precision", 1, 0, PRECISION}, {"memory", 1, 0, MEMORY}, {"isa", 1, 0, ISA},
+    {"library", 1, 0, LIBRARY},  {"dump", 1, 0, DUMP},       {"dump-program", 1, 0, DUMP_PROGRAM}, {"stop-after", 1, 0, STOP_AFTER},
+    {"check-passes", 0, 0, CHECK}, {"quiet", 0, 0, QUIET},   {"version", 0, 0, VERSION}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+
+static mdl_status bad_value(const char *option, const char *value, const char *expected) {
+    return mdl_fail(MDL_USAGE, "%s: expected %s, got '%s'", option, expected, value);
+}
+
+static mdl_status take(mdl_arena *arena, options *o, int c) {
+    switch (c) {
+        case 'o': o->output = optarg; break;
+        case SET: MDL_PUSH(arena, o->sets, optarg); break;
+        case TOKENS: return parse_count(optarg, &o->tokens) ? MDL_OK : bad_value("--tokens", optarg, "a positive number");
+        case SEQS: return parse_count(optarg, &o->segments) ? MDL_OK : bad_value("--seqs", optarg, "a positive number");
+        case TARGET: return strcmp(optarg, "cpu") ? bad_value("--target", optarg, "cpu") : MDL_OK;
+        case PRECISION: return strcmp(optarg, "f32") ? bad_value("--precision", optarg, "f32") : MDL_OK;
+        case MEMORY: return parse_size(optarg, &o->memory) ? MDL_OK : bad_value("--memory", optarg, "a size such as 24G");
+        case ISA: return o->pipeline.isa = optarg, mdl_isa_known(optarg) ? MDL_OK : bad_value("--isa", optarg, "x86-64-v2, -v3, -v4 or aarch64");
+        case LIBRARY: o->library = optarg; break;
+        case DUMP: o->pipeline.dump = optarg; break;
+        case DUMP_PROGRAM: o->pipeline.dump_only = optarg; break;
+        case STOP_AFTER: o->pipeline.stop_after = optarg; break;
+        case CHECK: o->pipeline.check = true; break;
+        case QUIET: o->quiet = true; break;
+        default: return mdl_fail(MDL_USAGE, "see mdlc --help");
+    }
+    return MDL_OK;
+}
+
+static bool known_passes(const char *list) {
+    mdl_arena *arena = mdl_arena_new();
+    bool ok = true;
+    for (char *save, *name = list ? strtok_r(mdl_strdup(arena, list), ",", &save) : NULL; name; name = strtok_r(NULL, ",", &save)) {
+        bool found = !strcmp(name, "all") || !strcmp(name, "elaborate") || !strcmp(name, "programs");
+        for (const mdl_pass_info *p = mdl_pass_list; p->name; p++) found |= !strcmp(p->name, name);
+        ok &= found;
+    }
+    mdl_arena_free(arena);
+    return ok;
+}
+
+static mdl_status parse(mdl_arena *arena, int argc, char **argv, options *o) {
+    for (int c; (c = getopt_long(argc, argv, "o:", long_options, NULL)) != -1;) MDL_TRY(take(arena, o, c), "command line");
+    if (optind + 1 != argc) return mdl_fail(MDL_USAGE, "expected one model file; see mdlc --help");
+    o->model = argv[optind];
+    if (!o->output && !o->pipeline.stop_after) return mdl_fail(MDL_USAGE, "expected -o OUT.plan");
+    if (!known_passes(o->pipeline.dump)) return bad_value("--dump", o->pipeline.dump, "passes of mdlc --help, or all");
+    if (!known_passes(o->pipeline.stop_after)) return bad_value("--stop-after", o->pipeline.stop_after, "a pass of mdlc --help");
+    return MDL_OK;
+}
+
+/* Installed or in the source tree: models/ beside or above the program. */
+static const char *find_library(mdl_arena *arena) {
+    static const char *const places[] = {"models", "../models", "../../models", "../share/mdl/models"};
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0) return NULL;
+    self[n] = 0;
+    *strrchr(self, '/') = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const char *path = mdl_printf(arena, "%s/%s", self, places[i]);
+        if (!access(mdl_printf(arena, "%s/std/nn.mdl", path), R_OK)) return path;
+    }
+    return NULL;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int64_t total_bytes(const mdl_plan *plan) {
+    int64_t bytes = 0;
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) bytes += plan->arena_bytes[i];
+    return bytes;
+}
+
+static void report(const options *o, const mdl_plan *plan, double seconds) {
+    double MiB = 1 << 20;
+    int64_t trained = 0, launches = 0, peak = 0, live = 0;
+    for (int i = 0; i < plan->params.n; i++)
+        if (plan->params.at[i].arena == MDL_ARENA_PARAM) trained += mdl_type_count(&plan->params.at[i].type);
+    for (int i = 0; i < plan->programs.n; i++) {
+        const mdl_plan_program *p = &plan->programs.at[i];
+        launches += p->launches.n;
+        if (p->activation_bytes > peak) peak = p->activation_bytes, live = p->live_bytes;
+    }
+    printf("%s: %" PRId64 " parameters, %" PRId64 " tokens a batch, %d programs, %" PRId64 " launches, %d kernels (%s, %s)\n", plan->model, trained,
+           plan->tokens, plan->programs.n, launches, plan->kernels.n, plan->target, plan->isa);
+    printf("peak memory %.1f MiB: parameters, gradients and moments %.1f, activations %.1f (%.1f %% above the live bytes)\n",
+           (double)total_bytes(plan) / MiB, 4 * (double)plan->arena_bytes[MDL_ARENA_PARAM] / MiB, (double)peak / MiB,
+           live ? 100.0 * (double)(peak - live) / (double)live : 0);
+    if (o->output) printf("wrote %s in %.1f s\n", o->output, seconds);
+}
+
+static mdl_status run(mdl_arena *arena, options *o) {
+    double start = now();
+    mdl_front_options front = {o->model, o->library ? o->library : find_library(arena), o->sets.n, o->sets.at, o->tokens, o->segments};
+    mdl_diagnostics *d = mdl_diagnostics_new(arena);
+    mdl_module *module = mdl_front(arena, &front, d);
+    fputs(mdl_diagnostics_text(d), stderr);
+    if (!module) return mdl_fail(MDL_BAD_INPUT, "%d error%s in %s", mdl_error_count(d), mdl_error_count(d) == 1 ? "" : "s", o->model);
+    mdl_plan *plan;
+    MDL_TRY(mdl_compile(arena, module, &o->pipeline, &plan), "%s", o->model);
+    if (!plan) return MDL_OK;
+    mdl_status status = MDL_OK;
+    if (o->memory && total_bytes(plan) > o->memory)
+        status = mdl_fail(MDL_BAD_INPUT, "the plan needs %" PRId64 " bytes, --memory allows %" PRId64 "; fewer --tokens need less", total_bytes(plan),
+                          o->memory);
+    if (!status) status = mdl_context(mdl_plan_write(plan, o->output), "writing %s", o->output);
+    if (!status && !o->quiet) report(o, plan, now() - start);
+    mdl_plan_free(plan);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), 0;
+        if (!strcmp(argv[i], "--version")) return puts("mdlc " MDL_VERSION), 0;
+    }
+    mdl_arena *arena = mdl_arena_new();
+    options o = {.pipeline = {.out = stdout}};
+    mdl_status status = parse(arena, argc, argv, &o);
+    if (!status) status = run(arena, &o);
+    int code = 0;
+    if (status) {
+        fprintf(stderr, "mdlc: error: %s\n", mdl_message(status));
+        code = (int)mdl_status_code(status);
+        mdl_status_free(status);
+    }
+    mdl_arena_free(arena);
+    return code;
+}

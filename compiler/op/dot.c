@@ -1,0 +1,130 @@
+/* Contraction. Axes are handled by labels: an axis of b that is contracted or batch carries the label of its partner in a. */
+#include <string.h>
+
+#include "compiler/op/dot.h"
+
+#include "compiler/op/rules.h"
+#include "runtime/base/status.h"
+
+static int attr_index(const mdl_attr *axes, int axis) {
+    for (int i = 0; axes && i < axes->n; i++)
+        if (axes->is[i] == axis) return i;
+    return -1;
+}
+
+void mdl_dot_axes_of(const mdl_op *op, mdl_dot_axes *d) {
+    const mdl_attr *left = mdl_find_attr(op, "left"), *right = mdl_find_attr(op, "right");
+    const mdl_attr *left_batch = mdl_find_attr(op, "left_batch"), *right_batch = mdl_find_attr(op, "right_batch");
+    *d = (mdl_dot_axes){0};
+    for (int i = 0; i < IN(0)->rank; i++) {
+        d->a[i] = i;
+        if (attr_index(left, i) < 0) d->out[d->n_out++] = i;
+    }
+    int fresh = MDL_MAX_RANK;
+    for (int i = 0; i < IN(1)->rank; i++) {
+        int c = attr_index(right, i), b = attr_index(right_batch, i);
+        d->b[i] = c >= 0 ? (int)left->is[c] : b >= 0 ? (int)left_batch->is[b] : fresh++;
+        if (c < 0 && b < 0) d->out[d->n_out++] = d->b[i];
+    }
+}
+
+static const char *check_pairs(const mdl_op *op, const char *lkey, const char *rkey, bool needed) {
+    const mdl_attr *l = mdl_find_attr(op, lkey), *r = mdl_find_attr(op, rkey);
+    if (!l && !r) return needed ? "needs {left, right}" : NULL;
+    if (!l || !r || l->n != r->n) return "left and right axes differ in number";
+    for (int i = 0; i < l->n; i++) {
+        if (l->is[i] < 0 || l->is[i] >= IN(0)->rank || r->is[i] < 0 || r->is[i] >= IN(1)->rank) return "axis out of range";
+        if (IN(0)->dim[l->is[i]] != IN(1)->dim[r->is[i]]) return "paired axes differ in size";
+    }
+    return NULL;
+}
+
+TYPE(DOT) {
+    if (op->n_in != 2 && op->n_in != 3) return "takes a, b and an optional init";
+    const char *wrong = check_pairs(op, "left", "right", true);
+    if (wrong || (wrong = check_pairs(op, "left_batch", "right_batch", false))) return wrong;
+    if (!mdl_dtype_is_real(IN(0)->dtype) || IN(0)->dtype != IN(1)->dtype) return "operands must be real and of one dtype";
+    mdl_dot_axes d;
+    mdl_dot_axes_of(op, &d);
+    if (d.n_out > MDL_MAX_RANK) return "the result has too many dims";
+    *out = (mdl_type){.dtype = IN(0)->dtype, .rank = d.n_out};
+    for (int i = 0, k = 0; i < d.n_out; i++) {
+        if (d.out[i] < MDL_MAX_RANK) out->dim[i] = IN(0)->dim[d.out[i]];
+        for (k = 0; k < IN(1)->rank; k++)
+            if (d.b[k] == d.out[i]) out->dim[i] = IN(1)->dim[k];
+    }
+    return op->n_in == 3 && !mdl_type_equal(IN(2), out) ? "init must have the result's type" : NULL;
+}
+
+static int find(int n, const int *labels, int label) {
+    for (int i = 0; i < n; i++)
+        if (labels[i] == label) return i;
+    return -1;
+}
+
+/* The product of x and y whose result axes carry the labels `want`, in that order. */
+static mdl_value *by_labels(mdl_builder *b, mdl_value *x, const int *lx, mdl_value *y, const int *ly, int n, const int *want) {
+    int64_t l[MDL_MAX_RANK], r[MDL_MAX_RANK], lb[MDL_MAX_RANK], rb[MDL_MAX_RANK], perm[MDL_MAX_RANK];
+    int contracted = 0, batch = 0, n_got = 0, got[2 * MDL_MAX_RANK];
+    for (int i = 0; i < x->type.rank; i++) {
+        int k = find(y->type.rank, ly, lx[i]), kept = find(n, want, lx[i]) >= 0;
+        if (k >= 0 && !kept) l[contracted] = i, r[contracted++] = k;
+        if (k >= 0 && kept) lb[batch] = i, rb[batch++] = k;
+        if (k < 0 || kept) got[n_got++] = lx[i];
+    }
+    for (int k = 0; k < y->type.rank; k++)
+        if (find(x->type.rank, lx, ly[k]) < 0) got[n_got++] = ly[k];
+    mdl_value *in[] = {x, y};
+    mdl_attr attr[] = {mdl_ints(b->arena, "left", contracted, l), mdl_ints(b->arena, "right", contracted, r),
+                       mdl_ints(b->arena, "left_batch", batch, lb), mdl_ints(b->arena, "right_batch", batch, rb)};
+    mdl_value *z = mdl_build(b, MDL_OP_DOT, 2, in, batch ? 4 : 2, attr, NULL, NULL)->out[0];
+    bool same = true;
+    for (int i = 0; i < n; i++) {
+        perm[i] = find(n_got, got, want[i]);
+        same &= perm[i] == i;
+    }
+    return same ? z : mdl_permute(b, z, perm);
+}
+
+#define B mdl_ad_builder(ad)
+GRADIENT(DOT) {
+    mdl_dot_axes d;
+    mdl_dot_axes_of(op, &d);
+    mdl_value *a = op->in[0], *b = op->in[1];
+    if (mdl_ad_wants(ad, a)) mdl_ad_add(ad, a, by_labels(B, dout[0], d.out, b, d.b, a->type.rank, d.a));
+    if (mdl_ad_wants(ad, b)) { /* the order of operands that gives b's axes without a transpose */
+        bool contracted_first = b->type.rank && find(d.n_out, d.out, d.b[0]) < 0;
+        mdl_ad_add(ad, b, contracted_first ? by_labels(B, a, d.a, dout[0], d.out, b->type.rank, d.b)
+                                           : by_labels(B, dout[0], d.out, a, d.a, b->type.rank, d.b));
+    }
+    if (op->n_in == 3 && mdl_ad_wants(ad, op->in[2])) mdl_ad_add(ad, op->in[2], dout[0]);
+}
+
+/* Walks every combination of result and contracted indices. */
+EVALUATE(DOT) {
+    mdl_dot_axes d;
+    mdl_dot_axes_of(op, &d);
+    const mdl_type *t = &op->out[0]->type;
+    int64_t size[2 * MDL_MAX_RANK], sa[2 * MDL_MAX_RANK] = {0}, sb[2 * MDL_MAX_RANK] = {0}, outer = mdl_type_count(t), inner = 1;
+    int n = 0, label[2 * MDL_MAX_RANK];
+    for (int i = 0; i < d.n_out; i++) size[n] = t->dim[i], label[n++] = d.out[i];
+    for (int i = 0; i < IN(0)->rank; i++)
+        if (find(d.n_out, d.out, d.a[i]) < 0) inner *= size[n] = IN(0)->dim[i], label[n++] = d.a[i];
+    for (int i = 0; i < n; i++) {
+        int ia = find(IN(0)->rank, d.a, label[i]), ib = find(IN(1)->rank, d.b, label[i]);
+        if (ia >= 0) sa[i] = mdl_span_product(IN(0), ia + 1, IN(0)->rank);
+        if (ib >= 0) sb[i] = mdl_span_product(IN(1), ib + 1, IN(1)->rank);
+    }
+    const double *x = mdl_eval_in(in, op, 0), *y = mdl_eval_in(in, op, 1);
+    double *out = mdl_eval_out(in, op, 0);
+    if (op->n_in == 3) memcpy(out, mdl_eval_in(in, op, 2), sizeof *out * (size_t)outer);
+    for (int64_t o = 0; o < outer; o++) {
+        int64_t at_a = 0, at_b = 0, rest = o;
+        for (int i = d.n_out - 1; i >= 0; rest /= size[i], i--) at_a += rest % size[i] * sa[i], at_b += rest % size[i] * sb[i];
+        for (int64_t k = 0; k < inner; k++) {
+            int64_t ka = at_a, kb = at_b, left = k;
+            for (int i = n - 1; i >= d.n_out; left /= size[i], i--) ka += left % size[i] * sa[i], kb += left % size[i] * sb[i];
+            out[o] += x[ka] * y[kb];
+        }
+    }
+}

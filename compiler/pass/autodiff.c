@@ -1,0 +1,157 @@
+/* needs: primitives with loss ops. keeps: every result. breaks: loss ops go; writes of grad/X appear.
+ *
+ * Reverse mode. Adjoints are kept as terms and summed when a value's turn comes, in the order the terms came; adjoints of
+ * slices that tile an axis become one concat. The adjoint of a parameter is written where backward reaches its read. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler/op/op.h"
+#include "compiler/pass/pass.h"
+
+typedef struct {
+    mdl_value *value;
+    int axis; /* -1: of the whole value */
+    int64_t start;
+} term;
+
+typedef struct {
+    MDL_VEC(term) terms;
+    bool wanted;
+} adjoint;
+
+struct mdl_ad {
+    mdl_rewrite r;
+    mdl_pass_context *c;
+    adjoint *of; /* by value id of the new region */
+    int n_values;
+};
+
+mdl_builder *mdl_ad_builder(mdl_ad *ad) { return &ad->r.b; }
+bool mdl_ad_wants(const mdl_ad *ad, const mdl_value *v) { return v->id < ad->n_values && ad->of[v->id].wanted; }
+
+static void add_term(mdl_ad *ad, const mdl_value *of, term t) {
+    if (mdl_ad_wants(ad, of)) MDL_PUSH(ad->c->arena, ad->of[of->id].terms, t);
+}
+void mdl_ad_add(mdl_ad *ad, const mdl_value *of, mdl_value *v) { add_term(ad, of, (term){v, -1, 0}); }
+void mdl_ad_add_slice(mdl_ad *ad, const mdl_value *of, mdl_value *v, int axis, int64_t start) { add_term(ad, of, (term){v, axis, start}); }
+
+/* ---- summing terms ---- */
+static int by_start(const void *a, const void *b) {
+    int64_t x = ((const term *)a)->start, y = ((const term *)b)->start;
+    return (x > y) - (x < y);
+}
+
+static mdl_value *zeros(mdl_ad *ad, mdl_type type, int axis, int64_t size) {
+    type.dim[axis] = size;
+    return mdl_const_like(&ad->r.b, &type, 0);
+}
+
+/* One value from disjoint slices along an axis, zeros in the gaps. Slices that overlap those taken stay in the list. */
+static mdl_value *join_slices(mdl_ad *ad, const mdl_type *type, int axis, term *t, int n) {
+    MDL_VEC(mdl_value *) parts = {0};
+    int64_t at = 0;
+    qsort(t, (size_t)n, sizeof *t, by_start);
+    for (int i = 0; i < n; i++) {
+        if (t[i].axis != axis || !t[i].value || t[i].start < at) continue;
+        if (t[i].start > at) MDL_PUSH(ad->c->arena, parts, zeros(ad, *type, axis, t[i].start - at));
+        MDL_PUSH(ad->c->arena, parts, t[i].value);
+        at = t[i].start + t[i].value->type.dim[axis];
+        t[i].value = NULL;
+    }
+    if (at < type->dim[axis]) MDL_PUSH(ad->c->arena, parts, zeros(ad, *type, axis, type->dim[axis] - at));
+    return mdl_concat(&ad->r.b, parts.n, parts.at, axis);
+}
+
+static mdl_value *plus(mdl_ad *ad, mdl_value *sum, mdl_value *v) { return sum ? mdl_binary(&ad->r.b, MDL_OP_ADD, sum, v) : v; }
+
+/* sum may be NULL: nothing to add to. */
+static mdl_value *sum_terms(mdl_ad *ad, const mdl_value *of, mdl_value *sum) {
+    adjoint *a = &ad->of[of->id];
+    for (int i = 0; i < a->terms.n; i++)
+        if (a->terms.at[i].axis < 0) sum = plus(ad, sum, a->terms.at[i].value);
+    for (int i = 0; i < a->terms.n; i++)
+        while (a->terms.at[i].axis >= 0 && a->terms.at[i].value)
+            sum = plus(ad, sum, join_slices(ad, &of->type, a->terms.at[i].axis, a->terms.at, a->terms.n));
+    a->terms.n = 0;
+    return sum;
+}
+
+/* ---- the sweep ---- */
+/* Without a module (a pass run alone on text) every state is trained but those called frozen.*. */
+static bool trained(const mdl_module *m, const char *name) {
+    if (!m) return strncmp(name, "frozen.", 7) != 0;
+    for (int i = 0; i < m->params.n; i++)
+        if (!strcmp(m->params.at[i].name, name)) return m->params.at[i].role == MDL_TRAINED;
+    return false;
+}
+
+static bool is_trained_read(mdl_ad *ad, const mdl_op *op) {
+    return op->code == MDL_OP_READ && trained(ad->c->module, mdl_find_attr(op, "state")->ss[0]);
+}
+
+static void mark_wanted(mdl_ad *ad, const mdl_op *op) {
+    bool wanted = is_trained_read(ad, op);
+    for (int i = 0; i < op->n_in; i++) wanted |= mdl_ad_wants(ad, op->in[i]);
+    for (int i = 0; i < op->n_out; i++) ad->of[op->out[i]->id].wanted = wanted && mdl_dtype_is_real(op->out[i]->type.dtype);
+}
+
+/* d value = weight * inv_count where the mask selects, else 0 */
+static void seed(mdl_ad *ad, const mdl_op *loss) {
+    mdl_builder *b = &ad->r.b;
+    const mdl_type *t = &loss->in[0]->type;
+    mdl_type scalar = {.dtype = t->dtype};
+    mdl_value *inv = mdl_input(b, mdl_printf(b->arena, "inv_count.%s", mdl_attr_str(loss, "name")), scalar);
+    mdl_value *d = mdl_binary(b, MDL_OP_MUL, inv, mdl_const(b, t->dtype, mdl_attr_real(loss, "weight")));
+    mdl_ad_add(ad, loss->in[0], mdl_select(b, loss->in[1], mdl_broadcast_scalar(b, d, t), mdl_const_like(b, t, 0)));
+}
+
+static void write_gradient(mdl_ad *ad, const mdl_op *read) {
+    mdl_builder *b = &ad->r.b;
+    const mdl_attr *names = mdl_find_attr(read, "state");
+    const char **grads = MDL_NEW_ARRAY(b->arena, const char *, names->n);
+    for (int i = 0; i < names->n; i++) grads[i] = mdl_printf(b->arena, "grad/%s", names->ss[i]);
+    mdl_attr attr = mdl_strs(b->arena, "state", names->n, grads);
+    mdl_value *old = NULL;
+    if (ad->c->program->grad == MDL_GRAD_ACCUMULATE) old = mdl_build(b, MDL_OP_READ, 0, NULL, 1, &attr, &read->out[0]->type, NULL)->out[0];
+    mdl_value *sum = sum_terms(ad, read->out[0], old);
+    if (!sum) sum = mdl_const_like(b, &read->out[0]->type, 0);
+    mdl_build(b, MDL_OP_WRITE, 1, &sum, 1, &attr, NULL, NULL);
+}
+
+static void visit(mdl_ad *ad, const mdl_op *op) {
+    ad->r.b.span = op->span;
+    if (is_trained_read(ad, op)) {
+        write_gradient(ad, op);
+        return;
+    }
+    mdl_value *dout[4] = {0};
+    bool any = false;
+    for (int i = 0; i < op->n_out; i++) {
+        if (mdl_ad_wants(ad, op->out[i])) dout[i] = sum_terms(ad, op->out[i], NULL);
+        any |= dout[i] != NULL;
+    }
+    if (any) mdl_rules[op->code].gradient(ad, op, dout);
+}
+
+mdl_region *mdl_pass_autodiff(mdl_pass_context *c, mdl_region *in) {
+    if (c->program->grad == MDL_GRAD_NONE) return in;
+    mdl_ad ad = {.c = c, .r = mdl_rewrite_begin(c, in)};
+    MDL_VEC(const mdl_op *) losses = {0};
+    for (int i = 0; i < in->ops.n; i++) {
+        mdl_op *op = in->ops.at[i];
+        if (op->code != MDL_OP_LOSS)
+            mdl_keep(&ad.r, op);
+        else
+            MDL_PUSH(c->arena, losses, mdl_clone(&(mdl_builder){c->arena, mdl_region_new(c->arena, ""), op->span}, op, mdl_mapped_in(&ad.r, op)));
+    }
+    ad.n_values = ad.r.b.region->next_id;
+    ad.of = MDL_NEW_ARRAY(c->arena, adjoint, ad.n_values);
+    int forward = ad.r.b.region->ops.n;
+    for (int i = 0; i < forward; i++) mark_wanted(&ad, ad.r.b.region->ops.at[i]);
+    for (int i = 0; i < losses.n; i++) {
+        ad.r.b.span = losses.at[i]->span;
+        seed(&ad, losses.at[i]);
+    }
+    for (int i = forward - 1; i >= 0; i--) visit(&ad, ad.r.b.region->ops.at[i]);
+    return mdl_rewrite_end(&ad.r);
+}

@@ -1,0 +1,37 @@
+/* The order of parameters in memory: groups in backward order (the last layer's first), so that gradients become ready from the
+ * front; members of a merged group side by side; every group starts at a tile, so that weight decay is constant in a tile. */
+#include <string.h>
+
+#include "compiler/pass/pass.h"
+#include "runtime/base/status.h"
+
+static const mdl_param *find(const mdl_module *m, const char *name) {
+    for (int i = 0; i < m->params.n; i++)
+        if (!strcmp(m->params.at[i].name, name)) return &m->params.at[i];
+    mdl_bug("the model reads '%s', which it does not declare", name);
+}
+
+static bool placed(const mdl_layout *l, const char *name) {
+    for (int i = l->trained.n - 1; i >= 0; i--)
+        if (!strcmp(l->trained.at[i].name, name)) return true;
+    return false;
+}
+
+static void place_group(mdl_arena *arena, mdl_layout *l, const mdl_module *m, const mdl_attr *names) {
+    int64_t at = l->tiles * MDL_TILE;
+    for (int i = 0; i < names->n; i++) {
+        const mdl_param *p = find(m, names->ss[i]);
+        if (p->role != MDL_TRAINED || placed(l, p->name)) return;
+        MDL_PUSH(arena, l->trained, ((mdl_placed_param){p->name, p->type, at, p->decay}));
+        at += mdl_type_count(&p->type);
+    }
+    l->tiles = (at + MDL_TILE - 1) / MDL_TILE;
+}
+
+mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *m) {
+    mdl_layout *l = MDL_NEW(arena, mdl_layout);
+    for (int i = m->forward->ops.n - 1; i >= 0; i--)
+        if (m->forward->ops.at[i]->code == MDL_OP_READ) place_group(arena, l, m, mdl_find_attr(m->forward->ops.at[i], "state"));
+    if (!l->tiles) l->tiles = 1;
+    return l;
+}

@@ -1,0 +1,93 @@
+/* needs: gradients made. keeps: every value. breaks: structured ops without a template on the target (cross-entropy, argmax,
+ * spread) become primitives; a sum over rows and columns becomes one over columns, then one over rows. */
+#include "compiler/pass/pass.h"
+
+static mdl_value *rows_to(mdl_rewrite *r, mdl_value *x, const mdl_type *shape) { /* [T] -> [T, V] */
+    int64_t row = 0;
+    return mdl_broadcast(&r->b, x, 1, &row, shape);
+}
+
+static mdl_value *iota(mdl_rewrite *r, const mdl_type *shape, int axis) {
+    mdl_type type = mdl_type_make(MDL_I32, shape->rank, shape->dim);
+    mdl_attr attr = mdl_int("axis", axis);
+    return mdl_build(&r->b, MDL_OP_IOTA, 0, NULL, 1, &attr, &type, NULL)->out[0];
+}
+
+static mdl_value *onehot(mdl_rewrite *r, mdl_value *labels, const mdl_type *logits) {
+    return mdl_binary(&r->b, MDL_OP_EQ, iota(r, logits, 1), rows_to(r, labels, logits));
+}
+
+static mdl_value *valid(mdl_rewrite *r, mdl_value *labels, int64_t V) {
+    mdl_builder *b = &r->b;
+    mdl_value *low = mdl_binary(b, MDL_OP_LE, mdl_const_like(b, &labels->type, 0), labels);
+    return mdl_binary(b, MDL_OP_AND, low, mdl_binary(b, MDL_OP_LT, labels, mdl_const_like(b, &labels->type, (double)V)));
+}
+
+static void xent(mdl_rewrite *r, const mdl_op *op) {
+    mdl_builder *b = &r->b;
+    mdl_value *z = mdl_mapped(op->in[0]), *labels = mdl_mapped(op->in[1]);
+    int64_t col = 1;
+    mdl_value *top = mdl_reduce(b, MDL_OP_REDUCE_MAX, z, 1, &col);
+    mdl_value *e = mdl_unary(b, MDL_OP_EXP, mdl_binary(b, MDL_OP_SUB, z, rows_to(r, top, &z->type)));
+    mdl_value *lse = mdl_binary(b, MDL_OP_ADD, mdl_unary(b, MDL_OP_LN, mdl_reduce(b, MDL_OP_SUM, e, 1, &col)), top);
+    mdl_value *hit = mdl_select(b, onehot(r, labels, &z->type), z, mdl_const_like(b, &z->type, 0));
+    mdl_value *loss = mdl_binary(b, MDL_OP_SUB, lse, mdl_reduce(b, MDL_OP_SUM, hit, 1, &col));
+    mdl_map(op->out[0], mdl_select(b, valid(r, labels, z->type.dim[1]), loss, mdl_const_like(b, &loss->type, 0)));
+    mdl_map(op->out[1], lse);
+}
+
+static void xent_bwd(mdl_rewrite *r, const mdl_op *op) {
+    mdl_builder *b = &r->b;
+    mdl_value *z = mdl_mapped(op->in[0]), *labels = mdl_mapped(op->in[1]), *lse = mdl_mapped(op->in[2]), *d = mdl_mapped(op->in[3]);
+    mdl_value *p = mdl_unary(b, MDL_OP_EXP, mdl_binary(b, MDL_OP_SUB, z, rows_to(r, lse, &z->type)));
+    mdl_value *target = mdl_cast(b, onehot(r, labels, &z->type), z->type.dtype);
+    mdl_value *used = mdl_select(b, valid(r, labels, z->type.dim[1]), d, mdl_const_like(b, &d->type, 0));
+    mdl_map(op->out[0], mdl_binary(b, MDL_OP_MUL, mdl_binary(b, MDL_OP_SUB, p, target), rows_to(r, used, &z->type)));
+}
+
+/* The first maximum is the largest n-1-i among the maxima. */
+static void argmax(mdl_rewrite *r, const mdl_op *op) {
+    mdl_builder *b = &r->b;
+    mdl_value *x = mdl_mapped(op->in[0]);
+    int64_t axis = mdl_attr_int(op, "axis"), kept[MDL_MAX_RANK];
+    for (int i = 0, n = 0; i < x->type.rank; i++)
+        if (i != axis) kept[n++] = i;
+    mdl_value *top = mdl_broadcast(b, mdl_reduce(b, MDL_OP_REDUCE_MAX, x, 1, &axis), x->type.rank - 1, kept, &x->type);
+    mdl_value *i = iota(r, &x->type, (int)axis), *last = mdl_const_like(b, &i->type, (double)x->type.dim[axis] - 1);
+    mdl_value *rank = mdl_select(b, mdl_binary(b, MDL_OP_EQ, x, top), mdl_binary(b, MDL_OP_SUB, last, i), mdl_const_like(b, &i->type, 0));
+    mdl_value *best = mdl_reduce(b, MDL_OP_REDUCE_MAX, rank, 1, &axis);
+    mdl_map(op->out[0], mdl_binary(b, MDL_OP_SUB, mdl_const_like(b, &best->type, (double)x->type.dim[axis] - 1), best));
+}
+
+static void spread(mdl_rewrite *r, const mdl_op *op) {
+    mdl_value *seq = mdl_mapped(op->in[1]);
+    mdl_value *in[] = {mdl_mapped(op->in[0]), mdl_build(&r->b, MDL_OP_SEGMENT_ID, 1, &seq, 0, NULL, NULL, NULL)->out[0]};
+    mdl_map(op->out[0], mdl_build(&r->b, MDL_OP_GATHER, 2, in, 0, NULL, NULL, NULL)->out[0]);
+}
+
+static bool split_sum(mdl_rewrite *r, const mdl_op *op) {
+    const mdl_attr *axes = mdl_find_attr(op, "axes");
+    if (axes->n < 2 || axes->is[0] != 0) return false;
+    int64_t row = 0;
+    mdl_value *columns = mdl_reduce(&r->b, MDL_OP_SUM, mdl_mapped(op->in[0]), axes->n - 1, axes->is + 1);
+    mdl_map(op->out[0], mdl_reduce(&r->b, MDL_OP_SUM, columns, 1, &row));
+    return true;
+}
+
+mdl_region *mdl_pass_lower(mdl_pass_context *c, mdl_region *in) {
+    mdl_rewrite r = mdl_rewrite_begin(c, in);
+    for (int i = 0; i < in->ops.n; i++) {
+        mdl_op *op = in->ops.at[i];
+        r.b.span = op->span;
+        switch (op->code) {
+            case MDL_OP_XENT: xent(&r, op); break;
+            case MDL_OP_XENT_BWD: xent_bwd(&r, op); break;
+            case MDL_OP_ARGMAX: argmax(&r, op); break;
+            case MDL_OP_SPREAD: spread(&r, op); break;
+            case MDL_OP_SUM:
+                if (split_sum(&r, op)) break; /* fall through */
+            default: mdl_keep(&r, op);
+        }
+    }
+    return mdl_rewrite_end(&r);
+}

@@ -1,0 +1,72 @@
+/* Passes: each takes a program and returns a new one. compiler/passes.def lists them in order; each file opens with its
+ * contract: what it needs, keeps and breaks. */
+#ifndef MDL_PASS_H
+#define MDL_PASS_H
+
+#include "compiler/ir/ir.h"
+#include "compiler/ir/module.h"
+
+/* Where parameters lie: each group of adjacent parameters starts at a tile; offsets and sizes are f32 elements, valid in the
+ * param, grad, moment1 and moment2 arenas alike. */
+enum { MDL_TILE = 256 };
+typedef struct {
+    const char *name;
+    mdl_type type;
+    int64_t offset;
+    bool decay;
+} mdl_placed_param;
+typedef struct {
+    MDL_VEC(mdl_placed_param) trained;
+    int64_t tiles;
+} mdl_layout;
+
+/* What a program is made of. */
+typedef enum { MDL_GRAD_NONE, MDL_GRAD_WRITE, MDL_GRAD_ACCUMULATE } mdl_grad_mode;
+typedef struct {
+    const char *name;
+    enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING } source;
+    bool counts, sums;  /* results count.X, sum.X of every loss and metric */
+    mdl_grad_mode grad; /* gradients of the losses into the states grad/X */
+    bool optimizer;
+} mdl_program_spec;
+
+typedef struct {
+    mdl_arena *arena;
+    const mdl_module *module;
+    const mdl_layout *layout;
+    const mdl_program_spec *program; /* being compiled */
+    const char *not_implemented;     /* set by a pass that the target cannot carry out */
+    mdl_span not_implemented_at;
+} mdl_pass_context;
+
+typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
+#define PASS(name, function, level, help) mdl_pass function;
+#include "compiler/passes.def"
+#undef PASS
+
+/* The states of a parameter X: "X", its gradient "grad/X"; whole arenas, f32[tiles, MDL_TILE]: */
+#define MDL_STATE_PARAM "@param"
+#define MDL_STATE_GRAD "@grad"
+#define MDL_STATE_MOMENT1 "@moment1"
+#define MDL_STATE_MOMENT2 "@moment2"
+#define MDL_STATE_DECAY "@decay" /* f32[tiles]: 1 where weight decay applies */
+
+mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
+mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
+
+/* ---- rewriting: copies a region op by op; scratch of an old value is its new value ---- */
+typedef struct {
+    mdl_builder b;
+    mdl_region *in;
+} mdl_rewrite;
+mdl_rewrite mdl_rewrite_begin(mdl_pass_context *c, mdl_region *in);
+mdl_value *mdl_mapped(const mdl_value *old);
+void mdl_map(const mdl_value *old, mdl_value *fresh);
+mdl_value **mdl_mapped_in(mdl_rewrite *r, const mdl_op *op);
+mdl_op *mdl_keep(mdl_rewrite *r, const mdl_op *op); /* clones op with mapped operands and maps its results */
+mdl_region *mdl_rewrite_end(mdl_rewrite *r);        /* renumbers */
+
+/* Uses of every value of a region: counts in an array by value id. */
+int *mdl_count_uses(mdl_arena *arena, const mdl_region *region);
+
+#endif

@@ -1,0 +1,153 @@
+/* The whole compiler on one page: module passes, then for every program its passes and its emission. */
+#include "compiler/pipeline.h"
+
+#include <string.h>
+
+#include "compiler/check_passes.h"
+#include "compiler/emit/emit.h"
+#include "compiler/pass/pass.h"
+#include "runtime/base/isa.h"
+
+typedef enum { MODULE, PROGRAM } level;
+static const struct {
+    const char *name;
+    mdl_pass *run;
+    level level;
+} passes[] = {
+#define PASS(name, function, level, help) {#name, function, level},
+#include "compiler/passes.def"
+#undef PASS
+};
+enum { N_PASSES = sizeof passes / sizeof *passes };
+
+const mdl_pass_info mdl_pass_list[] = {
+#define PASS(name, function, level, help) {#name, help},
+#include "compiler/passes.def"
+#undef PASS
+    {NULL, NULL}};
+
+static const mdl_program_spec standard[] = {
+    {"init", MDL_FROM_INIT, false, false, MDL_GRAD_NONE, false},
+    {"count", MDL_FROM_FORWARD, true, false, MDL_GRAD_NONE, false},
+    {"train_only", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, true},
+    {"train_first", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false},
+    {"train_middle", MDL_FROM_FORWARD, false, true, MDL_GRAD_ACCUMULATE, false},
+    {"train_last", MDL_FROM_FORWARD, false, true, MDL_GRAD_ACCUMULATE, true},
+    {"update", MDL_FROM_NOTHING, false, false, MDL_GRAD_NONE, true},
+    {"eval", MDL_FROM_FORWARD, false, true, MDL_GRAD_NONE, false},
+};
+
+typedef struct {
+    mdl_pass_context context;
+    const mdl_pipeline_options *options;
+    mdl_pass_checker *checker;
+} pipeline;
+
+static bool listed(const char *list, const char *name) {
+    size_t n = strlen(name);
+    for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',')
+        if (!strncmp(at, "all", 3) || (!strncmp(at, name, n) && (at[n] == ',' || !at[n]))) return true;
+    return false;
+}
+
+static void dump(const pipeline *p, const char *pass, const mdl_region *region) {
+    const mdl_pipeline_options *o = p->options;
+    if (!listed(o->dump, pass) || (o->dump_only && strcmp(o->dump_only, region->name))) return;
+    mdl_text t = {.arena = p->context.arena};
+    mdl_print_region(&t, region, true);
+    fprintf(o->out, "# %s after %s\n%s", region->name, pass, t.at);
+}
+
+/* Verifies, dumps and (with --check-passes) compares what a pass made. */
+static mdl_status inspect(pipeline *p, const char *pass, const mdl_region *region) {
+    dump(p, pass, region);
+    const char *wrong = mdl_verify(p->context.arena, region);
+    if (wrong) {
+        mdl_text t = {.arena = p->context.arena};
+        mdl_print_region(&t, region, false);
+        mdl_bug("after %s, program %s: %s\n%s", pass, region->name, wrong, t.at);
+    }
+    return p->checker ? mdl_check_pass(p->checker, pass, region) : MDL_OK;
+}
+
+static mdl_status run_passes(pipeline *p, level level, mdl_region **region) {
+    for (int i = 0; i < N_PASSES; i++) {
+        if (passes[i].level != level) continue;
+        *region = passes[i].run(&p->context, *region);
+        if (p->context.not_implemented)
+            return mdl_fail(MDL_BAD_INPUT, "%s: not implemented on this target: %s",
+                            mdl_span_text(p->context.arena, p->context.not_implemented_at), p->context.not_implemented);
+        MDL_TRY(inspect(p, passes[i].name, *region), "program %s", (*region)->name);
+        if (p->options->stop_after && !strcmp(p->options->stop_after, passes[i].name)) break;
+    }
+    return MDL_OK;
+}
+
+static mdl_status compile_program(pipeline *p, mdl_emitter *e, const mdl_program_spec *spec) {
+    p->context.program = spec;
+    mdl_region *region = mdl_make_program(&p->context);
+    p->checker = p->options->check ? mdl_checker_new(&p->context, region) : NULL;
+    MDL_TRY(inspect(p, "programs", region), "program %s", spec->name);
+    MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", spec->name);
+    if (p->options->stop_after) return MDL_OK;
+    mdl_emit_program(e, region);
+    if (!e->error) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "%s: not implemented on this target: %s", mdl_span_text(e->arena, e->error_at), e->error);
+}
+
+/* The standard programs (those that train only if there is a loss), then one for each program that an output names. */
+static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
+    const mdl_region *forward = p->context.module->forward;
+    for (size_t i = 0; i < sizeof standard / sizeof *standard; i++)
+        if (e->plan->losses.n || standard[i].source == MDL_FROM_INIT) MDL_TRY(compile_program(p, e, &standard[i]), "%s", e->plan->model);
+    for (int i = 0; i < forward->ops.n; i++) {
+        if (forward->ops.at[i]->code != MDL_OP_OUTPUT) continue;
+        mdl_program_spec *spec = MDL_NEW(p->context.arena, mdl_program_spec);
+        *spec = (mdl_program_spec){mdl_attr_str(forward->ops.at[i], "program"), MDL_FROM_OUTPUTS, false, false, MDL_GRAD_NONE, false};
+        if (!mdl_plan_find_program(e->plan, spec->name)) MDL_TRY(compile_program(p, e, spec), "%s", e->plan->model);
+    }
+    return MDL_OK;
+}
+
+mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
+    pipeline p = {.context = {.arena = arena, .module = module}, .options = options};
+    *plan = NULL;
+    MDL_TRY(inspect(&p, "elaborate", module->forward), "model %s", module->name);
+    MDL_TRY(run_passes(&p, MODULE, &module->forward), "model %s", module->name);
+    p.context.layout = mdl_layout_params(arena, module);
+    mdl_plan *out = mdl_plan_new();
+    mdl_emitter e = {.arena = out->memory, .plan = out, .module = module, .layout = p.context.layout};
+    out->version = MDL_PLAN_VERSION;
+    out->target = "cpu";
+    out->isa = options->isa ? options->isa : mdl_cpu_isa();
+    out->precision = "f32";
+    out->compiler = "mdlc " MDL_VERSION;
+    mdl_emit_tables(&e);
+    mdl_status status = compile_programs(&p, &e);
+    if (!status && !options->stop_after) status = mdl_emit_native(out);
+    if (status || options->stop_after)
+        mdl_plan_free(out);
+    else
+        *plan = out;
+    return status;
+}
+
+mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, const char **result) {
+    static const mdl_program_spec spec = {"test", MDL_FROM_FORWARD, true, true, MDL_GRAD_WRITE, true};
+    static const mdl_layout layout = {.tiles = 1};
+    mdl_pass_context c = {.arena = arena, .layout = &layout, .program = &spec};
+    mdl_regions programs = {0};
+    mdl_text t = {.arena = arena};
+    const char *wrong = mdl_parse_ir(arena, text, &programs);
+    if (wrong) return mdl_fail(MDL_BAD_INPUT, "%s", wrong);
+    int at = 0;
+    while (at < N_PASSES && strcmp(passes[at].name, pass)) at++;
+    if (at == N_PASSES) return mdl_fail(MDL_USAGE, "no pass '%s'", pass);
+    for (int i = 0; i < programs.n; i++) {
+        mdl_region *out = passes[at].run(&c, programs.at[i]);
+        if ((wrong = mdl_verify(arena, out))) return mdl_fail(MDL_BAD_INPUT, "after %s: %s", pass, wrong);
+        mdl_print_region(&t, out, false);
+    }
+    *result = t.at;
+    return MDL_OK;
+}

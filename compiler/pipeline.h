@@ -1,0 +1,29 @@
+/* The compiler as a library: a module becomes a plan. */
+#ifndef MDL_PIPELINE_H
+#define MDL_PIPELINE_H
+
+#include "compiler/ir/module.h"
+#include "runtime/plan/plan.h"
+
+typedef struct {
+    const char *isa;        /* instruction set of the kernels; NULL: this machine's */
+    const char *dump;       /* "all", or passes by name, with commas; NULL: nothing */
+    const char *dump_only;  /* one program's name, or NULL: all */
+    const char *stop_after; /* a pass by name, or NULL */
+    bool check;             /* interpret every program on small random inputs after every pass, and compare */
+    FILE *out;              /* where dumps go */
+} mdl_pipeline_options;
+
+/* Returns a status that names the model's line when the target cannot do something. With stop_after, *plan is NULL. */
+mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan);
+
+/* Runs one pass on the text of a program, as on its own; the result is text again. For tests. */
+mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, const char **result);
+
+typedef struct {
+    const char *name, *help;
+} mdl_pass_info;
+/* In order; ends in a row of NULLs. */
+extern const mdl_pass_info mdl_pass_list[];
+
+#endif

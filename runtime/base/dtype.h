@@ -1,0 +1,48 @@
+/* Element types and tensor types: the one vocabulary that the compiler and the runtime share. */
+#ifndef MDL_BASE_DTYPE_H
+#define MDL_BASE_DTYPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/base/arena.h"
+
+/* DTYPE(enum, name, bits). `segments` describes how T packed tokens divide into at most S sequences: its
+ * dims are [S, T], its memory is cu_seqlens, i32[S + 1]. */
+#define MDL_DTYPES(DTYPE)   \
+    DTYPE(F32, "f32", 32)   \
+    DTYPE(F64, "f64", 64)   \
+    DTYPE(BF16, "bf16", 16) \
+    DTYPE(E4M3, "e4m3", 8)  \
+    DTYPE(E5M2, "e5m2", 8)  \
+    DTYPE(I32, "i32", 32)   \
+    DTYPE(BOOL, "bool", 8)  \
+    DTYPE(SEG, "segments", 32)
+
+typedef enum {
+#define DTYPE(id, name, bits) MDL_##id,
+    MDL_DTYPES(DTYPE)
+#undef DTYPE
+        MDL_DTYPE_COUNT
+} mdl_dtype;
+
+enum { MDL_MAX_RANK = 6 };
+
+typedef struct {
+    mdl_dtype dtype;
+    int rank;
+    int64_t dim[MDL_MAX_RANK];
+} mdl_type;
+
+const char *mdl_dtype_name(mdl_dtype dtype);
+int mdl_dtype_bits(mdl_dtype dtype);
+bool mdl_dtype_parse(const char *name, mdl_dtype *dtype);
+bool mdl_dtype_is_real(mdl_dtype dtype);
+
+int64_t mdl_type_count(const mdl_type *type);  /* elements; segments: S + 1 */
+int64_t mdl_type_bytes(const mdl_type *type);  /* bytes in memory, unpadded */
+bool mdl_type_equal(const mdl_type *a, const mdl_type *b);
+const char *mdl_type_text(mdl_arena *arena, const mdl_type *type); /* "f32[2048,320]" */
+mdl_type mdl_type_make(mdl_dtype dtype, int rank, const int64_t *dim);
+
+#endif

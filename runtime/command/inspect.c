@@ -1,0 +1,348 @@
+/* mdlrun inspect. */
+#include "runtime/command/inspect.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/command/inspect_table.h"
+#include "runtime/plan/plan.h"
+
+typedef struct {
+    const mdl_plan *plan;
+    mdl_arena *scratch;
+    const char *argument; /* of source, buffers, launches; NULL when absent */
+} inspection;
+
+static mdl_table table_of(const inspection *in, const char *align) { return (mdl_table){.arena = in->scratch, .align = align}; }
+
+/* The header's names, given as one text with | between them. */
+static mdl_table headed(const inspection *in, const char *align, const char *names) {
+    mdl_table table = table_of(in, align);
+    for (char *rest = mdl_strdup(in->scratch, names), *name; (name = strsep(&rest, "|"));) mdl_table_cell(&table, "%s", name);
+    return table;
+}
+
+static void finish(const char *title, const mdl_table *table) {
+    printf("%s\n", title);
+    mdl_table_print(table, stdout);
+}
+
+static int count(const mdl_plan_program *p, mdl_launch_kind kind) {
+    int n = 0;
+    for (int i = 0; i < p->launches.n; i++) n += p->launches.at[i].kind == kind;
+    return n;
+}
+
+static mdl_status show_dims(const inspection *in) {
+    mdl_table table = table_of(in, "lr");
+    for (int i = 0; i < in->plan->dims.n; i++) {
+        mdl_table_cell(&table, "%s", in->plan->dims.at[i].name);
+        mdl_table_cell(&table, "%" PRId64, in->plan->dims.at[i].value);
+    }
+    finish("dims", &table);
+    table = table_of(in, "lr");
+    for (int i = 0; i < in->plan->specials.n; i++) {
+        mdl_table_cell(&table, "%s", in->plan->specials.at[i].name);
+        mdl_table_cell(&table, "%" PRId64, in->plan->specials.at[i].value);
+    }
+    finish("special tokens", &table);
+    return MDL_OK;
+}
+
+static mdl_status show_header(const inspection *in) {
+    const mdl_plan *p = in->plan;
+    int64_t trained = 0, frozen = 0;
+    for (int i = 0; i < p->params.n; i++)
+        *(p->params.at[i].arena == MDL_ARENA_PARAM ? &trained : &frozen) += mdl_type_count(&p->params.at[i].type);
+    mdl_table table = table_of(in, "ll");
+    const char *const rows[][2] = {
+        {"model", p->model},
+        {"target", mdl_printf(in->scratch, "%s (%s), %s", p->target, p->isa, p->precision)},
+        {"batch", mdl_printf(in->scratch, "%" PRId64 " tokens in at most %" PRId64 " sequences of at most %" PRId64, p->tokens, p->segments,
+                             p->max_length)},
+        {"weights", mdl_printf(in->scratch, "%" PRId64 " trained, %" PRId64 " frozen or carried, in %d tensors", trained, frozen, p->params.n)},
+        {"compiler", p->compiler},
+        {"format", mdl_printf(in->scratch, "%d", p->version)},
+        {"hash", p->hash ? p->hash : ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mdl_table_cell(&table, "%s", rows[i][0]);
+        mdl_table_cell(&table, "%s", rows[i][1]);
+    }
+    finish("plan", &table);
+    return MDL_OK;
+}
+
+static mdl_status show_memory(const inspection *in) {
+    mdl_table table = headed(in, "lrr", "arena|bytes|");
+    int64_t total = 0;
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) {
+        total += in->plan->arena_bytes[i];
+        mdl_table_cell(&table, "%s", mdl_arena_name((mdl_arena_id)i));
+        mdl_table_cell(&table, "%" PRId64, in->plan->arena_bytes[i]);
+        mdl_table_bytes(&table, in->plan->arena_bytes[i]);
+    }
+    mdl_table_cell(&table, "total");
+    mdl_table_cell(&table, "%" PRId64, total);
+    mdl_table_bytes(&table, total);
+    finish("memory", &table);
+    return MDL_OK;
+}
+
+static void totals(const mdl_plan_program *p, double *bytes, double *flops) {
+    *bytes = *flops = 0;
+    for (int i = 0; i < p->launches.n; i++) {
+        *bytes += (double)p->launches.at[i].bytes;
+        *flops += (double)p->launches.at[i].flops;
+    }
+}
+
+static mdl_status show_programs(const inspection *in) {
+    mdl_table table = headed(in, "lrrrrrrrr", "program|launches|kernels|products|activations|live bound|gap|GB moved|GFLOP");
+    for (int i = 0; i < in->plan->programs.n; i++) {
+        const mdl_plan_program *p = &in->plan->programs.at[i];
+        double bytes, flops;
+        totals(p, &bytes, &flops);
+        mdl_table_cell(&table, "%s", p->name);
+        mdl_table_cell(&table, "%d", p->launches.n);
+        mdl_table_cell(&table, "%d", count(p, MDL_LAUNCH_KERNEL));
+        mdl_table_cell(&table, "%d", count(p, MDL_LAUNCH_GEMM));
+        mdl_table_bytes(&table, p->activation_bytes);
+        mdl_table_bytes(&table, p->live_bytes);
+        mdl_table_cell(&table, "%.1f%%", p->live_bytes ? 100.0 * (double)(p->activation_bytes - p->live_bytes) / (double)p->live_bytes : 0);
+        mdl_table_cell(&table, "%.3f", 1e-9 * bytes);
+        mdl_table_cell(&table, "%.3f", 1e-9 * flops);
+    }
+    finish("programs", &table);
+    return MDL_OK;
+}
+
+/* Launches of each kernel over all programs, and the label of the first. */
+static void count_launches(const mdl_plan *plan, int *launches, const char **label) {
+    for (int p = 0; p < plan->programs.n; p++)
+        for (int i = 0; i < plan->programs.at[p].launches.n; i++) {
+            const mdl_plan_launch *l = &plan->programs.at[p].launches.at[i];
+            if (l->kind != MDL_LAUNCH_KERNEL) continue;
+            if (!launches[l->kernel]++) label[l->kernel] = l->label;
+        }
+}
+
+typedef struct {
+    int64_t key[7]; /* m n k, transposed A and B, beta; then the order of launches */
+    const char *label, *span;
+} product;
+typedef MDL_VEC(product) product_list;
+
+static int by_key(const void *a, const void *b) {
+    const product *x = a, *y = b;
+    for (int i = 0; i < 7; i++)
+        if (x->key[i] != y->key[i]) return x->key[i] < y->key[i] ? -1 : 1;
+    return 0;
+}
+
+static void collect_products(const mdl_plan_program *p, mdl_arena *arena, product_list *all) {
+    for (int i = 0; i < p->launches.n; i++) {
+        const mdl_plan_launch *l = &p->launches.at[i];
+        const mdl_gemm *g = &l->gemm;
+        if (l->kind != MDL_LAUNCH_GEMM) continue;
+        product one = {{g->m, g->n, g->k, g->trans_a, g->trans_b, g->beta, all->n}, l->label, l->span};
+        MDL_PUSH(arena, *all, one);
+    }
+}
+
+static void show_products(const inspection *in) {
+    product_list all = {0};
+    for (int p = 0; p < in->plan->programs.n; p++) collect_products(&in->plan->programs.at[p], in->scratch, &all);
+    if (all.n) qsort(all.at, (size_t)all.n, sizeof *all.at, by_key);
+    mdl_table table = headed(in, "rrrllrrll", "m|n|k|A|B|beta|launches|label|model line");
+    for (int i = 0, next; i < all.n; i = next) {
+        const int64_t *key = all.at[i].key;
+        for (next = i + 1; next < all.n && !memcmp(key, all.at[next].key, 6 * sizeof *key);) next++;
+        for (int j = 0; j < 3; j++) mdl_table_cell(&table, "%" PRId64, key[j]);
+        for (int j = 3; j < 5; j++) mdl_table_cell(&table, "%s", key[j] ? "transposed" : "");
+        mdl_table_cell(&table, "%" PRId64, key[5]);
+        mdl_table_cell(&table, "%d", next - i);
+        mdl_table_cell(&table, "%s", all.at[i].label);
+        mdl_table_cell(&table, "%s", all.at[i].span);
+    }
+    finish("products", &table);
+}
+
+static mdl_status show_kernels(const inspection *in) {
+    const mdl_plan *plan = in->plan;
+    int *launches = MDL_NEW_ARRAY(in->scratch, int, plan->kernels.n + 1);
+    const char **label = MDL_NEW_ARRAY(in->scratch, const char *, plan->kernels.n + 1);
+    mdl_table table = headed(in, "rlrlll", "#|class|launches|label|symbol|model line");
+    count_launches(plan, launches, label);
+    for (int i = 0; i < plan->kernels.n; i++) {
+        mdl_table_cell(&table, "%d", i);
+        mdl_table_cell(&table, "%s", plan->kernels.at[i].class);
+        mdl_table_cell(&table, "%d", launches[i]);
+        mdl_table_cell(&table, "%s", label[i] ? label[i] : "");
+        mdl_table_cell(&table, "%s", plan->kernels.at[i].symbol);
+        mdl_table_cell(&table, "%s", plan->kernels.at[i].span);
+    }
+    finish("kernels", &table);
+    show_products(in);
+    return MDL_OK;
+}
+
+static mdl_status show_params(const inspection *in) {
+    mdl_table table = headed(in, "lllrlll", "param|type|arena|offset|decay|group|init");
+    for (int i = 0; i < in->plan->params.n; i++) {
+        const mdl_plan_param *p = &in->plan->params.at[i];
+        mdl_table_cell(&table, "%s", p->name);
+        mdl_table_cell(&table, "%s", mdl_type_text(in->scratch, &p->type));
+        mdl_table_cell(&table, "%s%s", mdl_arena_name(p->arena), p->carry ? " (carried)" : "");
+        mdl_table_cell(&table, "%" PRId64, p->offset);
+        mdl_table_cell(&table, "%s", p->decay ? "yes" : "no");
+        mdl_table_cell(&table, "%s", p->group ? p->group : "");
+        mdl_table_cell(&table, "%s", p->init ? p->init : "");
+    }
+    finish("params", &table);
+    for (int i = 0; i < in->plan->ties.n; i++) printf("  %s is %s\n", in->plan->ties.at[i].name, in->plan->ties.at[i].target);
+    return MDL_OK;
+}
+
+static mdl_status show_files(const inspection *in) {
+    mdl_table table = headed(in, "lrl", "file|bytes|hash");
+    for (int i = 0; i < in->plan->files.n; i++) {
+        mdl_table_cell(&table, "%s", in->plan->files.at[i].path);
+        mdl_table_cell(&table, "%" PRId64, in->plan->files.at[i].size);
+        mdl_table_cell(&table, "%s", in->plan->files.at[i].hash);
+    }
+    finish("files", &table);
+    return MDL_OK;
+}
+
+/* The program that the command line names, or an error that lists them. */
+static mdl_status program_of(const inspection *in, const mdl_plan_program **program) {
+    *program = in->argument ? mdl_plan_find_program(in->plan, in->argument) : NULL;
+    if (*program) return MDL_OK;
+    mdl_text names = {.arena = in->scratch};
+    mdl_text_append(&names, "", 0);
+    for (int i = 0; i < in->plan->programs.n; i++) mdl_text_printf(&names, "%s%s", i ? ", " : "", in->plan->programs.at[i].name);
+    if (!in->argument) return mdl_fail(MDL_USAGE, "which program? The plan has: %s", names.at);
+    return mdl_fail(MDL_USAGE, "no program %s; the plan has: %s", in->argument, names.at);
+}
+
+static mdl_status show_buffers(const inspection *in) {
+    const mdl_plan_program *p = NULL;
+    MDL_TRY(program_of(in, &p), "inspect buffers");
+    mdl_plan_lifetime *lifetimes = MDL_NEW_ARRAY(in->scratch, mdl_plan_lifetime, p->buffers.n + 1);
+    int64_t high, live;
+    mdl_plan_lifetimes(p, lifetimes, &high, &live);
+    mdl_table table = headed(in, "rllrrrl", "#|buffer|arena|offset|bytes|launches|type");
+    for (int i = 0; i < p->buffers.n; i++) {
+        const mdl_plan_buffer *b = &p->buffers.at[i];
+        mdl_table_cell(&table, "%d", i);
+        mdl_table_cell(&table, "%s", b->name);
+        mdl_table_cell(&table, "%s", mdl_arena_name(b->arena));
+        mdl_table_cell(&table, "%" PRId64, b->offset);
+        mdl_table_cell(&table, "%" PRId64, b->bytes);
+        if (lifetimes[i].first < 0) mdl_table_cell(&table, "-");
+        else mdl_table_cell(&table, "%d..%d", lifetimes[i].first, lifetimes[i].last);
+        mdl_table_cell(&table, "%s", mdl_type_text(in->scratch, &b->type));
+    }
+    finish(mdl_printf(in->scratch, "buffers of %s", p->name), &table);
+    return MDL_OK;
+}
+
+static const char *args_text(const inspection *in, const mdl_plan_program *p, const mdl_plan_launch *l) {
+    static const char *const marks[] = {"?", "", "=", "+="}; /* read, written, both */
+    mdl_text text = {.arena = in->scratch};
+    mdl_text_append(&text, "", 0);
+    for (int i = 0; i < l->args.n; i++) {
+        const mdl_plan_arg *arg = &l->args.at[i];
+        mdl_text_printf(&text, "%s", i ? " " : "");
+        if (arg->kind == MDL_ARG_IMMEDIATE) mdl_text_printf(&text, "%" PRId64, arg->value);
+        else mdl_text_printf(&text, "%s%s", marks[arg->access & 3], p->buffers.at[arg->value].name);
+    }
+    return text.at;
+}
+
+static mdl_status show_launches(const inspection *in) {
+    const mdl_plan_program *p = NULL;
+    MDL_TRY(program_of(in, &p), "inspect launches");
+    mdl_table table = headed(in, "rllrrrll", "#|label|runs|grid|bytes|flops|model line|arguments (= written, += read and written)");
+    for (int i = 0; i < p->launches.n; i++) {
+        const mdl_plan_launch *l = &p->launches.at[i];
+        const mdl_gemm *g = &l->gemm;
+        mdl_table_cell(&table, "%d", i);
+        mdl_table_cell(&table, "%s", l->label);
+        if (l->kind == MDL_LAUNCH_KERNEL) mdl_table_cell(&table, "kernel %d", l->kernel);
+        else if (l->kind == MDL_LAUNCH_GEMM)
+            mdl_table_cell(&table, "%" PRId64 " x %" PRId64 " x %" PRId64, g->m, g->n, g->k);
+        else mdl_table_cell(&table, "copy");
+        mdl_table_cell(&table, "%s", l->kind == MDL_LAUNCH_KERNEL ? mdl_printf(in->scratch, "%" PRId64, l->grid) : "");
+        mdl_table_cell(&table, "%" PRId64, l->bytes);
+        mdl_table_cell(&table, "%" PRId64, l->flops);
+        mdl_table_cell(&table, "%s", l->span);
+        mdl_table_cell(&table, "%s", args_text(in, p, l));
+    }
+    finish(mdl_printf(in->scratch, "launches of %s", p->name), &table);
+    return MDL_OK;
+}
+
+static mdl_status show_source(const inspection *in) {
+    const mdl_plan *plan = in->plan;
+    if (!in->argument) return mdl_fail(MDL_USAGE, "inspect source: which kernel? Give its number or its symbol");
+    char *end;
+    long index = strtol(in->argument, &end, 10);
+    if (*end || end == in->argument)
+        for (index = 0; index < plan->kernels.n && strcmp(plan->kernels.at[index].symbol, in->argument);) index++;
+    if (index < 0 || index >= plan->kernels.n)
+        return mdl_fail(MDL_USAGE, "inspect source: no kernel %s; the plan has %d, see: inspect PLAN kernels", in->argument, plan->kernels.n);
+    fputs(plan->kernels.at[index].source, stdout);
+    return MDL_OK;
+}
+
+static mdl_status show_list(const inspection *in) {
+    static mdl_status (*const parts[])(const inspection *) = {show_header, show_memory, show_programs, show_kernels};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (i) putchar('\n');
+        MDL_TRY(parts[i](in), "inspect");
+    }
+    return MDL_OK;
+}
+
+static const struct {
+    const char *name, *argument, *about;
+    mdl_status (*show)(const inspection *in);
+} views[] = {
+    {"list", NULL, "the plan, its memory, programs, kernels and products (the default)", show_list},
+    {"programs", NULL, "launches and peak memory of each program", show_programs},
+    {"kernels", NULL, "each kernel and matrix product with the model line it comes from", show_kernels},
+    {"source", "KERNEL", "the C text of one kernel, by number or symbol", show_source},
+    {"launches", "PROGRAM", "each launch of a program in order, with its arguments", show_launches},
+    {"buffers", "PROGRAM", "each buffer of a program: place and lifetime", show_buffers},
+    {"params", NULL, "the weights: checkpoint names, types, places, weight decay", show_params},
+    {"dims", NULL, "named sizes and special tokens of the model", show_dims},
+    {"files", NULL, "the files inside the plan", show_files},
+};
+enum { VIEWS = sizeof views / sizeof *views };
+
+static void help(void) {
+    puts("usage: mdlrun inspect PLAN [VIEW]\n\nShows what is in a plan. Its native code is not loaded.\n\nviews:");
+    for (int i = 0; i < VIEWS; i++)
+        printf("  %-8s %-8s  %s\n", views[i].name, views[i].argument ? views[i].argument : "", views[i].about);
+}
+
+mdl_status mdl_command_inspect(int argc, char **argv) {
+    int view = 0;
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), MDL_OK;
+    if (argc < 2) return mdl_fail(MDL_USAGE, "inspect: which plan? See: mdlrun inspect --help");
+    while (argc > 2 && view < VIEWS && strcmp(views[view].name, argv[2])) view++;
+    if (view == VIEWS) return mdl_fail(MDL_USAGE, "inspect: no view \"%s\". See: mdlrun inspect --help", argv[2]);
+    if (argc > (views[view].argument ? 4 : 3)) return mdl_fail(MDL_USAGE, "inspect: \"%s\" is one argument too many", argv[argc - 1]);
+    mdl_plan *plan = NULL;
+    mdl_status status = mdl_plan_read(argv[1], &plan);
+    if (status) return status;
+    inspection in = {plan, mdl_arena_new(), argc > 3 ? argv[3] : NULL};
+    status = views[view].show(&in);
+    mdl_arena_free(in.scratch);
+    mdl_plan_free(plan);
+    return status;
+}

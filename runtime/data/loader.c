@@ -1,0 +1,284 @@
+/* The loader: reads the data set, then a thread packs one optimizer step ahead into the slot that the caller does not hold.
+ * Everything is allocated when it opens; packing cannot fail. */
+#include "runtime/data/loader.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "runtime/data/pack.h"
+
+enum { SLOTS = 2, MAX_MICRO_BATCHES = 1 << 16 };
+
+typedef struct {
+    mdl_packed *packed; /* [micro_batches] */
+    mdl_batch *batches; /* the same as seen by the caller */
+    mdl_data_position before, after;
+    bool full;
+} slot;
+
+struct mdl_loader {
+    mdl_arena *memory;
+    mdl_sequences data;
+    mdl_tokenizer tokenizer;
+    mdl_masking masking;
+    mdl_packer packer;
+    mdl_data_facts facts;
+    int micro_batches;
+    /* Below: shared with the thread, under the lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t thread;
+    bool started, stop;
+    slot slots[SLOTS];
+    int fill, take;       /* the slot packed next, the slot given out next */
+    bool lent;            /* the caller holds slot `take` */
+    uint64_t seeks;       /* a step packed before the latest seek is dropped */
+    mdl_data_position at; /* of the step packed next */
+};
+
+/* Which of a batch's arrays feeds a plan input; NULL for inputs that are no part of a batch. */
+static const int32_t *array_for(const mdl_packed *packed, const char *source) {
+    if (!strcmp(source, "tokens")) return packed->ids;
+    if (!strcmp(source, "masked")) return packed->labels;
+    if (!strcmp(source, "next")) return packed->next;
+    if (!strcmp(source, "segments")) return packed->cu_seqlens;
+    return NULL;
+}
+
+static bool wants(const mdl_plan *plan, const char *source) {
+    for (int i = 0; i < plan->inputs.n; i++)
+        if (!strcmp(plan->inputs.at[i].source, source)) return true;
+    return false;
+}
+
+static mdl_status check_input(const mdl_plan *plan, mdl_arena *scratch, const mdl_plan_input *input) {
+    const char *source = input->source;
+    int64_t segments[2] = {plan->segments, plan->tokens};
+    mdl_type tokens = mdl_type_make(MDL_I32, 1, &plan->tokens), expected = tokens;
+    if (!strcmp(source, "column") || !strcmp(source, "present"))
+        return mdl_fail(MDL_BAD_INPUT, "source \"%s\" is not supported yet by the FASTA reader", source);
+    if (!strcmp(source, "segments"))
+        expected = mdl_type_make(MDL_SEG, 2, segments);
+    else if (strcmp(source, "tokens") && strcmp(source, "masked") && strcmp(source, "next"))
+        return MDL_OK;
+    if (mdl_type_equal(&input->type, &expected)) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "source \"%s\" gives %s, the plan expects %s", source, mdl_type_text(scratch, &expected),
+                    mdl_type_text(scratch, &input->type));
+}
+
+static mdl_status check_plan(const mdl_plan *plan, mdl_arena *scratch) {
+    if (plan->tokens < 1 || plan->tokens > INT32_MAX || plan->segments < 1 || plan->segments >= INT32_MAX)
+        return mdl_fail(MDL_BAD_INPUT, "the plan packs %" PRId64 " tokens in %" PRId64 " sequences; expected 1 to 2^31 - 2 of each",
+                        plan->tokens, plan->segments);
+    for (int i = 0; i < plan->inputs.n; i++)
+        MDL_TRY(check_input(plan, scratch, &plan->inputs.at[i]), "input \"%s\"", plan->inputs.at[i].name);
+    return MDL_OK;
+}
+
+static mdl_status check_options(const mdl_loader_options *options) {
+    if (options->n_files < 1) return mdl_fail(MDL_USAGE, "no data files are given");
+    if (options->micro_batches < 1 || options->micro_batches > MAX_MICRO_BATCHES)
+        return mdl_fail(MDL_USAGE, "%d micro-batches a step; expected 1 to %d", options->micro_batches, MAX_MICRO_BATCHES);
+    if (options->max_seq_length < 0)
+        return mdl_fail(MDL_USAGE, "max_seq_length is %" PRId64 "; expected a positive number, or 0 for no limit",
+                        options->max_seq_length);
+    return MDL_OK;
+}
+
+static int64_t longest(const mdl_plan *plan, const mdl_loader_options *options) {
+    int64_t length = plan->tokens;
+    if (options->max_seq_length && options->max_seq_length < length) length = options->max_seq_length;
+    if (plan->max_length > 0 && plan->max_length < length) length = plan->max_length;
+    return length;
+}
+
+static mdl_status set_up(mdl_loader *l, const mdl_plan *plan, const mdl_loader_options *options) {
+    mdl_status status = mdl_tokenizer_open(plan, l->memory, &l->tokenizer);
+    if (status) return status;
+    bool masked = wants(plan, "masked");
+    if (masked && (status = mdl_masking_make(&l->tokenizer, options->mlm_probability, options->mask_fraction,
+                                             options->random_fraction, options->seed, &l->masking)))
+        return status;
+    l->packer = (mdl_packer){.data = &l->data,
+                             .tokenizer = &l->tokenizer,
+                             .masking = masked ? &l->masking : NULL,
+                             .tokens = plan->tokens,
+                             .segments = plan->segments,
+                             .max_length = longest(plan, options),
+                             .seed = options->seed,
+                             .shuffle = options->shuffle,
+                             .random_crop = options->random_crop};
+    if (l->packer.max_length <= mdl_tokenizer_added(&l->tokenizer))
+        return mdl_fail(MDL_USAGE,
+                        "sequences of at most %" PRId64 " tokens leave no room for a residue beside the %d special tokens",
+                        l->packer.max_length, mdl_tokenizer_added(&l->tokenizer));
+    return MDL_OK;
+}
+
+/* Counts what tokenizing and truncating will do to the sequences from `first` on. */
+static mdl_status survey(mdl_loader *l, int64_t first) {
+    const mdl_tokenizer *t = &l->tokenizer;
+    for (int64_t i = first; i < l->data.n; i++) {
+        int64_t length = l->data.start[i + 1] - l->data.start[i];
+        for (int64_t k = l->data.start[i]; k < l->data.start[i + 1]; k++) {
+            unsigned char c = (unsigned char)l->data.text[k];
+            l->facts.lower_case += t->lower[c];
+            if (t->known[c]) continue;
+            if (t->unk < 0)
+                return mdl_fail(MDL_BAD_INPUT,
+                                "sequence %" PRId64 ": residue '%c' is not in the vocabulary, which has no unknown token",
+                                i - first + 1, c);
+            l->facts.unknown++;
+        }
+        l->facts.truncated += length + mdl_tokenizer_added(t) > l->packer.max_length;
+        l->facts.residues += length;
+        l->facts.sequences++;
+    }
+    return MDL_OK;
+}
+
+static mdl_status read_files(mdl_loader *l, const mdl_loader_options *options) {
+    for (int i = 0; i < options->n_files; i++) {
+        int64_t first = l->data.n;
+        mdl_status status = mdl_fasta_read(options->files[i], &l->data);
+        if (status) return status;
+        MDL_TRY(survey(l, first), "%s", options->files[i]);
+    }
+    return MDL_OK;
+}
+
+static void make_slot(mdl_loader *l, const mdl_plan *plan, slot *s) {
+    bool masked = wants(plan, "masked"), next = wants(plan, "next");
+    s->packed = MDL_NEW_ARRAY(l->memory, mdl_packed, l->micro_batches);
+    s->batches = MDL_NEW_ARRAY(l->memory, mdl_batch, l->micro_batches);
+    for (int b = 0; b < l->micro_batches; b++) {
+        mdl_packed *p = &s->packed[b];
+        p->ids = MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens);
+        p->labels = masked ? MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens) : NULL;
+        p->next = next ? MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens) : NULL;
+        p->cu_seqlens = MDL_NEW_ARRAY(l->memory, int32_t, plan->segments + 1);
+        s->batches[b].input = MDL_NEW_ARRAY(l->memory, const void *, plan->inputs.n + 1);
+        for (int i = 0; i < plan->inputs.n; i++) s->batches[b].input[i] = array_for(p, plan->inputs.at[i].source);
+    }
+}
+
+/* Packs one optimizer step; touches only the slot, which the caller does not hold. */
+static void pack_step(const mdl_loader *l, mdl_data_position at, slot *s) {
+    s->before = at;
+    for (int b = 0; b < l->micro_batches; b++) {
+        at = mdl_pack(&l->packer, at, &s->packed[b]);
+        s->batches[b].tokens = s->packed[b].used;
+        s->batches[b].sequences = s->packed[b].sequences;
+    }
+    s->after = at;
+}
+
+static void *work(void *argument) {
+    mdl_loader *l = argument;
+    pthread_mutex_lock(&l->lock);
+    while (!l->stop) {
+        slot *s = &l->slots[l->fill];
+        if (s->full) {
+            pthread_cond_wait(&l->changed, &l->lock);
+            continue;
+        }
+        uint64_t seeks = l->seeks;
+        mdl_data_position at = l->at;
+        pthread_mutex_unlock(&l->lock);
+        pack_step(l, at, s);
+        pthread_mutex_lock(&l->lock);
+        if (seeks != l->seeks) continue;
+        s->full = true;
+        l->at = s->after;
+        l->fill = (l->fill + 1) % SLOTS;
+        pthread_cond_broadcast(&l->changed);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* Signals are the main thread's business. */
+static mdl_status start_thread(mdl_loader *l) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&l->thread, NULL, work, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    l->started = !error;
+    return error ? mdl_fail(MDL_SYSTEM, "cannot start the loader's thread: %s", strerror(error)) : MDL_OK;
+}
+
+static mdl_status open_loader(mdl_loader *l, const mdl_plan *plan, const mdl_loader_options *options) {
+    mdl_status status = check_options(options);
+    if (!status) status = check_plan(plan, l->memory);
+    if (!status) status = set_up(l, plan, options);
+    if (!status) status = read_files(l, options);
+    if (status) return status;
+    l->micro_batches = options->micro_batches;
+    for (int i = 0; i < SLOTS; i++) make_slot(l, plan, &l->slots[i]);
+    return start_thread(l);
+}
+
+mdl_status mdl_loader_open(const mdl_plan *plan, const mdl_loader_options *options, mdl_loader **loader) {
+    mdl_arena *memory = mdl_arena_new();
+    mdl_loader *l = MDL_NEW(memory, mdl_loader);
+    l->memory = memory;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->changed, NULL);
+    mdl_status status = open_loader(l, plan, options);
+    *loader = status ? NULL : l;
+    if (status) mdl_loader_close(l);
+    return mdl_context(status, "data");
+}
+
+void mdl_loader_close(mdl_loader *l) {
+    if (!l) return;
+    if (l->started) {
+        pthread_mutex_lock(&l->lock);
+        l->stop = true;
+        pthread_cond_broadcast(&l->changed);
+        pthread_mutex_unlock(&l->lock);
+        pthread_join(l->thread, NULL);
+    }
+    pthread_cond_destroy(&l->changed);
+    pthread_mutex_destroy(&l->lock);
+    mdl_sequences_free(&l->data);
+    mdl_arena_free(l->memory);
+}
+
+const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader) { return &loader->facts; }
+
+mdl_status mdl_loader_next(mdl_loader *l, const mdl_batch **batches, mdl_data_position *position, double *epoch) {
+    pthread_mutex_lock(&l->lock);
+    if (l->lent) {
+        l->slots[l->take].full = l->lent = false;
+        l->take = (l->take + 1) % SLOTS;
+        pthread_cond_broadcast(&l->changed);
+    }
+    slot *s = &l->slots[l->take];
+    while (!s->full) pthread_cond_wait(&l->changed, &l->lock);
+    l->lent = true;
+    pthread_mutex_unlock(&l->lock);
+    *batches = s->batches;
+    if (position) *position = s->before;
+    if (epoch) *epoch = (double)s->after.epoch + (double)s->after.next / (double)l->data.n;
+    return MDL_OK;
+}
+
+mdl_status mdl_loader_seek(mdl_loader *l, mdl_data_position position) {
+    if (position.epoch < 0 || position.next < 0 || position.next >= l->data.n)
+        return mdl_fail(MDL_BAD_INPUT,
+                        "data position: epoch %" PRId64 ", sequence %" PRId64 " does not fit a data set of %" PRId64 " sequences",
+                        position.epoch, position.next, l->data.n);
+    pthread_mutex_lock(&l->lock);
+    for (int i = 0; i < SLOTS; i++) l->slots[i].full = false;
+    l->fill = l->take = 0;
+    l->lent = false;
+    l->seeks++;
+    l->at = position;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+    return MDL_OK;
+}

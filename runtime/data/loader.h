@@ -1,0 +1,53 @@
+/* Training batches from protein sequences: read, tokenize, shuffle, mask, pack; one optimizer step ahead, in a thread. */
+#ifndef MDL_DATA_LOADER_H
+#define MDL_DATA_LOADER_H
+
+#include "runtime/base/status.h"
+#include "runtime/plan/plan.h"
+
+/* What the batches of a run depend on. All of it is plain data: the same settings give the same batches. */
+typedef struct {
+    const char *const *files; /* FASTA, plain or gzip or BGZF */
+    int n_files;
+    int64_t max_seq_length;                /* counts specials; longer ones are truncated (or cropped); 0: the plan alone limits */
+    bool random_crop;                      /* a random window instead of the head */
+    double mlm_probability;                /* 0.15 */
+    double mask_fraction, random_fraction; /* 0.8, 0.1: of the selected tokens */
+    uint64_t seed;
+    bool shuffle;
+    int micro_batches; /* gradient accumulation: batches per optimizer step */
+} mdl_loader_options;
+
+/* One micro-batch: for every batch input of the plan (in plan->inputs order, NULL for inputs that are not batch
+ * inputs) its bytes, as uploaded. */
+typedef struct {
+    const void **input;
+    int64_t tokens; /* that belong to a sequence */
+    int64_t sequences;
+} mdl_batch;
+
+/* The position in the data: enough to continue with the very next batch. */
+typedef struct {
+    int64_t epoch, next; /* index into the epoch's permutation of the first sequence not yet consumed */
+} mdl_data_position;
+
+typedef struct {
+    int64_t sequences, residues;            /* in the files */
+    int64_t truncated, unknown, lower_case; /* sequences cut; residues that became <unk>; residues upper-cased */
+} mdl_data_facts;
+
+typedef struct mdl_loader mdl_loader;
+
+/* Reads the whole data set into memory (an index over files comes later) and starts the packing thread. `plan` gives T, S,
+ * the batch inputs, the vocabulary and its special ids; nothing of it is kept. Errors name the option, the plan's input, or file
+ * and line. */
+mdl_status mdl_loader_open(const mdl_plan *plan, const mdl_loader_options *options, mdl_loader **loader);
+void mdl_loader_close(mdl_loader *loader);
+const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader);
+/* The next optimizer step's micro-batches (options.micro_batches of them), valid until the next call. Never ends: epochs follow one
+ * another. position: before this step's first sequence. epoch is fractional: epochs consumed after this step. */
+mdl_status mdl_loader_next(mdl_loader *loader, const mdl_batch **batches, mdl_data_position *position, double *epoch);
+/* Continue from a position; batches given out before are no longer valid. MDL_BAD_INPUT when it lies outside the data set. */
+mdl_status mdl_loader_seek(mdl_loader *loader, mdl_data_position position);
+
+#endif

@@ -1,0 +1,22 @@
+/* Random numbers by counter: a draw depends on what it is for and on nothing else, so batches do not depend on packing, on the
+ * number of threads or on what was drawn before. */
+#ifndef MDL_DATA_RANDOM_H
+#define MDL_DATA_RANDOM_H
+
+#include <stdint.h>
+
+/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): four words from a counter and a key. */
+typedef struct {
+    uint32_t word[4];
+} mdl_random;
+mdl_random mdl_philox(const uint32_t counter[4], const uint32_t key[2]);
+
+typedef enum { MDL_RANDOM_SHUFFLE, MDL_RANDOM_CROP, MDL_RANDOM_MASK } mdl_random_use;
+
+/* The draw for one position of one sequence in one epoch. epoch and position count modulo 2^32, sequence modulo 2^56. */
+mdl_random mdl_random_at(uint64_t seed, mdl_random_use use, int64_t epoch, int64_t sequence, int64_t position);
+
+/* 0 <= result < n for n <= 2^32; the bias is below n / 2^32. */
+static inline int64_t mdl_random_below(uint32_t word, int64_t n) { return (int64_t)(((uint64_t)word * (uint64_t)n) >> 32); }
+
+#endif

@@ -1,0 +1,212 @@
+/* The CPU backend: arenas in host memory, launches replayed in order, the blocks of a kernel spread over OpenMP threads. What a block
+ * or a tile of a product computes depends on its number only, so that results do not depend on the number of threads. */
+#include <inttypes.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "runtime/device/device.h"
+#include "runtime/device/gemm.h"
+#include "runtime/device/native.h"
+
+/* A launch with its addresses filled in. */
+typedef struct {
+    const mdl_plan_launch *record;
+    mdl_kernel_fn kernel;
+    void **buffer;
+    int64_t *immediate;
+    mdl_cpu_gemm *gemm;
+    int64_t copy_bytes;
+    int threads, chunk;
+} prepared;
+
+struct mdl_device {
+    const mdl_plan *plan;
+    mdl_arena *memory; /* of everything below but the arenas */
+    char *arena[MDL_ARENA_COUNT];
+    int64_t held;
+    mdl_native *native;
+    mdl_kernel_fn *kernels;
+    prepared **programs; /* programs[p][l] */
+    int threads;
+};
+
+enum { HUGE_PAGE = 2 << 20, MAX_THREADS = 1024 };
+/* Bytes moved plus operations under which waking other threads costs more than the work. */
+static const int64_t small_launch = 32768;
+
+static mdl_status allocate(mdl_device *d, mdl_arena_id id) {
+    size_t align = d->plan->arena_bytes[id] >= 2 * HUGE_PAGE ? HUGE_PAGE : MDL_PLAN_ALIGN;
+    size_t bytes = ((size_t)d->plan->arena_bytes[id] + align - 1) & ~(align - 1);
+    if (!bytes) bytes = align;
+    d->arena[id] = aligned_alloc(align, bytes);
+    if (!d->arena[id])
+        return mdl_fail(MDL_SYSTEM, "not enough memory: arena %s needs %" PRId64 " bytes", mdl_arena_name(id), d->plan->arena_bytes[id]);
+    if (align == HUGE_PAGE) madvise(d->arena[id], bytes, MADV_HUGEPAGE); /* a hint: refusal changes nothing */
+    memset(d->arena[id], 0, bytes);
+    d->held += (int64_t)bytes;
+    return MDL_OK;
+}
+
+static mdl_status allocate_all(mdl_device *d) {
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) MDL_TRY(allocate(d, (mdl_arena_id)i), "load");
+    const mdl_plan_file *constants = mdl_plan_find_file(d->plan, MDL_PLAN_CONSTANTS);
+    if (constants && constants->size) memcpy(d->arena[MDL_ARENA_CONST], constants->bytes, (size_t)constants->size);
+    return MDL_OK;
+}
+
+static void choose_threads(const mdl_device *d, prepared *to) {
+    const mdl_plan_launch *record = to->record;
+    bool small = record->bytes + record->flops > 0 && record->bytes < small_launch && record->flops < small_launch;
+    to->threads = small || record->grid < 2 ? 1 : d->threads; /* 1 or all: libgomp ends threads when teams change size */
+    int64_t chunk = record->grid / (16 * (int64_t)to->threads);
+    to->chunk = chunk < 1 ? 1 : chunk > 64 ? 64 : (int)chunk;
+}
+
+static void prepare(mdl_device *d, const mdl_plan_program *program, const mdl_plan_launch *record, prepared *to) {
+    int buffers = 0, immediates = 0;
+    to->record = record;
+    to->buffer = MDL_NEW_ARRAY(d->memory, void *, record->args.n);
+    to->immediate = MDL_NEW_ARRAY(d->memory, int64_t, record->args.n);
+    for (int i = 0; i < record->args.n; i++) {
+        const mdl_plan_arg *arg = &record->args.at[i];
+        if (arg->kind == MDL_ARG_IMMEDIATE) {
+            to->immediate[immediates++] = arg->value;
+            continue;
+        }
+        const mdl_plan_buffer *b = &program->buffers.at[arg->value];
+        to->copy_bytes = b->bytes;
+        to->buffer[buffers++] = d->arena[b->arena] + b->offset;
+    }
+    if (record->kind == MDL_LAUNCH_KERNEL) {
+        to->kernel = d->kernels[record->kernel];
+        choose_threads(d, to);
+    }
+    if (record->kind == MDL_LAUNCH_GEMM) {
+        to->gemm = MDL_NEW(d->memory, mdl_cpu_gemm);
+        mdl_cpu_gemm_prepare(&record->gemm, to->gemm);
+    }
+}
+
+static void prepare_all(mdl_device *d) {
+    d->programs = MDL_NEW_ARRAY(d->memory, prepared *, d->plan->programs.n);
+    for (int p = 0; p < d->plan->programs.n; p++) {
+        const mdl_plan_program *program = &d->plan->programs.at[p];
+        d->programs[p] = MDL_NEW_ARRAY(d->memory, prepared, program->launches.n);
+        for (int l = 0; l < program->launches.n; l++) prepare(d, program, &program->launches.at[l], &d->programs[p][l]);
+    }
+}
+
+static void cpu_unload(mdl_device *d) {
+    if (!d) return;
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) free(d->arena[i]);
+    mdl_native_close(d->native);
+    mdl_arena_free(d->memory);
+}
+
+static mdl_status cpu_load(const mdl_plan *plan, int threads, mdl_device **device) {
+    *device = NULL;
+    if (strcmp(plan->target, "cpu")) return mdl_fail(MDL_BAD_INPUT, "the plan is for target %s, this is the cpu backend", plan->target);
+    if (threads < 0 || threads > MAX_THREADS) return mdl_fail(MDL_USAGE, "%d threads: expected 0 (all cores) to %d", threads, MAX_THREADS);
+    mdl_arena *memory = mdl_arena_new();
+    mdl_device *d = MDL_NEW(memory, mdl_device);
+    d->memory = memory;
+    d->plan = plan;
+    d->threads = threads ? threads : omp_get_max_threads();
+    d->kernels = MDL_NEW_ARRAY(memory, mdl_kernel_fn, plan->kernels.n + 1);
+    mdl_status status = mdl_native_open(plan, d->kernels, &d->native);
+    if (!status) status = allocate_all(d);
+    if (status) {
+        cpu_unload(d);
+        return status;
+    }
+    prepare_all(d);
+    *device = d;
+    return MDL_OK;
+}
+
+static mdl_status check_range(const mdl_device *d, const char *what, mdl_arena_id arena, int64_t offset, int64_t bytes) {
+    if ((unsigned)arena >= MDL_ARENA_COUNT) return mdl_fail(MDL_USAGE, "%s: no arena %d", what, (int)arena);
+    int64_t size = d->plan->arena_bytes[arena];
+    if (offset >= 0 && bytes >= 0 && offset <= size && bytes <= size - offset) return MDL_OK;
+    return mdl_fail(MDL_USAGE, "%s: %" PRId64 " bytes at %" PRId64 " lie outside arena %s of %" PRId64 " bytes", what, bytes, offset,
+                    mdl_arena_name(arena), size);
+}
+
+static mdl_status cpu_upload(mdl_device *d, mdl_arena_id arena, int64_t offset, const void *from, int64_t bytes) {
+    MDL_TRY(check_range(d, "upload", arena, offset, bytes), "cpu");
+    if (bytes) memcpy(d->arena[arena] + offset, from, (size_t)bytes);
+    return MDL_OK;
+}
+
+static mdl_status cpu_download(mdl_device *d, mdl_arena_id arena, int64_t offset, void *to, int64_t bytes) {
+    MDL_TRY(check_range(d, "download", arena, offset, bytes), "cpu");
+    if (bytes) memcpy(to, d->arena[arena] + offset, (size_t)bytes);
+    return MDL_OK;
+}
+
+static mdl_status cpu_fill(mdl_device *d, mdl_arena_id arena, int byte) {
+    MDL_TRY(check_range(d, "fill", arena, 0, 0), "cpu");
+    memset(d->arena[arena], byte, (size_t)d->plan->arena_bytes[arena]);
+    return MDL_OK;
+}
+
+static void run_kernel(const prepared *p) {
+    mdl_kernel_fn kernel = p->kernel;
+    int64_t grid = p->record->grid;
+    if (p->threads == 1) {
+        for (int64_t block = 0; block < grid; block++) kernel(p->buffer, p->immediate, block);
+        return;
+    }
+#pragma omp parallel for schedule(dynamic, p->chunk) num_threads(p->threads)
+    for (int64_t block = 0; block < grid; block++) kernel(p->buffer, p->immediate, block);
+}
+
+static mdl_status run_launch(const mdl_device *d, const prepared *p) {
+    switch (p->record->kind) {
+        case MDL_LAUNCH_KERNEL: run_kernel(p); return MDL_OK;
+        case MDL_LAUNCH_GEMM: return mdl_cpu_gemm_run(p->gemm, d->threads, p->buffer[0], p->buffer[1], p->buffer[2]);
+        case MDL_LAUNCH_COPY: memcpy(p->buffer[1], p->buffer[0], (size_t)p->copy_bytes); return MDL_OK;
+        default: return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the cpu does not have");
+    }
+}
+
+static mdl_status find(const mdl_device *d, const char *name, int *index) {
+    const mdl_plan_program *program = mdl_plan_find_program(d->plan, name);
+    if (!program) return mdl_fail(MDL_USAGE, "the plan has no program %s", name);
+    *index = (int)(program - d->plan->programs.at);
+    return MDL_OK;
+}
+
+static mdl_status cpu_run(mdl_device *d, const char *name) {
+    int index = 0;
+    MDL_TRY(find(d, name, &index), "run");
+    int n = d->plan->programs.at[index].launches.n;
+    for (int i = 0; i < n; i++) MDL_TRY(run_launch(d, &d->programs[index][i]), "program %s, launch %d", name, i);
+    return MDL_OK;
+}
+
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static mdl_status cpu_profile(mdl_device *d, const char *name, double *seconds) {
+    int index = 0;
+    MDL_TRY(find(d, name, &index), "profile");
+    int n = d->plan->programs.at[index].launches.n;
+    for (int i = 0; i < n; i++) {
+        double start = seconds_now();
+        MDL_TRY(run_launch(d, &d->programs[index][i]), "program %s, launch %d", name, i);
+        seconds[i] = seconds_now() - start;
+    }
+    return MDL_OK;
+}
+
+static int64_t cpu_memory(const mdl_device *d) { return d->held; }
+
+const mdl_backend mdl_backend_cpu = {"cpu",        cpu_load, cpu_unload, cpu_upload, cpu_download,
+                                     cpu_fill,     cpu_run,  cpu_profile, cpu_memory};

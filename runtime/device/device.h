@@ -1,0 +1,31 @@
+/* The backend vtable: everything the training loop asks of a machine. */
+#ifndef MDL_DEVICE_H
+#define MDL_DEVICE_H
+
+#include "runtime/base/status.h"
+#include "runtime/plan/plan.h"
+
+typedef struct mdl_device mdl_device;
+
+typedef struct {
+    const char *name; /* "cpu" */
+    /* Loads a verified plan: allocates every arena (zeroed), maps native code, prepares GEMMs. Afterwards nothing is
+     * allocated. threads: 0 = all cores; results are the same bits for any number. The plan must outlive the device. */
+    mdl_status (*load)(const mdl_plan *plan, int threads, mdl_device **device);
+    void (*unload)(mdl_device *device);
+    /* Copies between host memory and an arena; size-checked. */
+    mdl_status (*upload)(mdl_device *device, mdl_arena_id arena, int64_t offset, const void *from, int64_t bytes);
+    mdl_status (*download)(mdl_device *device, mdl_arena_id arena, int64_t offset, void *to, int64_t bytes);
+    mdl_status (*fill)(mdl_device *device, mdl_arena_id arena, int byte); /* 0, or 0xff: NaN, for tests */
+    /* Replays a program to its end. */
+    mdl_status (*run)(mdl_device *device, const char *program);
+    /* Replays once with a clock around every launch: seconds[i] for launch i. */
+    mdl_status (*profile)(mdl_device *device, const char *program, double *seconds);
+    int64_t (*memory)(const mdl_device *device); /* bytes held */
+} mdl_backend;
+
+extern const mdl_backend mdl_backend_cpu;
+/* By the plan's target, from one list. */
+mdl_status mdl_backend_find(const char *target, const mdl_backend **backend);
+
+#endif

@@ -1,0 +1,58 @@
+/* Making plans and finding things in them. */
+#include "runtime/plan/plan.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+#include "runtime/plan/fields.h"
+
+const char *mdl_arena_name(mdl_arena_id id) {
+    static const char *const names[MDL_ARENA_COUNT] = {"param", "grad",  "moment1", "moment2",   "frozen",
+                                                       "const", "input", "result",  "activation"};
+    return names[id];
+}
+
+const char *mdl_launch_name(mdl_launch_kind kind) {
+    static const char *const names[] = {"kernel", "gemm", "copy", "collective"};
+    return names[kind];
+}
+
+mdl_plan *mdl_plan_new(void) {
+    mdl_arena *memory = mdl_arena_new();
+    mdl_plan *plan = MDL_NEW(memory, mdl_plan);
+    plan->memory = memory;
+    plan->version = MDL_PLAN_VERSION;
+    return plan;
+}
+
+void mdl_plan_free(mdl_plan *plan) {
+    if (plan) mdl_arena_free(plan->memory);
+}
+
+const char *mdl_plan_hash(mdl_arena *arena, const void *bytes, int64_t size) {
+    XXH128_canonical_t digest;
+    XXH128_canonicalFromHash(&digest, XXH3_128bits(bytes, (size_t)size));
+    char *hex = mdl_alloc(arena, 2 * sizeof digest.digest + 1);
+    for (size_t i = 0; i < sizeof digest.digest; i++) {
+        hex[2 * i] = "0123456789abcdef"[digest.digest[i] >> 4];
+        hex[2 * i + 1] = "0123456789abcdef"[digest.digest[i] & 15];
+    }
+    return hex;
+}
+
+#define FIND(list, key, wanted)                                 \
+    do {                                                        \
+        for (int i_ = 0; i_ < (list).n; i_++)                   \
+            if (!strcmp((list).at[i_].key, (wanted))) return &(list).at[i_]; \
+        return NULL;                                            \
+    } while (0)
+
+const mdl_plan_program *mdl_plan_find_program(const mdl_plan *plan, const char *name) { FIND(plan->programs, name, name); }
+const mdl_plan_file *mdl_plan_find_file(const mdl_plan *plan, const char *path) { FIND(plan->files, path, path); }
+const mdl_plan_input *mdl_plan_find_input(const mdl_plan *plan, const char *name) { FIND(plan->inputs, name, name); }
+
+const mdl_plan_param *mdl_plan_find_param(const mdl_plan *plan, const char *name) {
+    for (int i = 0; i < plan->ties.n; i++)
+        if (!strcmp(plan->ties.at[i].name, name)) name = plan->ties.at[i].target;
+    FIND(plan->params, name, name);
+}

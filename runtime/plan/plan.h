@@ -1,0 +1,187 @@
+/* A plan in memory: the contract between compiler and runtime. The file format is docs/plan-format.md.
+ * Offsets and sizes are bytes. Every pointer lives in the plan's arena. */
+#ifndef MDL_PLAN_H
+#define MDL_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/base/arena.h"
+#include "runtime/base/dtype.h"
+#include "runtime/base/status.h"
+
+enum { MDL_PLAN_VERSION = 1, MDL_PLAN_ALIGN = 64 };
+/* Files with a meaning of their own. CONSTANTS: what the CONST arena holds after load, exactly arena_bytes[CONST] bytes. */
+#define MDL_PLAN_CONSTANTS "assets/constants.bin"
+#define MDL_PLAN_CPU_OBJECT "kernels/cpu.so"
+
+/* PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each); FROZEN holds
+ * frozen and carried parameters; INPUT and RESULT are exchanged with the host; ACTIVATION is shared by all programs;
+ * CONST holds tables made by the compiler (the file MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. */
+typedef enum { MDL_ARENA_PARAM, MDL_ARENA_GRAD, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2, MDL_ARENA_FROZEN, MDL_ARENA_CONST,
+               MDL_ARENA_INPUT, MDL_ARENA_RESULT, MDL_ARENA_ACTIVATION, MDL_ARENA_COUNT } mdl_arena_id;
+const char *mdl_arena_name(mdl_arena_id id); /* "param", "grad", ... */
+
+typedef struct {
+    const char *name;  /* checkpoint name */
+    mdl_type type;     /* f32 */
+    mdl_arena_id arena; /* PARAM or FROZEN */
+    int64_t offset;
+    bool decay, carry;
+    const char *group, *init;
+} mdl_plan_param;
+
+typedef struct {
+    const char *name, *target; /* tied checkpoint names */
+} mdl_plan_tie;
+
+/* source: "tokens" "masked" "next" "column" "present" "segments" for batch inputs; "scalar" for numbers that the training
+ * loop sets every step (lr, beta1, ..., see docs/plan-format.md); "seed" for init. */
+typedef struct {
+    const char *name, *source;
+    mdl_type type;
+    int64_t offset; /* in INPUT */
+} mdl_plan_input;
+
+typedef enum { MDL_ACCESS_READ = 1, MDL_ACCESS_WRITE = 2, MDL_ACCESS_READ_WRITE = 3 } mdl_access;
+
+/* A program's buffer. `name` is for people (the value's origin). */
+typedef struct {
+    const char *name;
+    mdl_arena_id arena;
+    int64_t offset, bytes;
+    mdl_type type;
+} mdl_plan_buffer;
+
+typedef enum { MDL_ARG_BUFFER, MDL_ARG_IMMEDIATE, MDL_ARG_SCALAR, MDL_ARG_TENSOR_MAP } mdl_arg_kind; /* the last two: CUDA */
+typedef struct {
+    mdl_arg_kind kind;
+    mdl_access access; /* of a buffer */
+    int64_t value;     /* buffer: index into program->buffers; immediate: the number */
+} mdl_plan_arg;
+
+typedef enum { MDL_LAUNCH_KERNEL, MDL_LAUNCH_GEMM, MDL_LAUNCH_COPY, MDL_LAUNCH_COLLECTIVE } mdl_launch_kind;
+
+/* Row-major C[m,n] = beta*C + op(A)[m,k] . op(B)[k,n], f32; op transposes when the flag is set: with trans_a, A is stored
+ * [k,m]. lda, ldb, ldc are row strides in elements of the stored matrices. beta is 0 or 1. Args: A, B, C. */
+typedef struct {
+    int64_t m, n, k, lda, ldb, ldc;
+    bool trans_a, trans_b;
+    int beta;
+} mdl_gemm;
+
+typedef struct {
+    mdl_launch_kind kind;
+    int kernel;    /* index into plan->kernels, for KERNEL */
+    mdl_gemm gemm; /* for GEMM */
+    int64_t grid;  /* blocks */
+    MDL_VEC(mdl_plan_arg) args;
+    int stream;
+    MDL_VEC(int) waits; /* launches of other streams that must have finished */
+    int64_t shared_bytes;
+    int cluster;
+    int64_t bytes, flops; /* moved and computed, for profiles: data-dependent work counts at full T */
+    const char *label;    /* "layernorm fwd": what a person calls it; the kernel's class is kernels[].class */
+    const char *span;     /* "models/esm2.mdl:31:11", or "" */
+} mdl_plan_launch;
+
+typedef struct {
+    const char *name; /* result of a program: "loss.mlm" */
+    int buffer;       /* index into program->buffers; its arena is RESULT */
+} mdl_plan_result;
+
+typedef struct {
+    const char *name; /* init, count, train_only, train_first, train_middle, train_last, update, eval, and the model's outputs: embed, logits */
+    MDL_VEC(mdl_plan_buffer) buffers;
+    MDL_VEC(mdl_plan_launch) launches;
+    MDL_VEC(mdl_plan_result) results;
+    int64_t activation_bytes; /* high-water mark in ACTIVATION */
+    int64_t live_bytes;       /* the largest sum of bytes alive at once: a lower bound for activation_bytes */
+} mdl_plan_program;
+
+typedef struct {
+    const char *symbol; /* in the shared object, unique */
+    const char *class;  /* "row", "attention", "attention_bwd", "scatter", "segment", "finish", "optimizer", "random" */
+    const char *hash;   /* mdl_plan_hash of its source text; NULL: set by the writer */
+    const char *source; /* C text of this one function; the entry kernels/<symbol>.c */
+    const char *span;   /* of the first launch that uses it */
+} mdl_plan_kernel;
+
+/* A file inside the plan: sources, vocabulary, generated C, shared object. */
+typedef struct {
+    const char *path; /* "model.mdl", "assets/vocab.txt", "kernels/cpu.c", "kernels/cpu.so" */
+    const char *bytes;
+    int64_t size;
+    const char *hash; /* of its bytes; set by the reader and writer */
+} mdl_plan_file;
+
+typedef struct {
+    const char *name;
+    double weight;
+} mdl_plan_loss;
+
+typedef struct {
+    const char *name;
+    int64_t value;
+} mdl_plan_dim;
+
+typedef struct {
+    const char *layout, *kind, *theirs, *ours; /* kind: "name" "also" "ignore" */
+} mdl_plan_name_map;
+
+typedef struct {
+    mdl_arena *memory;
+    int version;
+    const char *model;     /* the model block's name */
+    const char *target;    /* "cpu" */
+    const char *isa;       /* "x86-64-v4": what the shared object needs */
+    const char *precision; /* "f32" */
+    const char *compiler;  /* "mdlc 0.1.0" */
+    int64_t tokens, segments, max_length;
+    int64_t tile;          /* elements: every parameter group in PARAM starts at a multiple of this */
+    int64_t arena_bytes[MDL_ARENA_COUNT];
+    MDL_VEC(mdl_plan_dim) dims;
+    MDL_VEC(mdl_plan_dim) specials; /* bos eos pad unk mask -> token id */
+    MDL_VEC(mdl_plan_param) params;
+    MDL_VEC(mdl_plan_tie) ties;
+    MDL_VEC(mdl_plan_input) inputs;
+    MDL_VEC(mdl_plan_loss) losses;
+    MDL_VEC(const char *) metrics;
+    MDL_VEC(mdl_plan_name_map) layouts;
+    MDL_VEC(mdl_plan_kernel) kernels;
+    MDL_VEC(mdl_plan_program) programs;
+    MDL_VEC(mdl_plan_file) files;
+    const char *export_name; /* "config.json" or NULL; its text is the file assets/<export_name> */
+    const char *vocab;       /* path of the vocabulary among files, or NULL */
+    const char *hash;        /* hex hash of plan.json and all files; set by the reader and writer */
+} mdl_plan;
+
+mdl_plan *mdl_plan_new(void);
+void mdl_plan_free(mdl_plan *plan);
+
+/* Verifies, then writes atomically (temporary file, fsync, rename). The same plan gives the same bytes. Sets plan->hash and the
+ * hashes of files and of kernels that have none. */
+mdl_status mdl_plan_write(mdl_plan *plan, const char *path);
+/* Reads and verifies completely (mdl_plan_verify). Never maps or runs native code. */
+mdl_status mdl_plan_read(const char *path, mdl_plan **plan);
+/* Every rule of docs/plan-format.md: sizes, accesses inside arenas, no two live buffers overlapping, known ops, hashes. */
+mdl_status mdl_plan_verify(const mdl_plan *plan);
+
+/* XXH3-128 as 32 hex digits. */
+const char *mdl_plan_hash(mdl_arena *arena, const void *bytes, int64_t size);
+
+/* When a program's ACTIVATION buffers live: from the first to the last launch that has them as an argument (first is -1 for
+ * buffers of other arenas and for unused ones). Two of them may share memory only when their lifetimes share no launch. */
+typedef struct {
+    int first, last; /* launch indices */
+} mdl_plan_lifetime;
+/* lifetimes: one for each of program->buffers. activation_bytes and live_bytes: what the program must record (bytes as given in
+ * the buffers, without padding). */
+void mdl_plan_lifetimes(const mdl_plan_program *program, mdl_plan_lifetime *lifetimes, int64_t *activation_bytes, int64_t *live_bytes);
+
+const mdl_plan_program *mdl_plan_find_program(const mdl_plan *plan, const char *name);
+const mdl_plan_file *mdl_plan_find_file(const mdl_plan *plan, const char *path);
+const mdl_plan_input *mdl_plan_find_input(const mdl_plan *plan, const char *name);
+const mdl_plan_param *mdl_plan_find_param(const mdl_plan *plan, const char *name); /* follows ties */
+
+#endif

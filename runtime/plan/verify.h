@@ -1,0 +1,17 @@
+/* The parts of the verifier. */
+#ifndef MDL_PLAN_VERIFY_H
+#define MDL_PLAN_VERIFY_H
+
+#include "runtime/plan/plan.h"
+
+/* Bytes of a type with checked overflow; fails on dims that are not positive and ranks that do not fit the dtype. */
+mdl_status mdl_check_type(const mdl_type *type, int64_t *bytes);
+/* bytes at offset lie inside the arena, offset a multiple of align. */
+mdl_status mdl_check_range(const mdl_plan *plan, mdl_arena_id arena, int64_t offset, int64_t bytes, int64_t align);
+/* n strings, each at the start of a record plus `at`: present, not empty, no two equal. */
+mdl_status mdl_check_names(const char *what, const void *records, int n, size_t size, size_t at);
+/* Dims, strides and flags against the memory of the three buffers. */
+mdl_status mdl_check_gemm(const mdl_gemm *gemm, const mdl_plan_buffer *const buffers[3]);
+mdl_status mdl_check_program(const mdl_plan *plan, const mdl_plan_program *program);
+
+#endif

@@ -1,0 +1,43 @@
+/* The end of a run: final figures, results, weights and the plot. */
+#include "runtime/train/run.h"
+#include "runtime/train/weights.h"
+
+static mdl_status write_results(mdl_run *run, mdl_figures *f) {
+    const mdl_tally *whole = &run->whole;
+    double samples = (double)whole->sequences, tokens = (double)whole->tokens;
+    const char *dir = run->config->output_dir;
+    mdl_figures_add(f, "epoch", run->epoch);
+    mdl_figures_add(f, "global_step", (double)run->step);
+    mdl_figures_add(f, "num_input_tokens_seen", tokens);
+    mdl_figures_add(f, "total_flos", run->step_flops * (double)whole->steps);
+    mdl_figures_add(f, "train_loss", whole->loss / (double)whole->steps);
+    mdl_figures_add(f, "train_runtime", whole->seconds);
+    mdl_figures_add(f, "train_samples_per_second", samples / whole->seconds);
+    mdl_figures_add(f, "train_steps_per_second", (double)whole->steps / whole->seconds);
+    mdl_figures_add(f, "train_tokens_per_second", tokens / whole->seconds);
+    mdl_status status = mdl_results_write(mdl_printf(run->memory, "%s/train_results.json", dir), f);
+    return status ? status : mdl_results_write(mdl_printf(run->memory, "%s/all_results.json", dir), f);
+}
+
+static void print_results(const mdl_run *run, const mdl_figures *f) {
+    char text[32];
+    printf("\n");
+    mdl_plot(stdout, &run->curve, "loss", 64, 12);
+    printf("\n");
+    for (int i = 0; i < f->n; i++) {
+        snprintf(text, sizeof text, "%.6g", f->at[i].value);
+        printf("%-26s %s\n", f->at[i].name, text);
+    }
+    printf("written     %s: model.safetensors, metrics.jsonl, train_results.json\n", run->config->output_dir);
+    fflush(stdout);
+}
+
+/* Weights first: results stand for a run that is complete. */
+mdl_status mdl_run_finish(mdl_run *run) {
+    mdl_figures figures = {0};
+    mdl_status status = mdl_run_flush(run);
+    if (!status) status = mdl_weights_write_folder(run->session, run->config->output_dir);
+    if (!status) status = write_results(run, &figures);
+    if (!status) print_results(run, &figures);
+    return status;
+}

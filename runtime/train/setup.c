@@ -1,0 +1,144 @@
+/* The start of a run: output folder, plan, data, weights, and the facts a person wants to see before waiting. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/report/file.h"
+#include "runtime/train/run.h"
+#include "runtime/train/weights.h"
+
+double mdl_run_clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
+    char digits[32];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)number);
+    mdl_text text = {.arena = memory};
+    for (int i = 0; i < n; i++) {
+        if (i && digits[i - 1] != '-' && (n - i) % 3 == 0) mdl_text_append(&text, ",", 1);
+        mdl_text_append(&text, &digits[i], 1);
+    }
+    return text.at;
+}
+
+static mdl_status prepare_folder(mdl_run *run) {
+    static const char *const results[] = {"metrics.jsonl", "model.safetensors", "train_results.json", "all_results.json"};
+    const char *dir = run->config->output_dir;
+    for (int i = 0; i < 4; i++) {
+        const char *path = mdl_printf(run->memory, "%s/%s", dir, results[i]);
+        if (access(path, F_OK)) continue;
+        if (!run->config->overwrite_output_dir)
+            return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true",
+                            path);
+        if (unlink(path)) return mdl_fail_errno("%s", path);
+    }
+    mdl_status status = mdl_file_make_folder(dir);
+    return status ? status : mdl_metrics_open(mdl_printf(run->memory, "%s/metrics.jsonl", dir), &run->metrics);
+}
+
+static mdl_status open_data(mdl_run *run) {
+    const mdl_config *c = run->config;
+    const char **files = MDL_NEW_ARRAY(run->memory, const char *, c->files.n);
+    for (int i = 0; i < c->files.n; i++) files[i] = mdl_config_locate(c, c->files.at[i]);
+    mdl_loader_options options = {
+        .files = files,
+        .n_files = c->files.n,
+        .max_seq_length = c->max_seq_length,
+        .random_crop = c->random_crop,
+        .mlm_probability = c->mlm_probability,
+        .mask_fraction = c->mask_fraction,
+        .random_fraction = c->random_fraction,
+        .seed = (uint64_t)c->seed,
+        .shuffle = c->shuffle,
+        .micro_batches = (int)c->gradient_accumulation_steps,
+    };
+    return mdl_loader_open(run->session->plan, &options, &run->loader);
+}
+
+static mdl_status make_weights(mdl_run *run) {
+    int kept = 0;
+    const char *from = run->config->init_from;
+    mdl_status status = mdl_session_init(run->session, (uint64_t)run->config->seed);
+    if (status || !*from) return status;
+    status = mdl_weights_read_folder(run->session, from, &kept);
+    if (!status && kept) printf("%d tensors that are not trained are not in %s: they keep their initial values\n", kept, from);
+    return status;
+}
+
+static void make_sums(mdl_run *run) {
+    const mdl_plan *plan = run->session->plan;
+    run->loss_sum = MDL_NEW_ARRAY(run->memory, double, plan->losses.n + plan->metrics.n + 1);
+    run->metric_sum = run->loss_sum + plan->losses.n;
+    run->metric_steps = MDL_NEW_ARRAY(run->memory, int64_t, plan->metrics.n + 1);
+    run->loss_name = MDL_NEW_ARRAY(run->memory, const char *, plan->losses.n + 1);
+    for (int i = 0; i < plan->losses.n; i++) run->loss_name[i] = mdl_printf(run->memory, "loss.%s", plan->losses.at[i].name);
+}
+
+static void print_model(const mdl_run *run) {
+    const mdl_plan *plan = run->session->plan;
+    int64_t decay = 0, plain = 0, other = 0;
+    for (int i = 0; i < plan->params.n; i++) {
+        const mdl_plan_param *param = &plan->params.at[i];
+        *(param->arena != MDL_ARENA_PARAM ? &other : param->decay ? &decay : &plain) += mdl_type_count(&param->type);
+    }
+    printf("model       %s, from %s (%s, %s %s)\n", plan->model, run->plan_path, plan->precision, plan->target, plan->isa);
+    printf("parameters  %s trained: %s with weight decay, %s without", mdl_run_grouped(run->memory, decay + plain),
+           mdl_run_grouped(run->memory, decay), mdl_run_grouped(run->memory, plain));
+    if (other) printf("; %s frozen or carried", mdl_run_grouped(run->memory, other));
+    printf("\nbatch       %s tokens, at most %s sequences, %lld micro-batch%s a step\n", mdl_run_grouped(run->memory, plan->tokens),
+           mdl_run_grouped(run->memory, plan->segments), (long long)run->config->gradient_accumulation_steps,
+           run->config->gradient_accumulation_steps > 1 ? "es" : "");
+}
+
+static void print_data(const mdl_run *run) {
+    const mdl_data_facts *facts = mdl_loader_facts(run->loader);
+    for (int i = 0; i < run->config->files.n; i++)
+        printf("%s%s\n", i ? "            " : "data        ", mdl_config_locate(run->config, run->config->files.at[i]));
+    printf("            %s sequences, %s residues", mdl_run_grouped(run->memory, facts->sequences),
+           mdl_run_grouped(run->memory, facts->residues));
+    if (facts->truncated) printf("; %s sequences cut", mdl_run_grouped(run->memory, facts->truncated));
+    if (facts->unknown) printf("; %s residues unknown", mdl_run_grouped(run->memory, facts->unknown));
+    if (facts->lower_case) printf("; %s residues upper-cased", mdl_run_grouped(run->memory, facts->lower_case));
+    printf("\n");
+}
+
+static void print_facts(const mdl_run *run) {
+    const mdl_config *c = run->config;
+    print_model(run);
+    print_data(run);
+    printf("optimizer   AdamW, betas %g %g, eps %g, weight decay %g, clipping at %g\n", c->adam_beta1, c->adam_beta2,
+           c->adam_epsilon, c->weight_decay, c->max_grad_norm);
+    printf("schedule    %s to %s steps, peak %g, %lld of warm-up\n", mdl_schedule_name(c->lr_scheduler_type),
+           mdl_run_grouped(run->memory, c->max_steps), c->learning_rate, (long long)c->warmup_steps);
+    printf("memory      %.1f MiB\n", (double)run->session->backend->memory(run->session->device) / (1 << 20));
+    printf("output      %s\n\n", c->output_dir);
+    fflush(stdout);
+}
+
+mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config) {
+    *run = (mdl_run){.config = config, .plan_path = plan_path, .memory = mdl_arena_new()};
+    run->schedule = mdl_config_schedule(config);
+    run->adamw =
+        (mdl_adamw){config->adam_beta1, config->adam_beta2, config->adam_epsilon, config->weight_decay, config->max_grad_norm};
+    run->progress = mdl_progress_begin(stdout);
+    mdl_status status = mdl_session_open(plan_path, (int)config->num_threads, &run->session);
+    if (!status) status = open_data(run);
+    if (!status) status = make_weights(run);
+    if (!status) status = prepare_folder(run); /* last: what fails above leaves nothing behind */
+    if (status) return status;
+    make_sums(run);
+    run->step_flops = mdl_session_flops(run->session, (int)config->gradient_accumulation_steps);
+    print_facts(run);
+    return MDL_OK;
+}
+
+void mdl_run_close(mdl_run *run) {
+    mdl_metrics_close(run->metrics);
+    if (run->loader) mdl_loader_close(run->loader);
+    mdl_session_close(run->session);
+    mdl_arena_free(run->memory);
+}

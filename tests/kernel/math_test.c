@@ -1,0 +1,196 @@
+/* mdl_math against libm in f64 over all exponents; its vectorization; Philox against its known answers. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "compiler/kernel/cpu/math.h"
+#include "compiler/kernel/cpu/philox.h"
+#include "compiler/kernel/philox.h"
+#include "compiler/kernel/template.h"
+#include "tests/kernel/native.h"
+
+#define FUNCTIONS(F) F(exp) F(ln) F(sqrt) F(rsqrt) F(sin) F(cos) F(erf) F(tanh) F(abs)
+
+static double reference_ln(double x) { return log(x); }
+static double reference_rsqrt(double x) { return 1.0 / sqrt(x); }
+static double reference_abs(double x) { return fabs(x); }
+#define reference_exp exp
+#define reference_sqrt sqrt
+#define reference_sin sin
+#define reference_cos cos
+#define reference_erf erf
+#define reference_tanh tanh
+
+#define F(name) \
+    static float call_##name(float x) { return mdl_##name(x); }
+FUNCTIONS(F)
+#undef F
+
+/* The bound is in units in the last place of the f32 result, or absolute where `ulp` is 0. */
+static const struct {
+    const char *name;
+    float (*ours)(float);
+    double (*reference)(double);
+    double ulp, absolute, range;
+} functions[] = {
+    {"exp", call_exp, reference_exp, 1.0, 0, INFINITY},     {"ln", call_ln, reference_ln, 1.0, 0, INFINITY},
+    {"sqrt", call_sqrt, reference_sqrt, 0.501, 0, INFINITY}, {"rsqrt", call_rsqrt, reference_rsqrt, 1.501, 0, INFINITY},
+    {"sin", call_sin, reference_sin, 0, 1.2e-7, 1e4},       {"cos", call_cos, reference_cos, 0, 1.2e-7, 1e4},
+    {"erf", call_erf, reference_erf, 2.0, 0, INFINITY},     {"tanh", call_tanh, reference_tanh, 2.0, 0, INFINITY},
+    {"abs", call_abs, reference_abs, 0, 0, INFINITY},
+};
+enum { COUNT = sizeof functions / sizeof *functions };
+
+static double ulp_of(double x) {
+    int exponent;
+    if (fabs(x) < 0x1p-126) return 0x1p-149;
+    frexp(x, &exponent);
+    return ldexp(1.0, exponent - 24);
+}
+
+/* Distance of y from the reference in units of the bound: at most 1 when good. */
+static double error_of(int f, float x, float y) {
+    double r = functions[f].reference((double)x);
+    if (isnan(r)) return isnan(y) ? 0 : INFINITY;
+    if (isinf((float)r)) return y == (float)r ? 0 : INFINITY;
+    double error = fabs((double)y - r), bound = functions[f].ulp > 0 ? functions[f].ulp * ulp_of(r) : functions[f].absolute;
+    return error == 0 ? 0 : bound > 0 ? error / bound : INFINITY;
+}
+
+static void sweep(mdl_test *t, int f) {
+    double worst = 0, at = 0;
+    for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += 7919) { /* a prime: every exponent, both signs, NaNs */
+        float x = mdl_from_bits((int32_t)(uint32_t)bits);
+        if (!isnan(x) && fabsf(x) > functions[f].range) continue;
+        double error = error_of(f, x, functions[f].ours(x));
+        if (!(error <= worst)) worst = error, at = x;
+    }
+    CHECK(t, worst <= 1, "mdl_%s(%.9g) is off by %g of its bound", functions[f].name, at, worst);
+}
+
+/* The usual range, where the branches of erf and tanh meet: denser. */
+static void sweep_near(mdl_test *t, int f) {
+    double worst = 0, at = 0;
+    for (int i = -400000; i <= 400000; i++) {
+        float x = (float)i * 2.5e-5f;
+        double error = error_of(f, x, functions[f].ours(x));
+        if (!(error <= worst)) worst = error, at = x;
+    }
+    CHECK(t, worst <= 1, "mdl_%s(%.9g) is off by %g of its bound", functions[f].name, at, worst);
+}
+
+static void special(mdl_test *t) {
+    const float inf = INFINITY, nan = NAN;
+    CHECK(t, mdl_exp(-inf) == 0 && mdl_exp(inf) == inf && mdl_exp(-104) == 0 && mdl_exp(0) == 1, "exp at its ends");
+    CHECK(t, mdl_ln(0) == -inf && mdl_ln(inf) == inf && isnan(mdl_ln(-1)) && mdl_ln(1) == 0, "ln at its ends");
+    CHECK(t, mdl_erf(inf) == 1 && mdl_erf(-inf) == -1 && mdl_erf(0) == 0 && signbit(mdl_erf(-0.0f)), "erf at its ends");
+    CHECK(t, mdl_tanh(inf) == 1 && mdl_tanh(-inf) == -1 && mdl_tanh(100) == 1 && mdl_tanh(0) == 0, "tanh at its ends");
+    CHECK(t, isnan(mdl_sin(inf)) && isnan(mdl_cos(-inf)) && mdl_sin(0) == 0 && mdl_cos(0) == 1, "sin and cos at their ends");
+    CHECK(t, mdl_max(1, 2) == 2 && mdl_max(2, 1) == 2 && mdl_max(-inf, 1) == 1, "max");
+    CHECK(t, mdl_min(1, 2) == 1 && mdl_min(2, 1) == 1 && mdl_min(inf, 1) == 1, "min");
+    CHECK(t, isnan(mdl_max(nan, 1)) && isnan(mdl_max(1, nan)), "max with NaN");
+    CHECK(t, isnan(mdl_min(nan, 1)) && isnan(mdl_min(1, nan)), "min with NaN");
+}
+
+enum { N = 4096 };
+static float input[N], output[N];
+
+/* The vectorized loop gives the bits of the plain function. */
+static void same_bits(mdl_test *t, void *library, int f) {
+    char name[32];
+    void (*loop)(float *, const float *);
+    snprintf(name, sizeof name, "loop_%s", functions[f].name);
+    native_symbol(library, name, &loop);
+    CHECK(t, loop, "no %s", name);
+    if (!loop) return;
+    loop(output, input);
+    int different = 0;
+    for (int i = 0; i < N; i++) {
+        float y = functions[f].ours(input[i]);
+        different += memcmp(&y, &output[i], 4) && !(isnan(y) && isnan(output[i]));
+    }
+    CHECK(t, different == 0, "%d of %d results of mdl_%s differ", different, N, functions[f].name);
+}
+
+/* mdl_vexp of the attention kernels is mdl_exp wherever its result is not tiny. */
+static void same_vexp(mdl_test *t, void *library) {
+    void (*loop)(float *, const float *);
+    native_symbol(library, "loop_vexp", &loop);
+    for (int i = 0; i < N; i++) input[i] = (float)(i + 64 - N) * 0.0215f; /* -86.7 .. 1.4 */
+    if (loop) loop(output, input);
+    int different = 0;
+    for (int i = 0; i < N; i++) different += output[i] != mdl_exp(input[i]);
+    CHECK(t, loop && different == 0, "%d of %d results of mdl_vexp differ", different, N);
+}
+
+static void vectorized(mdl_test *t) {
+    static char source[8192];
+    int length = snprintf(source, sizeof source,
+                          "void loop_vexp(float *restrict y, const float *restrict x) {\n"
+                          "    for (int i = 0; i < %d; i += MDL_LANES) mdl_store(y + i, mdl_vexp(mdl_load(x + i)));\n}\n", N);
+    for (int f = 0; f < COUNT; f++)
+        length += snprintf(source + length, sizeof source - (size_t)length,
+                           "void loop_%s(float *restrict y, const float *restrict x) {\n"
+                           "#pragma omp simd\n    for (int i = 0; i < %d; i++) y[i] = mdl_%s(x[i]);\n}\n",
+                           functions[f].name, N, functions[f].name);
+    bool gcc = !mdl_shell(t, NULL, "cc --version | grep -q 'Free Software Foundation'");
+    char flags[128];
+    snprintf(flags, sizeof flags, "%s%s", native_isa(), gcc ? " -fopt-info-vec" : "");
+    const char *text;
+    CHECK(t, native_write(t, "math", mdl_template_prelude(), source), "cannot write the source");
+    void *library = native_compile(t, "math", flags, &text);
+    int loops = 0;
+    for (const char *at = text; gcc && (at = strstr(at, "loop vectorized")); at++) loops++;
+    CHECK(t, !gcc || loops == COUNT, "%d of %d loops were vectorized:\n%s", loops, COUNT, text);
+    for (int i = 0; i < N; i++) input[i] = i < N / 2 ? (float)(i - N / 4) * 0.011f : mdl_from_bits((int32_t)((uint32_t)i * 0x9E3779B9u));
+    for (int f = 0; f < COUNT && library; f++) same_bits(t, library, f);
+    if (library) same_vexp(t, library);
+}
+
+/* The known answers that Random123 1.14 ships (kat_vectors, philox4x32 10). */
+static void known_answers(mdl_test *t) {
+    static const uint32_t kat[3][10] = {
+        {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+        {~0u, ~0u, ~0u, ~0u, ~0u, ~0u, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+    };
+    for (int i = 0; i < 3; i++) {
+        uint32_t host[4], text[4];
+        mdl_philox_words(kat[i], kat[i][4], kat[i][5], host);
+        memcpy(text, kat[i], sizeof text);
+        mdl_philox(text, kat[i][4], kat[i][5]);
+        CHECK(t, !memcmp(host, kat[i] + 6, 16), "host, vector %d: %08x %08x %08x %08x", i, host[0], host[1], host[2], host[3]);
+        CHECK(t, !memcmp(text, kat[i] + 6, 16), "kernel, vector %d: %08x %08x %08x %08x", i, text[0], text[1], text[2], text[3]);
+    }
+}
+
+static void distributions(mdl_test *t) {
+    enum { DRAWS = 100000 };
+    double sum = 0, square = 0, uniform = 0, worst = 0;
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        uint64_t index = i << 17 | i; /* both words of the index */
+        double n = mdl_philox_reference_normal(7, 9, 3, index), u = mdl_philox_reference_uniform(7, 9, 3, index);
+        float n32 = mdl_philox_normal(7, 9, 3, index), u32 = mdl_philox_uniform(7, 9, 3, index);
+        worst = fmax(worst, fabs(n - (double)n32));
+        if (u != (double)u32 || !(u >= 0 && u < 1)) worst = INFINITY;
+        sum += n, square += n * n, uniform += u;
+    }
+    CHECK(t, worst <= 2e-6, "kernel and host differ by %g", worst); /* f32 rounding of 2 pi v, times a radius up to 5.8 */
+    CHECK(t, fabs(sum / DRAWS) < 0.02, "mean of normals %g", sum / DRAWS); /* 5 sigma: 5 / sqrt(DRAWS) = 0.016 */
+    CHECK(t, fabs(square / DRAWS - 1) < 0.03, "variance of normals %g", square / DRAWS); /* 5 sqrt(2 / DRAWS) = 0.022 */
+    CHECK(t, fabs(uniform / DRAWS - 0.5) < 0.006, "mean of uniforms %g", uniform / DRAWS); /* 5 sqrt(1 / 12 / DRAWS) = 0.0046 */
+    CHECK(t, mdl_philox_uniform(7, 9, 3, 5) != mdl_philox_uniform(7, 9, 4, 5), "the stream counts");
+    CHECK(t, mdl_philox_uniform(7, 9, 3, 5) != mdl_philox_uniform(7, 9, 3, 5 | UINT64_C(1) << 32), "the high word counts");
+}
+
+void suite_math(mdl_test *t) {
+    for (int f = 0; f < COUNT; f++) {
+        if (mdl_case(t, "mdl_%s against libm", functions[f].name)) {
+            sweep(t, f);
+            sweep_near(t, f);
+        }
+    }
+    if (mdl_case(t, "special values")) special(t);
+    if (mdl_case(t, "loops vectorize and give the same bits")) vectorized(t);
+    if (mdl_case(t, "philox: known answers")) known_answers(t);
+    if (mdl_case(t, "philox: uniform and normal")) distributions(t);
+}
