@@ -195,7 +195,9 @@ static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_
     }
     if (f->carry) return fe_tensor(e, NULL, 0, NULL);
     fe_at(e, param->loc);
-    return fe_tensor(e, mdl_read(&e->b, path, type), rank, dims);
+    mdl_attr attr[] = {mdl_strs(e->arena, "state", 1, &path), mdl_int("zero_row", row)};
+    mdl_op *read = mdl_build(&e->b, MDL_OP_READ, 0, NULL, row >= 0 ? 2 : 1, attr, &type, NULL);
+    return fe_tensor(e, read->out[0], rank, dims);
 }
 
 static bool dims_ok(fe *e, const mdl_ast *param, int rank, const fe_dim *const *dims) {

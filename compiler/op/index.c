@@ -51,9 +51,17 @@ static mdl_value *call(mdl_ad *ad, mdl_opcode code, mdl_value *x, mdl_value *y, 
     mdl_value *in[] = {x, y};
     return mdl_build(B, code, 2, in, n_attr, attr, NULL, NULL)->out[0];
 }
+/* A table read with {zero_row} learns nothing for that row from being gathered (PyTorch's padding_idx). */
+static mdl_value *without_row(mdl_ad *ad, mdl_value *index, const mdl_value *table) {
+    const mdl_attr *row = mdl_is(table, MDL_OP_READ) ? mdl_find_attr(table->def, "zero_row") : NULL;
+    if (!row) return index;
+    mdl_value *hit = mdl_binary(B, MDL_OP_EQ, index, mdl_const_like(B, &index->type, (double)row->i));
+    return mdl_select(B, hit, mdl_const_like(B, &index->type, -1), index);
+}
+
 GRADIENT(GATHER) {
     mdl_attr rows = mdl_int("rows", IN(0)->dim[0]);
-    mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SCATTER_ADD, dout[0], op->in[1], 1, &rows));
+    mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SCATTER_ADD, dout[0], without_row(ad, op->in[1], op->in[0]), 1, &rows));
 }
 GRADIENT(SCATTER_ADD) {
     if (mdl_ad_wants(ad, op->in[0])) mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_GATHER, dout[0], op->in[1], 0, NULL));

@@ -59,9 +59,10 @@ static mdl_status show_header(const inspection *in) {
     const char *const rows[][2] = {
         {"model", p->model},
         {"target", mdl_printf(in->scratch, "%s (%s), %s", p->target, p->isa, p->precision)},
-        {"batch", mdl_printf(in->scratch, "%" PRId64 " tokens in at most %" PRId64 " sequences of at most %" PRId64, p->tokens, p->segments,
-                             p->max_length)},
-        {"weights", mdl_printf(in->scratch, "%" PRId64 " trained, %" PRId64 " frozen or carried, in %d tensors", trained, frozen, p->params.n)},
+        {"batch", mdl_printf(in->scratch, "%" PRId64 " tokens in at most %" PRId64 " sequences of at most %" PRId64, p->tokens,
+                             p->segments, p->max_length)},
+        {"weights", mdl_printf(in->scratch, "%" PRId64 " trained, %" PRId64 " frozen or carried, in %d tensors", trained, frozen,
+                               p->params.n)},
         {"compiler", p->compiler},
         {"format", mdl_printf(in->scratch, "%d", p->version)},
         {"hash", p->hash ? p->hash : ""},
@@ -110,7 +111,8 @@ static mdl_status show_programs(const inspection *in) {
         mdl_table_cell(&table, "%d", count(p, MDL_LAUNCH_GEMM));
         mdl_table_bytes(&table, p->activation_bytes);
         mdl_table_bytes(&table, p->live_bytes);
-        mdl_table_cell(&table, "%.1f%%", p->live_bytes ? 100.0 * (double)(p->activation_bytes - p->live_bytes) / (double)p->live_bytes : 0);
+        mdl_table_cell(&table, "%.1f%%",
+                       p->live_bytes ? 100.0 * (double)(p->activation_bytes - p->live_bytes) / (double)p->live_bytes : 0);
         mdl_table_cell(&table, "%.3f", 1e-9 * bytes);
         mdl_table_cell(&table, "%.3f", 1e-9 * flops);
     }
@@ -241,8 +243,10 @@ static mdl_status show_buffers(const inspection *in) {
         mdl_table_cell(&table, "%s", mdl_arena_name(b->arena));
         mdl_table_cell(&table, "%" PRId64, b->offset);
         mdl_table_cell(&table, "%" PRId64, b->bytes);
-        if (lifetimes[i].first < 0) mdl_table_cell(&table, "-");
-        else mdl_table_cell(&table, "%d..%d", lifetimes[i].first, lifetimes[i].last);
+        if (lifetimes[i].first < 0)
+            mdl_table_cell(&table, "-");
+        else
+            mdl_table_cell(&table, "%d..%d", lifetimes[i].first, lifetimes[i].last);
         mdl_table_cell(&table, "%s", mdl_type_text(in->scratch, &b->type));
     }
     finish(mdl_printf(in->scratch, "buffers of %s", p->name), &table);
@@ -256,8 +260,10 @@ static const char *args_text(const inspection *in, const mdl_plan_program *p, co
     for (int i = 0; i < l->args.n; i++) {
         const mdl_plan_arg *arg = &l->args.at[i];
         mdl_text_printf(&text, "%s", i ? " " : "");
-        if (arg->kind == MDL_ARG_IMMEDIATE) mdl_text_printf(&text, "%" PRId64, arg->value);
-        else mdl_text_printf(&text, "%s%s", marks[arg->access & 3], p->buffers.at[arg->value].name);
+        if (arg->kind == MDL_ARG_IMMEDIATE)
+            mdl_text_printf(&text, "%" PRId64, arg->value);
+        else
+            mdl_text_printf(&text, "%s%s", marks[arg->access & 3], p->buffers.at[arg->value].name);
     }
     return text.at;
 }
@@ -271,10 +277,12 @@ static mdl_status show_launches(const inspection *in) {
         const mdl_gemm *g = &l->gemm;
         mdl_table_cell(&table, "%d", i);
         mdl_table_cell(&table, "%s", l->label);
-        if (l->kind == MDL_LAUNCH_KERNEL) mdl_table_cell(&table, "kernel %d", l->kernel);
+        if (l->kind == MDL_LAUNCH_KERNEL)
+            mdl_table_cell(&table, "kernel %d", l->kernel);
         else if (l->kind == MDL_LAUNCH_GEMM)
             mdl_table_cell(&table, "%" PRId64 " x %" PRId64 " x %" PRId64, g->m, g->n, g->k);
-        else mdl_table_cell(&table, "copy");
+        else
+            mdl_table_cell(&table, "copy");
         mdl_table_cell(&table, "%s", l->kind == MDL_LAUNCH_KERNEL ? mdl_printf(in->scratch, "%" PRId64, l->grid) : "");
         mdl_table_cell(&table, "%" PRId64, l->bytes);
         mdl_table_cell(&table, "%" PRId64, l->flops);
@@ -293,7 +301,8 @@ static mdl_status show_source(const inspection *in) {
     if (*end || end == in->argument)
         for (index = 0; index < plan->kernels.n && strcmp(plan->kernels.at[index].symbol, in->argument);) index++;
     if (index < 0 || index >= plan->kernels.n)
-        return mdl_fail(MDL_USAGE, "inspect source: no kernel %s; the plan has %d, see: inspect PLAN kernels", in->argument, plan->kernels.n);
+        return mdl_fail(MDL_USAGE, "inspect source: no kernel %s; the plan has %d, see: inspect PLAN kernels", in->argument,
+                        plan->kernels.n);
     fputs(plan->kernels.at[index].source, stdout);
     return MDL_OK;
 }
@@ -336,7 +345,8 @@ mdl_status mdl_command_inspect(int argc, char **argv) {
     if (argc < 2) return mdl_fail(MDL_USAGE, "inspect: which plan? See: mdlrun inspect --help");
     while (argc > 2 && view < VIEWS && strcmp(views[view].name, argv[2])) view++;
     if (view == VIEWS) return mdl_fail(MDL_USAGE, "inspect: no view \"%s\". See: mdlrun inspect --help", argv[2]);
-    if (argc > (views[view].argument ? 4 : 3)) return mdl_fail(MDL_USAGE, "inspect: \"%s\" is one argument too many", argv[argc - 1]);
+    if (argc > (views[view].argument ? 4 : 3))
+        return mdl_fail(MDL_USAGE, "inspect: \"%s\" is one argument too many", argv[argc - 1]);
     mdl_plan *plan = NULL;
     mdl_status status = mdl_plan_read(argv[1], &plan);
     if (status) return status;

@@ -36,9 +36,12 @@ void mdl_table_print(const mdl_table *table, FILE *out) {
         int column = i % columns;
         bool last = column == columns - 1;
         fputs("  ", out);
-        if (table->align[column] == 'r') fprintf(out, "%*s", width[column], table->cells.at[i]);
-        else if (last) fputs(table->cells.at[i], out);
-        else fprintf(out, "%-*s", width[column], table->cells.at[i]);
+        if (table->align[column] == 'r')
+            fprintf(out, "%*s", width[column], table->cells.at[i]);
+        else if (last)
+            fputs(table->cells.at[i], out);
+        else
+            fprintf(out, "%-*s", width[column], table->cells.at[i]);
         if (last) fputc('\n', out);
     }
 }

@@ -14,7 +14,8 @@ mdl_status mdl_backend_find(const char *target, const mdl_backend **backend) {
         if (!strcmp(backends[i]->name, target)) *backend = backends[i];
         mdl_text_printf(&names, "%s%s", i ? ", " : "", backends[i]->name);
     }
-    mdl_status status = *backend ? MDL_OK : mdl_fail(MDL_BAD_INPUT, "the plan is for target %s, this program has: %s", target, names.at);
+    mdl_status status =
+        *backend ? MDL_OK : mdl_fail(MDL_BAD_INPUT, "the plan is for target %s, this program has: %s", target, names.at);
     mdl_arena_free(scratch);
     return status;
 }

@@ -1,5 +1,5 @@
-/* The CPU backend: arenas in host memory, launches replayed in order, the blocks of a kernel spread over OpenMP threads. What a block
- * or a tile of a product computes depends on its number only, so that results do not depend on the number of threads. */
+/* The CPU backend: arenas in host memory, launches replayed in order, the blocks of a kernel spread over OpenMP threads. What a
+ * block or a tile of a product computes depends on its number only, so that results do not depend on the number of threads. */
 #include <inttypes.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -43,7 +43,8 @@ static mdl_status allocate(mdl_device *d, mdl_arena_id id) {
     if (!bytes) bytes = align;
     d->arena[id] = aligned_alloc(align, bytes);
     if (!d->arena[id])
-        return mdl_fail(MDL_SYSTEM, "not enough memory: arena %s needs %" PRId64 " bytes", mdl_arena_name(id), d->plan->arena_bytes[id]);
+        return mdl_fail(MDL_SYSTEM, "not enough memory: arena %s needs %" PRId64 " bytes", mdl_arena_name(id),
+                        d->plan->arena_bytes[id]);
     if (align == HUGE_PAGE) madvise(d->arena[id], bytes, MADV_HUGEPAGE); /* a hint: refusal changes nothing */
     memset(d->arena[id], 0, bytes);
     d->held += (int64_t)bytes;
@@ -108,8 +109,10 @@ static void cpu_unload(mdl_device *d) {
 
 static mdl_status cpu_load(const mdl_plan *plan, int threads, mdl_device **device) {
     *device = NULL;
-    if (strcmp(plan->target, "cpu")) return mdl_fail(MDL_BAD_INPUT, "the plan is for target %s, this is the cpu backend", plan->target);
-    if (threads < 0 || threads > MAX_THREADS) return mdl_fail(MDL_USAGE, "%d threads: expected 0 (all cores) to %d", threads, MAX_THREADS);
+    if (strcmp(plan->target, "cpu"))
+        return mdl_fail(MDL_BAD_INPUT, "the plan is for target %s, this is the cpu backend", plan->target);
+    if (threads < 0 || threads > MAX_THREADS)
+        return mdl_fail(MDL_USAGE, "%d threads: expected 0 (all cores) to %d", threads, MAX_THREADS);
     mdl_arena *memory = mdl_arena_new();
     mdl_device *d = MDL_NEW(memory, mdl_device);
     d->memory = memory;
@@ -131,8 +134,8 @@ static mdl_status check_range(const mdl_device *d, const char *what, mdl_arena_i
     if ((unsigned)arena >= MDL_ARENA_COUNT) return mdl_fail(MDL_USAGE, "%s: no arena %d", what, (int)arena);
     int64_t size = d->plan->arena_bytes[arena];
     if (offset >= 0 && bytes >= 0 && offset <= size && bytes <= size - offset) return MDL_OK;
-    return mdl_fail(MDL_USAGE, "%s: %" PRId64 " bytes at %" PRId64 " lie outside arena %s of %" PRId64 " bytes", what, bytes, offset,
-                    mdl_arena_name(arena), size);
+    return mdl_fail(MDL_USAGE, "%s: %" PRId64 " bytes at %" PRId64 " lie outside arena %s of %" PRId64 " bytes", what, bytes,
+                    offset, mdl_arena_name(arena), size);
 }
 
 static mdl_status cpu_upload(mdl_device *d, mdl_arena_id arena, int64_t offset, const void *from, int64_t bytes) {
@@ -166,10 +169,16 @@ static void run_kernel(const prepared *p) {
 
 static mdl_status run_launch(const mdl_device *d, const prepared *p) {
     switch (p->record->kind) {
-        case MDL_LAUNCH_KERNEL: run_kernel(p); return MDL_OK;
-        case MDL_LAUNCH_GEMM: return mdl_cpu_gemm_run(p->gemm, d->threads, p->buffer[0], p->buffer[1], p->buffer[2]);
-        case MDL_LAUNCH_COPY: memcpy(p->buffer[1], p->buffer[0], (size_t)p->copy_bytes); return MDL_OK;
-        default: return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the cpu does not have");
+        case MDL_LAUNCH_KERNEL:
+            run_kernel(p);
+            return MDL_OK;
+        case MDL_LAUNCH_GEMM:
+            return mdl_cpu_gemm_run(p->gemm, d->threads, p->buffer[0], p->buffer[1], p->buffer[2]);
+        case MDL_LAUNCH_COPY:
+            memcpy(p->buffer[1], p->buffer[0], (size_t)p->copy_bytes);
+            return MDL_OK;
+        default:
+            return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the cpu does not have");
     }
 }
 
@@ -208,5 +217,5 @@ static mdl_status cpu_profile(mdl_device *d, const char *name, double *seconds) 
 
 static int64_t cpu_memory(const mdl_device *d) { return d->held; }
 
-const mdl_backend mdl_backend_cpu = {"cpu",        cpu_load, cpu_unload, cpu_upload, cpu_download,
-                                     cpu_fill,     cpu_run,  cpu_profile, cpu_memory};
+const mdl_backend mdl_backend_cpu = {"cpu",    cpu_load, cpu_unload,  cpu_upload, cpu_download,
+                                     cpu_fill, cpu_run,  cpu_profile, cpu_memory};

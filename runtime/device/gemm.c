@@ -9,8 +9,8 @@
 #include <omp.h>
 #include <stdio.h>
 
-/* Measured on two cores (docs/gemm.md): what keeps a tile near the speed of the whole. A tile worth less than MIN_FLOPS costs more to
- * start than it saves; a transposed B larger than PANEL_BYTES falls out of the cache, and more rows must share it. */
+/* Measured on two cores (docs/gemm.md): what keeps a tile near the speed of the whole. A tile worth less than MIN_FLOPS costs more
+ * to start than it saves; a transposed B larger than PANEL_BYTES falls out of the cache, and more rows must share it. */
 enum { MIN_SIDE = 128, MIN_ROWS_LARGE = 512, MAX_COLUMNS = 640, MAX_TILES = 32, FEW_TILES = 8, ROUND = 16 };
 static const double min_flops = 8e6;
 static const int64_t panel_bytes = 2 << 20;
@@ -25,7 +25,9 @@ static int64_t piece(int64_t total, int64_t parts) {
 }
 
 /* At most `wanted` pieces of at least `least`; an even number, or 1. */
-static int64_t parts_of(int64_t total, int64_t wanted, int64_t least) { return larger(1, smaller(wanted, total / least) & ~INT64_C(1)); }
+static int64_t parts_of(int64_t total, int64_t wanted, int64_t least) {
+    return larger(1, smaller(wanted, total / least) & ~INT64_C(1));
+}
 
 void mdl_cpu_gemm_prepare(const mdl_gemm *problem, mdl_cpu_gemm *gemm) {
     int64_t m = problem->m, n = problem->n, k = problem->k;
@@ -46,7 +48,8 @@ static dnnl_status_t run_tile(const mdl_cpu_gemm *g, int64_t tile, const float *
     a += p->trans_a ? row : row * p->lda;
     b += p->trans_b ? column * p->ldb : column;
     c += row * p->ldc + column;
-    return dnnl_sgemm(p->trans_a ? 'T' : 'N', p->trans_b ? 'T' : 'N', m, n, p->k, 1.0f, a, p->lda, b, p->ldb, (float)p->beta, c, p->ldc);
+    return dnnl_sgemm(p->trans_a ? 'T' : 'N', p->trans_b ? 'T' : 'N', m, n, p->k, 1.0f, a, p->lda, b, p->ldb, (float)p->beta, c,
+                      p->ldc);
 }
 
 mdl_status mdl_cpu_gemm_run(const mdl_cpu_gemm *gemm, int threads, const float *a, const float *b, float *c) {
@@ -59,8 +62,9 @@ mdl_status mdl_cpu_gemm_run(const mdl_cpu_gemm *gemm, int threads, const float *
 #pragma omp for schedule(dynamic) nowait
         for (int64_t i = 0; i < tiles; i++) failed |= (int)run_tile(gemm, i, a, b, c);
     }
-    if (failed) return mdl_fail(MDL_SYSTEM, "%s refused a product of %ld x %ld x %ld", mdl_cpu_gemm_version(), (long)gemm->problem.m,
-                                (long)gemm->problem.n, (long)gemm->problem.k);
+    if (failed)
+        return mdl_fail(MDL_SYSTEM, "%s refused a product of %ld x %ld x %ld", mdl_cpu_gemm_version(), (long)gemm->problem.m,
+                        (long)gemm->problem.n, (long)gemm->problem.k);
     return MDL_OK;
 }
 

@@ -10,7 +10,7 @@
 /* A product cut into tiles of C, each computed by one thread. */
 typedef struct {
     mdl_gemm problem;
-    int64_t tile_m, tile_n;  /* rows and columns of a tile; the last ones may be smaller */
+    int64_t tile_m, tile_n; /* rows and columns of a tile; the last ones may be smaller */
     int64_t tiles_m, tiles_n;
 } mdl_cpu_gemm;
 

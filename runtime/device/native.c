@@ -19,8 +19,10 @@ struct mdl_native {
 
 static mdl_status check_isa(const mdl_plan *plan) {
     if (mdl_isa_runs(plan->isa)) return MDL_OK;
-    if (!mdl_isa_known(plan->isa)) return mdl_fail(MDL_BAD_INPUT, "the plan was compiled for %s, which is not known here", plan->isa);
-    return mdl_fail(MDL_BAD_INPUT, "the plan was compiled for %s, this machine is %s: compile it here with mdlc", plan->isa, mdl_cpu_isa());
+    if (!mdl_isa_known(plan->isa))
+        return mdl_fail(MDL_BAD_INPUT, "the plan was compiled for %s, which is not known here", plan->isa);
+    return mdl_fail(MDL_BAD_INPUT, "the plan was compiled for %s, this machine is %s: compile it here with mdlc", plan->isa,
+                    mdl_cpu_isa());
 }
 
 static mdl_status write_all(int fd, const char *bytes, int64_t size) {
@@ -64,8 +66,10 @@ mdl_status mdl_native_open(const mdl_plan *plan, mdl_kernel_fn *kernels, mdl_nat
     fresh->fd = -1;
     mdl_status status = map_object(file, fresh);
     if (!status) status = resolve(plan, fresh, kernels);
-    if (status) mdl_native_close(fresh);
-    else *native = fresh;
+    if (status)
+        mdl_native_close(fresh);
+    else
+        *native = fresh;
     return status;
 }
 

@@ -1,11 +1,16 @@
 /* The tables of plan.json. A key is added here, in plan.h and in docs/plan-format.md, nowhere else. */
 #include "runtime/plan/fields.h"
 
-#define FIELD(type, key, kind) {#key, MDL_FIELD_##kind, offsetof(type, key), false, 0, 0}
-#define OPTIONAL(type, key, kind, otherwise) {#key, MDL_FIELD_##kind, offsetof(type, key), true, otherwise, 0}
-#define ONLY(type, key, kind, when) {#key, MDL_FIELD_##kind, offsetof(type, key), false, 0, 1u << MDL_LAUNCH_##when}
-#define GEMM(key, kind) {#key, MDL_FIELD_##kind, offsetof(mdl_plan_launch, gemm.key), false, 0, 1u << MDL_LAUNCH_GEMM}
-#define END {NULL, MDL_FIELD_STR, 0, false, 0, 0}
+#define FIELD(type, key, kind) \
+    { #key, MDL_FIELD_##kind, offsetof(type, key), false, 0, 0 }
+#define OPTIONAL(type, key, kind, otherwise) \
+    { #key, MDL_FIELD_##kind, offsetof(type, key), true, otherwise, 0 }
+#define ONLY(type, key, kind, when) \
+    { #key, MDL_FIELD_##kind, offsetof(type, key), false, 0, 1u << MDL_LAUNCH_##when }
+#define GEMM(key, kind) \
+    { #key, MDL_FIELD_##kind, offsetof(mdl_plan_launch, gemm.key), false, 0, 1u << MDL_LAUNCH_GEMM }
+#define END \
+    { NULL, MDL_FIELD_STR, 0, false, 0, 0 }
 
 const mdl_field mdl_plan_header[] = {
     FIELD(mdl_plan, version, INT),
@@ -28,15 +33,9 @@ const mdl_field mdl_plan_header[] = {
 static const mdl_field dim_fields[] = {FIELD(mdl_plan_dim, name, STR), FIELD(mdl_plan_dim, value, I64), END};
 
 static const mdl_field param_fields[] = {
-    FIELD(mdl_plan_param, name, STR),
-    FIELD(mdl_plan_param, type, TYPE),
-    FIELD(mdl_plan_param, arena, ARENA),
-    FIELD(mdl_plan_param, offset, I64),
-    FIELD(mdl_plan_param, decay, BOOL),
-    FIELD(mdl_plan_param, carry, BOOL),
-    FIELD(mdl_plan_param, group, STR_OR_NULL),
-    FIELD(mdl_plan_param, init, STR_OR_NULL),
-    END,
+    FIELD(mdl_plan_param, name, STR),          FIELD(mdl_plan_param, type, TYPE),        FIELD(mdl_plan_param, arena, ARENA),
+    FIELD(mdl_plan_param, offset, I64),        FIELD(mdl_plan_param, decay, BOOL),       FIELD(mdl_plan_param, carry, BOOL),
+    FIELD(mdl_plan_param, group, STR_OR_NULL), FIELD(mdl_plan_param, init, STR_OR_NULL), END,
 };
 
 static const mdl_field tie_fields[] = {FIELD(mdl_plan_tie, name, STR), FIELD(mdl_plan_tie, target, STR), END};
@@ -82,12 +81,8 @@ const mdl_field mdl_plan_program_header[] = {
 };
 
 static const mdl_field buffer_fields[] = {
-    FIELD(mdl_plan_buffer, name, STR),
-    FIELD(mdl_plan_buffer, arena, ARENA),
-    FIELD(mdl_plan_buffer, offset, I64),
-    FIELD(mdl_plan_buffer, bytes, I64),
-    FIELD(mdl_plan_buffer, type, TYPE),
-    END,
+    FIELD(mdl_plan_buffer, name, STR),  FIELD(mdl_plan_buffer, arena, ARENA), FIELD(mdl_plan_buffer, offset, I64),
+    FIELD(mdl_plan_buffer, bytes, I64), FIELD(mdl_plan_buffer, type, TYPE),   END,
 };
 
 static const mdl_field launch_fields[] = {
@@ -117,8 +112,10 @@ static const mdl_field launch_fields[] = {
 
 static const mdl_field result_fields[] = {FIELD(mdl_plan_result, name, STR), FIELD(mdl_plan_result, buffer, INT), END};
 
-#define LIST(owner, key, item, type, fields, name) {#key, item, offsetof(owner, key), sizeof(type), fields, #name}
-#define END_LIST {NULL, NULL, 0, 0, NULL, NULL}
+#define LIST(owner, key, item, type, fields, name) \
+    { #key, item, offsetof(owner, key), sizeof(type), fields, #name }
+#define END_LIST \
+    { NULL, NULL, 0, 0, NULL, NULL }
 
 const mdl_list mdl_plan_lists[] = {
     LIST(mdl_plan, dims, "dim", mdl_plan_dim, dim_fields, name),

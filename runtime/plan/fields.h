@@ -8,16 +8,29 @@
 
 #include "runtime/plan/plan.h"
 
-typedef enum { MDL_FIELD_STR, MDL_FIELD_STR_OR_NULL, MDL_FIELD_I64, MDL_FIELD_INT, MDL_FIELD_BOOL, MDL_FIELD_REAL, MDL_FIELD_TYPE,
-               MDL_FIELD_ARENA, MDL_FIELD_LAUNCH, MDL_FIELD_ARGS, MDL_FIELD_INTS, MDL_FIELD_STRS, MDL_FIELD_SIZES } mdl_field_kind;
+typedef enum {
+    MDL_FIELD_STR,
+    MDL_FIELD_STR_OR_NULL,
+    MDL_FIELD_I64,
+    MDL_FIELD_INT,
+    MDL_FIELD_BOOL,
+    MDL_FIELD_REAL,
+    MDL_FIELD_TYPE,
+    MDL_FIELD_ARENA,
+    MDL_FIELD_LAUNCH,
+    MDL_FIELD_ARGS,
+    MDL_FIELD_INTS,
+    MDL_FIELD_STRS,
+    MDL_FIELD_SIZES
+} mdl_field_kind;
 
 typedef struct {
     const char *key;
     mdl_field_kind kind;
-    size_t at;      /* offset in the record */
-    bool optional;  /* left out of the file when it equals `otherwise` (0, NULL, empty) */
+    size_t at;     /* offset in the record */
+    bool optional; /* left out of the file when it equals `otherwise` (0, NULL, empty) */
     int otherwise;
-    unsigned only;  /* launches: bit set of the kinds that have this key; 0: all */
+    unsigned only; /* launches: bit set of the kinds that have this key; 0: all */
 } mdl_field;
 
 /* A list of records under one key of plan.json or of a program. */
@@ -25,7 +38,7 @@ typedef struct {
     const char *key, *item; /* "launches", "launch" */
     size_t at, size;        /* of the vector in its owner; of one item */
     const mdl_field *fields;
-    const char *name;       /* the key whose string names an item in messages */
+    const char *name; /* the key whose string names an item in messages */
 } mdl_list;
 
 /* All tables end with a row whose key is NULL. */

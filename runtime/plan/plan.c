@@ -40,11 +40,11 @@ const char *mdl_plan_hash(mdl_arena *arena, const void *bytes, int64_t size) {
     return hex;
 }
 
-#define FIND(list, key, wanted)                                 \
-    do {                                                        \
-        for (int i_ = 0; i_ < (list).n; i_++)                   \
+#define FIND(list, key, wanted)                                              \
+    do {                                                                     \
+        for (int i_ = 0; i_ < (list).n; i_++)                                \
             if (!strcmp((list).at[i_].key, (wanted))) return &(list).at[i_]; \
-        return NULL;                                            \
+        return NULL;                                                         \
     } while (0)
 
 const mdl_plan_program *mdl_plan_find_program(const mdl_plan *plan, const char *name) { FIND(plan->programs, name, name); }

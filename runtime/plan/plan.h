@@ -18,13 +18,23 @@ enum { MDL_PLAN_VERSION = 1, MDL_PLAN_ALIGN = 64 };
 /* PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each); FROZEN holds
  * frozen and carried parameters; INPUT and RESULT are exchanged with the host; ACTIVATION is shared by all programs;
  * CONST holds tables made by the compiler (the file MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. */
-typedef enum { MDL_ARENA_PARAM, MDL_ARENA_GRAD, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2, MDL_ARENA_FROZEN, MDL_ARENA_CONST,
-               MDL_ARENA_INPUT, MDL_ARENA_RESULT, MDL_ARENA_ACTIVATION, MDL_ARENA_COUNT } mdl_arena_id;
+typedef enum {
+    MDL_ARENA_PARAM,
+    MDL_ARENA_GRAD,
+    MDL_ARENA_MOMENT1,
+    MDL_ARENA_MOMENT2,
+    MDL_ARENA_FROZEN,
+    MDL_ARENA_CONST,
+    MDL_ARENA_INPUT,
+    MDL_ARENA_RESULT,
+    MDL_ARENA_ACTIVATION,
+    MDL_ARENA_COUNT
+} mdl_arena_id;
 const char *mdl_arena_name(mdl_arena_id id); /* "param", "grad", ... */
 
 typedef struct {
-    const char *name;  /* checkpoint name */
-    mdl_type type;     /* f32 */
+    const char *name;   /* checkpoint name */
+    mdl_type type;      /* f32 */
     mdl_arena_id arena; /* PARAM or FROZEN */
     int64_t offset;
     bool decay, carry;
@@ -91,7 +101,8 @@ typedef struct {
 } mdl_plan_result;
 
 typedef struct {
-    const char *name; /* init, count, train_only, train_first, train_middle, train_last, update, eval, and the model's outputs: embed, logits */
+    const char *name; /* init, count, train_only, train_first, train_middle, train_last, update, eval, and the model's outputs:
+                         embed, logits */
     MDL_VEC(mdl_plan_buffer) buffers;
     MDL_VEC(mdl_plan_launch) launches;
     MDL_VEC(mdl_plan_result) results;
@@ -138,7 +149,7 @@ typedef struct {
     const char *precision; /* "f32" */
     const char *compiler;  /* "mdlc 0.1.0" */
     int64_t tokens, segments, max_length;
-    int64_t tile;          /* elements: every parameter group in PARAM starts at a multiple of this */
+    int64_t tile; /* elements: every parameter group in PARAM starts at a multiple of this */
     int64_t arena_bytes[MDL_ARENA_COUNT];
     MDL_VEC(mdl_plan_dim) dims;
     MDL_VEC(mdl_plan_dim) specials; /* bos eos pad unk mask -> token id */
@@ -177,7 +188,8 @@ typedef struct {
 } mdl_plan_lifetime;
 /* lifetimes: one for each of program->buffers. activation_bytes and live_bytes: what the program must record (bytes as given in
  * the buffers, without padding). */
-void mdl_plan_lifetimes(const mdl_plan_program *program, mdl_plan_lifetime *lifetimes, int64_t *activation_bytes, int64_t *live_bytes);
+void mdl_plan_lifetimes(const mdl_plan_program *program, mdl_plan_lifetime *lifetimes, int64_t *activation_bytes,
+                        int64_t *live_bytes);
 
 const mdl_plan_program *mdl_plan_find_program(const mdl_plan *plan, const char *name);
 const mdl_plan_file *mdl_plan_find_file(const mdl_plan *plan, const char *path);

@@ -40,8 +40,10 @@ static mdl_status read_stored(reader *r, zip_uint64_t index, int64_t size, char 
     char end;
     if (n > 0) n = zip_fread(file, &end, 1);
     mdl_status status = MDL_OK;
-    if (n < 0) status = mdl_fail(MDL_BAD_INPUT, "%s", zip_error_strerror(zip_file_get_error(file)));
-    else if (done < size || n) status = mdl_fail(MDL_BAD_INPUT, "its size is not the %" PRId64 " bytes declared", size);
+    if (n < 0)
+        status = mdl_fail(MDL_BAD_INPUT, "%s", zip_error_strerror(zip_file_get_error(file)));
+    else if (done < size || n)
+        status = mdl_fail(MDL_BAD_INPUT, "its size is not the %" PRId64 " bytes declared", size);
     zip_fclose(file);
     return status;
 }
@@ -149,11 +151,13 @@ static mdl_status read_files(reader *r) {
         mdl_plan_file *f = &plan->files.at[i];
         MDL_TRY(read_entry(r, f->path, &f->bytes, &size), "file %d", i);
         if (size != f->size)
-            return mdl_fail(MDL_BAD_INPUT, "file %s: plan.json gives %" PRId64 " bytes, the archive %" PRId64, f->path, f->size, size);
+            return mdl_fail(MDL_BAD_INPUT, "file %s: plan.json gives %" PRId64 " bytes, the archive %" PRId64, f->path, f->size,
+                            size);
     }
     zip_int64_t entries = zip_get_num_entries(r->zip, 0), listed = 1 + plan->kernels.n + plan->files.n;
     if (entries != listed)
-        return mdl_fail(MDL_BAD_INPUT, "the archive has %" PRId64 " entries, plan.json lists %" PRId64, (int64_t)entries, (int64_t)listed);
+        return mdl_fail(MDL_BAD_INPUT, "the archive has %" PRId64 " entries, plan.json lists %" PRId64, (int64_t)entries,
+                        (int64_t)listed);
     return MDL_OK;
 }
 

@@ -12,12 +12,14 @@ static const int64_t max_arena_bytes = INT64_C(1) << 50;
 mdl_status mdl_check_type(const mdl_type *type, int64_t *bytes) {
     int64_t count = 1;
     if ((unsigned)type->dtype >= MDL_DTYPE_COUNT) return mdl_fail(MDL_BAD_INPUT, "unknown element type %d", (int)type->dtype);
-    if (type->rank < 0 || type->rank > MDL_MAX_RANK) return mdl_fail(MDL_BAD_INPUT, "rank %d, at most %d", type->rank, MDL_MAX_RANK);
+    if (type->rank < 0 || type->rank > MDL_MAX_RANK)
+        return mdl_fail(MDL_BAD_INPUT, "rank %d, at most %d", type->rank, MDL_MAX_RANK);
     for (int i = 0; i < type->rank; i++) {
         if (type->dim[i] < 1) return mdl_fail(MDL_BAD_INPUT, "dim %d is %" PRId64 ", expected at least 1", i, type->dim[i]);
         if (__builtin_mul_overflow(count, type->dim[i], &count)) return mdl_fail(MDL_BAD_INPUT, "the size of the type overflows");
     }
-    if (type->dtype == MDL_SEG && type->rank != 2) return mdl_fail(MDL_BAD_INPUT, "segments have dims [S,T], got rank %d", type->rank);
+    if (type->dtype == MDL_SEG && type->rank != 2)
+        return mdl_fail(MDL_BAD_INPUT, "segments have dims [S,T], got rank %d", type->rank);
     if (type->dtype == MDL_SEG) count = type->dim[0] + 1;
     if (__builtin_mul_overflow(count, mdl_dtype_bits(type->dtype) / 8, bytes))
         return mdl_fail(MDL_BAD_INPUT, "the size of the type overflows");
@@ -72,8 +74,11 @@ static mdl_status check_disjoint(const char *what, extent *extents, int n) {
 }
 
 static mdl_status check_header(const mdl_plan *plan) {
-    const char *const texts[][2] = {{"model", plan->model}, {"target", plan->target}, {"isa", plan->isa},
-                                    {"precision", plan->precision}, {"compiler", plan->compiler}};
+    const char *const texts[][2] = {{"model", plan->model},
+                                    {"target", plan->target},
+                                    {"isa", plan->isa},
+                                    {"precision", plan->precision},
+                                    {"compiler", plan->compiler}};
     if (plan->version != MDL_PLAN_VERSION)
         return mdl_fail(MDL_BAD_INPUT, "format version %d, expected %d", plan->version, MDL_PLAN_VERSION);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -139,9 +144,9 @@ static mdl_status check_ties(const mdl_plan *plan) {
 }
 
 static mdl_status check_params(const mdl_plan *plan) {
-    MDL_TRY(mdl_check_names("param", plan->params.at, plan->params.n, sizeof *plan->params.at, offsetof(mdl_plan_param, name)), "params");
-    for (int i = 0; i < plan->params.n; i++)
-        MDL_TRY(check_param(plan, &plan->params.at[i]), "param %s", plan->params.at[i].name);
+    MDL_TRY(mdl_check_names("param", plan->params.at, plan->params.n, sizeof *plan->params.at, offsetof(mdl_plan_param, name)),
+            "params");
+    for (int i = 0; i < plan->params.n; i++) MDL_TRY(check_param(plan, &plan->params.at[i]), "param %s", plan->params.at[i].name);
     MDL_TRY(check_params_in(plan, MDL_ARENA_PARAM), "params");
     MDL_TRY(check_params_in(plan, MDL_ARENA_FROZEN), "params");
     return check_ties(plan);
@@ -157,7 +162,8 @@ static mdl_status check_input(const mdl_plan *plan, const mdl_plan_input *input)
     static const char *const sources[] = {"tokens", "masked", "next", "column", "present", "segments", "scalar", "seed", NULL};
     int64_t bytes;
     const mdl_type *type = &input->type;
-    if (!is_one_of(input->source, sources)) return mdl_fail(MDL_BAD_INPUT, "unknown source \"%s\"", input->source ? input->source : "");
+    if (!is_one_of(input->source, sources))
+        return mdl_fail(MDL_BAD_INPUT, "unknown source \"%s\"", input->source ? input->source : "");
     MDL_TRY(mdl_check_type(type, &bytes), "type");
     if (!strcmp(input->source, "scalar") && (type->dtype != MDL_F32 || type->rank))
         return mdl_fail(MDL_BAD_INPUT, "a scalar has type f32[]");
@@ -172,7 +178,8 @@ static mdl_status check_input(const mdl_plan *plan, const mdl_plan_input *input)
 }
 
 static mdl_status check_inputs(const mdl_plan *plan) {
-    MDL_TRY(mdl_check_names("input", plan->inputs.at, plan->inputs.n, sizeof *plan->inputs.at, offsetof(mdl_plan_input, name)), "inputs");
+    MDL_TRY(mdl_check_names("input", plan->inputs.at, plan->inputs.n, sizeof *plan->inputs.at, offsetof(mdl_plan_input, name)),
+            "inputs");
     mdl_arena *scratch = mdl_arena_new();
     extent *extents = MDL_NEW_ARRAY(scratch, extent, plan->inputs.n + 1);
     mdl_status status = MDL_OK;
@@ -201,8 +208,9 @@ static mdl_status check_hash(const char *hash, const void *bytes, int64_t size) 
 }
 
 static mdl_status check_kernels(const mdl_plan *plan) {
-    MDL_TRY(mdl_check_names("kernel", plan->kernels.at, plan->kernels.n, sizeof *plan->kernels.at, offsetof(mdl_plan_kernel, symbol)),
-            "kernels");
+    MDL_TRY(
+        mdl_check_names("kernel", plan->kernels.at, plan->kernels.n, sizeof *plan->kernels.at, offsetof(mdl_plan_kernel, symbol)),
+        "kernels");
     for (int i = 0; i < plan->kernels.n; i++) {
         const mdl_plan_kernel *k = &plan->kernels.at[i];
         if (!is_identifier(k->symbol)) return mdl_fail(MDL_BAD_INPUT, "kernel %d: \"%s\" is not a C identifier", i, k->symbol);
@@ -249,13 +257,16 @@ static mdl_status check_files(const mdl_plan *plan) {
 static mdl_status check_tables(const mdl_plan *plan) {
     static const char *const kinds[] = {"name", "also", "ignore", NULL};
     MDL_TRY(mdl_check_names("dim", plan->dims.at, plan->dims.n, sizeof *plan->dims.at, offsetof(mdl_plan_dim, name)), "dims");
-    MDL_TRY(mdl_check_names("special", plan->specials.at, plan->specials.n, sizeof *plan->specials.at, offsetof(mdl_plan_dim, name)),
-            "specials");
-    MDL_TRY(mdl_check_names("loss", plan->losses.at, plan->losses.n, sizeof *plan->losses.at, offsetof(mdl_plan_loss, name)), "losses");
+    MDL_TRY(
+        mdl_check_names("special", plan->specials.at, plan->specials.n, sizeof *plan->specials.at, offsetof(mdl_plan_dim, name)),
+        "specials");
+    MDL_TRY(mdl_check_names("loss", plan->losses.at, plan->losses.n, sizeof *plan->losses.at, offsetof(mdl_plan_loss, name)),
+            "losses");
     MDL_TRY(mdl_check_names("metric", plan->metrics.at, plan->metrics.n, sizeof *plan->metrics.at, 0), "metrics");
     for (int i = 0; i < plan->layouts.n; i++) {
         const mdl_plan_name_map *map = &plan->layouts.at[i];
-        if (!is_one_of(map->kind, kinds)) return mdl_fail(MDL_BAD_INPUT, "layout line %d: unknown kind \"%s\"", i, map->kind ? map->kind : "");
+        if (!is_one_of(map->kind, kinds))
+            return mdl_fail(MDL_BAD_INPUT, "layout line %d: unknown kind \"%s\"", i, map->kind ? map->kind : "");
         if (!map->layout || !map->theirs || !map->ours != !strcmp(map->kind, "ignore"))
             return mdl_fail(MDL_BAD_INPUT, "layout line %d: a name is missing or too many", i);
     }
@@ -270,7 +281,8 @@ mdl_status mdl_plan_verify(const mdl_plan *plan) {
     MDL_TRY(check_arenas(plan), "plan");
     MDL_TRY(check_params(plan), "plan");
     MDL_TRY(check_inputs(plan), "plan");
-    MDL_TRY(mdl_check_names("program", plan->programs.at, plan->programs.n, sizeof *plan->programs.at, offsetof(mdl_plan_program, name)),
+    MDL_TRY(mdl_check_names("program", plan->programs.at, plan->programs.n, sizeof *plan->programs.at,
+                            offsetof(mdl_plan_program, name)),
             "plan");
     for (int i = 0; i < plan->programs.n; i++)
         MDL_TRY(mdl_check_program(plan, &plan->programs.at[i]), "program %s", plan->programs.at[i].name);

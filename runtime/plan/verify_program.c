@@ -21,8 +21,9 @@ static mdl_status check_matrix(const char *what, const mdl_plan_buffer *b, int64
     if (b->type.dtype != MDL_F32) return mdl_fail(MDL_BAD_INPUT, "%s is %s, expected f32", what, mdl_dtype_name(b->type.dtype));
     if (stride < cols) return mdl_fail(MDL_BAD_INPUT, "%s has row stride %" PRId64 " and %" PRId64 " columns", what, stride, cols);
     if (__builtin_mul_overflow(rows - 1, stride, &last) || __builtin_add_overflow(last, cols, &last) || last > b->bytes / 4)
-        return mdl_fail(MDL_BAD_INPUT, "%s, %" PRId64 " rows of %" PRId64 " at stride %" PRId64 ", does not fit the %" PRId64 " bytes of %s",
-                        what, rows, cols, stride, b->bytes, b->name);
+        return mdl_fail(MDL_BAD_INPUT,
+                        "%s, %" PRId64 " rows of %" PRId64 " at stride %" PRId64 ", does not fit the %" PRId64 " bytes of %s", what,
+                        rows, cols, stride, b->bytes, b->name);
     return MDL_OK;
 }
 
@@ -46,7 +47,8 @@ static mdl_status buffer_args(const mdl_plan_program *program, const mdl_plan_la
     for (int i = 0; i < n; i++) {
         const mdl_plan_arg *arg = &launch->args.at[i];
         mdl_access access = i == n - 1 ? last : MDL_ACCESS_READ;
-        if (arg->kind != MDL_ARG_BUFFER || arg->access != access) return mdl_fail(MDL_BAD_INPUT, "argument %d: expected a buffer that is %s", i, words[access]);
+        if (arg->kind != MDL_ARG_BUFFER || arg->access != access)
+            return mdl_fail(MDL_BAD_INPUT, "argument %d: expected a buffer that is %s", i, words[access]);
         buffers[i] = &program->buffers.at[arg->value];
     }
     for (int i = 0; i < n - 1; i++)
@@ -60,7 +62,8 @@ static mdl_status check_arg(const mdl_plan_program *program, const mdl_plan_arg 
     if (arg->kind != MDL_ARG_BUFFER) return mdl_fail(MDL_BAD_INPUT, "this target takes buffers and immediates only");
     if (arg->value < 0 || arg->value >= program->buffers.n)
         return mdl_fail(MDL_BAD_INPUT, "buffer %" PRId64 " of %d", arg->value, program->buffers.n);
-    if (arg->access < MDL_ACCESS_READ || arg->access > MDL_ACCESS_READ_WRITE) return mdl_fail(MDL_BAD_INPUT, "access %d", (int)arg->access);
+    if (arg->access < MDL_ACCESS_READ || arg->access > MDL_ACCESS_READ_WRITE)
+        return mdl_fail(MDL_BAD_INPUT, "access %d", (int)arg->access);
     mdl_arena_id arena = program->buffers.at[arg->value].arena;
     if ((arg->access & MDL_ACCESS_WRITE) && (arena == MDL_ARENA_INPUT || arena == MDL_ARENA_CONST))
         return mdl_fail(MDL_BAD_INPUT, "%s, in arena %s, is written", program->buffers.at[arg->value].name, mdl_arena_name(arena));
@@ -92,7 +95,8 @@ static mdl_status check_kind(const mdl_plan *plan, const mdl_plan_program *progr
             if (buffers[0]->bytes != buffers[1]->bytes)
                 return mdl_fail(MDL_BAD_INPUT, "copy of %" PRId64 " bytes into %" PRId64, buffers[0]->bytes, buffers[1]->bytes);
             return MDL_OK;
-        default: return mdl_fail(MDL_BAD_INPUT, "launches of kind %s are not known to this target", mdl_launch_name(launch->kind));
+        default:
+            return mdl_fail(MDL_BAD_INPUT, "launches of kind %s are not known to this target", mdl_launch_name(launch->kind));
     }
 }
 
@@ -132,8 +136,10 @@ static int position(const sweep *s, int64_t offset) {
     int low = 0, high = s->n;
     while (low < high) {
         int middle = (low + high) / 2;
-        if (s->program->buffers.at[s->live[middle]].offset < offset) low = middle + 1;
-        else high = middle;
+        if (s->program->buffers.at[s->live[middle]].offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -143,8 +149,8 @@ static mdl_status begin(sweep *s, int buffer, int launch) {
     int at = position(s, b->offset);
     for (int i = at - 1; i <= at; i++)
         if (i >= 0 && i < s->n && overlap(&all[s->live[i]], b))
-            return mdl_fail(MDL_BAD_INPUT, "buffers %s and %s overlap in memory while both are alive at launch %d (%s)", all[s->live[i]].name,
-                            b->name, launch, s->program->launches.at[launch].label);
+            return mdl_fail(MDL_BAD_INPUT, "buffers %s and %s overlap in memory while both are alive at launch %d (%s)",
+                            all[s->live[i]].name, b->name, launch, s->program->launches.at[launch].label);
     memmove(s->live + at + 1, s->live + at, sizeof *s->live * (size_t)(s->n++ - at));
     s->live[at] = buffer;
     return MDL_OK;
@@ -182,7 +188,8 @@ static mdl_status check_memory(const mdl_plan_program *program) {
     mdl_plan_lifetimes(program, lifetimes, &high, &live);
     mdl_status status = check_written(program, lifetimes);
     if (!status && high != program->activation_bytes)
-        status = mdl_fail(MDL_BAD_INPUT, "activation_bytes is %" PRId64 ", its buffers reach %" PRId64, program->activation_bytes, high);
+        status =
+            mdl_fail(MDL_BAD_INPUT, "activation_bytes is %" PRId64 ", its buffers reach %" PRId64, program->activation_bytes, high);
     if (!status && live != program->live_bytes)
         status = mdl_fail(MDL_BAD_INPUT, "live_bytes is %" PRId64 ", its launches give %" PRId64, program->live_bytes, live);
     if (!status) status = check_overlaps(&s, lifetimes);
@@ -204,7 +211,8 @@ static mdl_status check_results(const mdl_plan_program *program) {
         if (r->buffer < 0 || r->buffer >= program->buffers.n)
             status = mdl_fail(MDL_BAD_INPUT, "result %s: buffer %d of %d", r->name, r->buffer, program->buffers.n);
         else if (program->buffers.at[r->buffer].arena != MDL_ARENA_RESULT)
-            status = mdl_fail(MDL_BAD_INPUT, "result %s lies in arena %s", r->name, mdl_arena_name(program->buffers.at[r->buffer].arena));
+            status = mdl_fail(MDL_BAD_INPUT, "result %s lies in arena %s", r->name,
+                              mdl_arena_name(program->buffers.at[r->buffer].arena));
         else if (!written[r->buffer])
             status = mdl_fail(MDL_BAD_INPUT, "result %s is never written", r->name);
     }
@@ -213,7 +221,8 @@ static mdl_status check_results(const mdl_plan_program *program) {
 }
 
 mdl_status mdl_check_program(const mdl_plan *plan, const mdl_plan_program *program) {
-    MDL_TRY(mdl_check_names("result", program->results.at, program->results.n, sizeof *program->results.at, offsetof(mdl_plan_result, name)),
+    MDL_TRY(mdl_check_names("result", program->results.at, program->results.n, sizeof *program->results.at,
+                            offsetof(mdl_plan_result, name)),
             "results");
     for (int i = 0; i < program->buffers.n; i++) {
         const mdl_plan_buffer *b = &program->buffers.at[i];

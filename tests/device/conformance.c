@@ -11,7 +11,8 @@
 
 enum { N = 1000, BLOCK = 16, BLOCKS = (N + BLOCK - 1) / BLOCK };
 
-mdl_plan *mdl_conformance_plan(const mdl_conformance_target *target, int64_t param, int64_t input, int64_t result, int64_t activation) {
+mdl_plan *mdl_conformance_plan(const mdl_conformance_target *target, int64_t param, int64_t input, int64_t result,
+                               int64_t activation) {
     mdl_plan *plan = mdl_plan_new();
     plan->model = "conformance";
     plan->target = target->backend->name;
@@ -33,11 +34,11 @@ const char *mdl_conformance_message(mdl_status status) {
     return text;
 }
 
-#define OK(expr)                                    \
-    do {                                            \
-        mdl_status ok_ = (expr);                    \
-        CHECK(t, !ok_, "%s", mdl_message(ok_));     \
-        mdl_status_free(ok_);                       \
+#define OK(expr)                                \
+    do {                                        \
+        mdl_status ok_ = (expr);                \
+        CHECK(t, !ok_, "%s", mdl_message(ok_)); \
+        mdl_status_free(ok_);                   \
     } while (0)
 
 /* y = x * 3 + 7 block by block, then result = y - x, then a copy; the immediates stand among the buffers. */
@@ -143,7 +144,8 @@ static void test_arenas(mdl_test *t, const mdl_conformance_target *target) {
     static const int64_t bad[][2] = {{0, 65}, {64, 1}, {65, 0}, {-1, 4}, {0, -1}, {INT64_MAX, 4}, {4, INT64_MAX}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const char *text = mdl_conformance_message(b->upload(d, MDL_ARENA_INPUT, bad[i][0], data, bad[i][1]));
-        CHECK(t, strstr(text, "outside arena input of 64 bytes"), "upload of %ld at %ld: %s", (long)bad[i][1], (long)bad[i][0], text);
+        CHECK(t, strstr(text, "outside arena input of 64 bytes"), "upload of %ld at %ld: %s", (long)bad[i][1], (long)bad[i][0],
+              text);
         text = mdl_conformance_message(b->download(d, MDL_ARENA_INPUT, bad[i][0], back, bad[i][1]));
         CHECK(t, strstr(text, "outside arena input of 64 bytes"), "download: %s", text);
     }

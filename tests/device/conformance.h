@@ -15,7 +15,8 @@ typedef struct {
 void mdl_conformance(mdl_test *t, const mdl_conformance_target *target);
 
 /* An empty plan for the target with these arena sizes. */
-mdl_plan *mdl_conformance_plan(const mdl_conformance_target *target, int64_t param, int64_t input, int64_t result, int64_t activation);
+mdl_plan *mdl_conformance_plan(const mdl_conformance_target *target, int64_t param, int64_t input, int64_t result,
+                               int64_t activation);
 /* The message of a status ("" for success), valid until the next call; frees the status. */
 const char *mdl_conformance_message(mdl_status status);
 

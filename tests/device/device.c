@@ -90,7 +90,8 @@ static void test_refusals(mdl_test *t) {
     mdl_plan *plan = store_plan(t, "k_store", 3);
     refuses(t, plan, -1, "-1 threads: expected 0 (all cores) to 1024");
     plan->isa = x86 ? "aarch64" : "x86-64-v4";
-    snprintf(text, sizeof text, "the plan was compiled for %s, this machine is %s: compile it here with mdlc", plan->isa, mdl_cpu_isa());
+    snprintf(text, sizeof text, "the plan was compiled for %s, this machine is %s: compile it here with mdlc", plan->isa,
+             mdl_cpu_isa());
     refuses(t, plan, 1, text);
     plan->isa = "z80";
     refuses(t, plan, 1, "the plan was compiled for z80, which is not known here");

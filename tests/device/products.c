@@ -13,8 +13,15 @@ enum { LARGEST = 1 << 20 }; /* elements of a matrix in these tests */
 
 static mdl_gemm make(int64_t m, int64_t n, int64_t k, int variant, int64_t pad) {
     bool ta = variant & 1, tb = variant & 2;
-    return (mdl_gemm){.m = m, .n = n, .k = k, .lda = (ta ? m : k) + pad, .ldb = (tb ? k : n) + pad, .ldc = n + pad,
-                      .trans_a = ta, .trans_b = tb, .beta = variant >> 2};
+    return (mdl_gemm){.m = m,
+                      .n = n,
+                      .k = k,
+                      .lda = (ta ? m : k) + pad,
+                      .ldb = (tb ? k : n) + pad,
+                      .ldc = n + pad,
+                      .trans_a = ta,
+                      .trans_b = tb,
+                      .beta = variant >> 2};
 }
 
 static mdl_plan *product_plan(const mdl_conformance_target *target, const mdl_gemm *g) {
@@ -43,7 +50,8 @@ static int count_wrong(const mdl_gemm *g, const float *a, const float *b, const 
         for (int64_t j = 0; j < g->n; j++) {
             double sum = g->beta ? before[i * g->ldc + j] : 0, size = fabs(sum);
             for (int64_t k = 0; k < g->k; k++) {
-                double term = (double)a[g->trans_a ? k * g->lda + i : i * g->lda + k] * b[g->trans_b ? j * g->ldb + k : k * g->ldb + j];
+                double term =
+                    (double)a[g->trans_a ? k * g->lda + i : i * g->lda + k] * b[g->trans_b ? j * g->ldb + k : k * g->ldb + j];
                 sum += term;
                 size += fabs(term);
             }
@@ -54,8 +62,8 @@ static int count_wrong(const mdl_gemm *g, const float *a, const float *b, const 
     return wrong;
 }
 
-static bool multiply(mdl_test *t, const mdl_backend *backend, const mdl_plan *plan, int threads, const float *ab, const float *before,
-                     float *c) {
+static bool multiply(mdl_test *t, const mdl_backend *backend, const mdl_plan *plan, int threads, const float *ab,
+                     const float *before, float *c) {
     mdl_device *d = NULL;
     mdl_status status = backend->load(plan, threads, &d);
     if (!status) status = backend->upload(d, MDL_ARENA_PARAM, 0, ab, 8 * (int64_t)LARGEST);

@@ -32,10 +32,10 @@ static const struct {
     double (*reference)(double);
     double ulp, absolute, range;
 } functions[] = {
-    {"exp", call_exp, reference_exp, 1.0, 0, INFINITY},     {"ln", call_ln, reference_ln, 1.0, 0, INFINITY},
+    {"exp", call_exp, reference_exp, 1.0, 0, INFINITY},      {"ln", call_ln, reference_ln, 1.0, 0, INFINITY},
     {"sqrt", call_sqrt, reference_sqrt, 0.501, 0, INFINITY}, {"rsqrt", call_rsqrt, reference_rsqrt, 1.501, 0, INFINITY},
-    {"sin", call_sin, reference_sin, 0, 1.2e-7, 1e4},       {"cos", call_cos, reference_cos, 0, 1.2e-7, 1e4},
-    {"erf", call_erf, reference_erf, 2.0, 0, INFINITY},     {"tanh", call_tanh, reference_tanh, 2.0, 0, INFINITY},
+    {"sin", call_sin, reference_sin, 0, 1.2e-7, 1e4},        {"cos", call_cos, reference_cos, 0, 1.2e-7, 1e4},
+    {"erf", call_erf, reference_erf, 2.0, 0, INFINITY},      {"tanh", call_tanh, reference_tanh, 2.0, 0, INFINITY},
     {"abs", call_abs, reference_abs, 0, 0, INFINITY},
 };
 enum { COUNT = sizeof functions / sizeof *functions };
@@ -126,7 +126,8 @@ static void vectorized(mdl_test *t) {
     static char source[8192];
     int length = snprintf(source, sizeof source,
                           "void loop_vexp(float *restrict y, const float *restrict x) {\n"
-                          "    for (int i = 0; i < %d; i += MDL_LANES) mdl_store(y + i, mdl_vexp(mdl_load(x + i)));\n}\n", N);
+                          "    for (int i = 0; i < %d; i += MDL_LANES) mdl_store(y + i, mdl_vexp(mdl_load(x + i)));\n}\n",
+                          N);
     for (int f = 0; f < COUNT; f++)
         length += snprintf(source + length, sizeof source - (size_t)length,
                            "void loop_%s(float *restrict y, const float *restrict x) {\n"
@@ -141,7 +142,8 @@ static void vectorized(mdl_test *t) {
     int loops = 0;
     for (const char *at = text; gcc && (at = strstr(at, "loop vectorized")); at++) loops++;
     CHECK(t, !gcc || loops == COUNT, "%d of %d loops were vectorized:\n%s", loops, COUNT, text);
-    for (int i = 0; i < N; i++) input[i] = i < N / 2 ? (float)(i - N / 4) * 0.011f : mdl_from_bits((int32_t)((uint32_t)i * 0x9E3779B9u));
+    for (int i = 0; i < N; i++)
+        input[i] = i < N / 2 ? (float)(i - N / 4) * 0.011f : mdl_from_bits((int32_t)((uint32_t)i * 0x9E3779B9u));
     for (int f = 0; f < COUNT && library; f++) same_bits(t, library, f);
     if (library) same_vexp(t, library);
 }
@@ -174,9 +176,9 @@ static void distributions(mdl_test *t) {
         if (u != (double)u32 || !(u >= 0 && u < 1)) worst = INFINITY;
         sum += n, square += n * n, uniform += u;
     }
-    CHECK(t, worst <= 2e-6, "kernel and host differ by %g", worst); /* f32 rounding of 2 pi v, times a radius up to 5.8 */
+    CHECK(t, worst <= 2e-6, "kernel and host differ by %g", worst);        /* f32 rounding of 2 pi v, times a radius up to 5.8 */
     CHECK(t, fabs(sum / DRAWS) < 0.02, "mean of normals %g", sum / DRAWS); /* 5 sigma: 5 / sqrt(DRAWS) = 0.016 */
-    CHECK(t, fabs(square / DRAWS - 1) < 0.03, "variance of normals %g", square / DRAWS); /* 5 sqrt(2 / DRAWS) = 0.022 */
+    CHECK(t, fabs(square / DRAWS - 1) < 0.03, "variance of normals %g", square / DRAWS);   /* 5 sqrt(2 / DRAWS) = 0.022 */
     CHECK(t, fabs(uniform / DRAWS - 0.5) < 0.006, "mean of uniforms %g", uniform / DRAWS); /* 5 sqrt(1 / 12 / DRAWS) = 0.0046 */
     CHECK(t, mdl_philox_uniform(7, 9, 3, 5) != mdl_philox_uniform(7, 9, 4, 5), "the stream counts");
     CHECK(t, mdl_philox_uniform(7, 9, 3, 5) != mdl_philox_uniform(7, 9, 3, 5 | UINT64_C(1) << 32), "the high word counts");

@@ -17,7 +17,9 @@ static inline bool native_v4(void) {
 }
 
 /* "-march=... ": the widest instruction set of this machine. */
-static inline const char *native_isa(void) { return native_v4() ? "-march=x86-64-v4 -mprefer-vector-width=512" : "-march=x86-64-v3"; }
+static inline const char *native_isa(void) {
+    return native_v4() ? "-march=x86-64-v4 -mprefer-vector-width=512" : "-march=x86-64-v3";
+}
 
 static inline bool native_write(mdl_test *t, const char *name, const char *prelude, const char *source) {
     char path[512];
@@ -41,7 +43,8 @@ static inline void *native_load(mdl_test *t, const char *name) {
 /* Compiles <scratch>/<name>.c and loads it. */
 static inline void *native_compile(mdl_test *t, const char *name, const char *flags, const char **output) {
     const char *local;
-    int rc = mdl_shell(t, &local, "cd %s && cc %s -Wall -Wextra %s %s.c -o %s.so", mdl_test_scratch(t), NATIVE_FLAGS, flags, name, name);
+    int rc =
+        mdl_shell(t, &local, "cd %s && cc %s -Wall -Wextra %s %s.c -o %s.so", mdl_test_scratch(t), NATIVE_FLAGS, flags, name, name);
     CHECK(t, rc == 0, "cc failed:\n%s", local);
     if (output) *output = local;
     return rc ? NULL : native_load(t, name);

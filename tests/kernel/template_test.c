@@ -155,12 +155,12 @@ static void reference_gradients(mdl_test *t) {
 
 typedef struct {
     mdl_attention_shape shape;
-    bool v3;        /* on AVX2 also where the machine has AVX-512 */
-    bool long_too;  /* also a segment of several tiles of keys */
+    bool v3;       /* on AVX2 also where the machine has AVX-512 */
+    bool long_too; /* also a segment of several tiles of keys */
 } attention_case;
 
 static const attention_case attention_cases[] = {
-    {{3, 3, 16, false, 0.25}, false, true}, {{4, 2, 24, true, 0.2}, true, false},  {{2, 1, 32, false, 0.3}, true, false},
+    {{3, 3, 16, false, 0.25}, false, true}, {{4, 2, 24, true, 0.2}, true, false},     {{2, 1, 32, false, 0.3}, true, false},
     {{2, 2, 64, true, 0.125}, false, true}, {{1, 1, 128, false, 0.09}, false, false}, {{6, 2, 10, true, -0.3}, false, true},
     {{1, 1, 256, true, 0.06}, false, true}, {{1, 1, 512, false, 0.05}, false, false},
 };
@@ -190,7 +190,8 @@ static void run_twice(mdl_test *t, mdl_arena *arena, mdl_kernel_fn kernel, void 
         native_run(kernel, buffer, immediate, grid, pass);
         for (int i = 0; i < n; i++) {
             CHECK(t, guarded(buffer[first_out + i], size[i]), "output %d: written past its end", i);
-            CHECK(t, !pass || !memcmp(first[i], buffer[first_out + i], sizeof(float) * (size_t)size[i]), "output %d: order of blocks", i);
+            CHECK(t, !pass || !memcmp(first[i], buffer[first_out + i], sizeof(float) * (size_t)size[i]),
+                  "output %d: order of blocks", i);
             first[i] = buffer[first_out + i];
         }
     }
@@ -218,8 +219,10 @@ static void run_attention(mdl_test *t, void *library, const attention_case *c, c
     mdl_arena *arena = mdl_arena_new();
     problem p = {.shape = c->shape, .T = T, .S = S, .seq = seq};
     int64_t q_row = c->shape.heads * c->shape.head_dim, k_row = c->shape.kv_heads * c->shape.head_dim;
-    float *q = randoms(arena, T * q_row, 1), *k = randoms(arena, T * k_row, 2), *v = randoms(arena, T * k_row, 3), *g = randoms(arena, T * q_row, 4);
-    p.q = widen(arena, q, T * q_row), p.k = widen(arena, k, T * k_row), p.v = widen(arena, v, T * k_row), p.g = widen(arena, g, T * q_row);
+    float *q = randoms(arena, T * q_row, 1), *k = randoms(arena, T * k_row, 2), *v = randoms(arena, T * k_row, 3),
+          *g = randoms(arena, T * q_row, 4);
+    p.q = widen(arena, q, T * q_row), p.k = widen(arena, k, T * k_row), p.v = widen(arena, v, T * k_row),
+    p.g = widen(arena, g, T * q_row);
     clear(arena, &p);
     solve(&p);
     poison_tail(&p, q, q_row), poison_tail(&p, k, k_row), poison_tail(&p, v, k_row), poison_tail(&p, g, q_row);
@@ -227,7 +230,8 @@ static void run_attention(mdl_test *t, void *library, const attention_case *c, c
     native_symbol(library, "forward", &forward);
     native_symbol(library, "backward", &backward);
     void *fwd[6] = {q, k, v, (void *)(uintptr_t)seq};
-    run_twice(t, arena, forward, fwd, 4, (int64_t[]){T * q_row, size_lse(&p)}, 2, (int64_t[]){T, S}, mdl_template_attention_grid(&c->shape, T, S));
+    run_twice(t, arena, forward, fwd, 4, (int64_t[]){T * q_row, size_lse(&p)}, 2, (int64_t[]){T, S},
+              mdl_template_attention_grid(&c->shape, T, S));
     check_attention(t, "o", &p, fwd[4], p.o, q_row);
     check_attention(t, "lse", &p, fwd[5], p.lse, c->shape.heads);
     void *bwd[10] = {q, k, v, g, fwd[5], row_dots(arena, &p), (void *)(uintptr_t)seq};
@@ -249,11 +253,14 @@ static bool compile_attention(mdl_test *t) {
     for (int i = 0; i < CASES; i++) {
         const char *forward = mdl_template_attention(arena, &attention_cases[i].shape, "forward");
         const char *backward = mdl_template_attention_bwd(arena, &attention_cases[i].shape, "backward");
-        good &= native_write(t, mdl_printf(arena, "attention%d", i), mdl_template_prelude(), mdl_printf(arena, "%s\n%s", forward, backward));
-        mdl_text_printf(&command, "%s -Wall -Wextra -Wframe-larger-than=524288 attention%d.c -o attention%d.so\n", isa_of(&attention_cases[i]), i, i);
+        good &= native_write(t, mdl_printf(arena, "attention%d", i), mdl_template_prelude(),
+                             mdl_printf(arena, "%s\n%s", forward, backward));
+        mdl_text_printf(&command, "%s -Wall -Wextra -Wframe-larger-than=524288 attention%d.c -o attention%d.so\n",
+                        isa_of(&attention_cases[i]), i, i);
     }
     const char *output;
-    int rc = mdl_shell(t, &output, "cd %s && xargs -P2 -L1 cc %s <<'LIST'\n%sLIST\n", mdl_test_scratch(t), NATIVE_FLAGS, command.at);
+    int rc =
+        mdl_shell(t, &output, "cd %s && xargs -P2 -L1 cc %s <<'LIST'\n%sLIST\n", mdl_test_scratch(t), NATIVE_FLAGS, command.at);
     CHECK(t, good && rc == 0 && !*output, "cc says\n%s", output);
     mdl_arena_free(arena);
     return rc == 0;
@@ -318,7 +325,8 @@ static void attention_steep(mdl_test *t, int index, double step) {
         int64_t from = s->causal ? i : i < 39 ? 38 : 63;
         double lse = (double)o[n + i * s->heads], expected = step * (double)(from - 100);
         CHECK(t, fabs(lse - expected) < 0.02, "query %d: lse %g, not %g", (int)i, lse, expected); /* f32 rounding of 20000 */
-        CHECK(t, fabsf(o[i * row] - v[from * row]) < 1e-5f, "query %d: %g, not %g", (int)i, (double)o[i * row], (double)v[from * row]);
+        CHECK(t, fabsf(o[i * row] - v[from * row]) < 1e-5f, "query %d: %g, not %g", (int)i, (double)o[i * row],
+              (double)v[from * row]);
     }
     mdl_arena_free(arena);
 }
@@ -349,7 +357,7 @@ static void *compile_sums(mdl_test *t) {
 static void scatter(mdl_test *t, void *library, bool with_init) {
     mdl_arena *arena = mdl_arena_new();
     float *x = randoms(arena, TOKENS * COLS, 1), *init = randoms(arena, ROWS * COLS, 2), *out = array(arena, ROWS * COLS);
-    float *expected = MDL_NEW_ARRAY(arena, float, ROWS * COLS);
+    float *expected = MDL_NEW_ARRAY(arena, float, ROWS *COLS);
     int32_t index[TOKENS];
     if (with_init) memcpy(expected, init, sizeof(float) * ROWS * COLS), memcpy(out, init, sizeof(float) * ROWS * COLS);
     for (int i = 0; i < TOKENS; i++) {
@@ -419,7 +427,7 @@ static void all_segments(mdl_test *t, void *library) {
 
 static void segment_sums(mdl_test *t, void *library) {
     mdl_arena *arena = mdl_arena_new();
-    float *x = randoms(arena, TOKENS * COLS, 1), *expected = MDL_NEW_ARRAY(arena, float, SEGMENTS * COLS);
+    float *x = randoms(arena, TOKENS * COLS, 1), *expected = MDL_NEW_ARRAY(arena, float, SEGMENTS *COLS);
     for (int s = 0; s < SEGMENTS; s++)
         for (int i = mixed[s]; i < mixed[s + 1]; i++)
             for (int j = 0; j < COLS; j++) expected[s * COLS + j] += x[i * COLS + j];
@@ -452,8 +460,8 @@ void suite_templates(mdl_test *t) {
     if (!compile_attention(t)) return;
     for (int i = 0; i < CASES; i++) {
         const mdl_attention_shape *s = &attention_cases[i].shape;
-        if (mdl_case(t, "attention H=%d G=%d K=%d%s %s", (int)s->heads, (int)s->kv_heads, (int)s->head_dim, s->causal ? " causal" : "",
-                     isa_of(&attention_cases[i])))
+        if (mdl_case(t, "attention H=%d G=%d K=%d%s %s", (int)s->heads, (int)s->kv_heads, (int)s->head_dim,
+                     s->causal ? " causal" : "", isa_of(&attention_cases[i])))
             attention(t, i);
     }
     if (mdl_case(t, "attention: NaN among large scores")) attention_nan(t);

@@ -6,7 +6,8 @@
 
 #define TYPE(dtype, rank, ...) mdl_type_make((dtype), (rank), (const int64_t[]){__VA_ARGS__})
 
-int mdl_fixture_buffer(mdl_plan *plan, mdl_plan_program *program, const char *name, mdl_arena_id arena, int64_t offset, mdl_type type) {
+int mdl_fixture_buffer(mdl_plan *plan, mdl_plan_program *program, const char *name, mdl_arena_id arena, int64_t offset,
+                       mdl_type type) {
     MDL_PUSH(plan->memory, program->buffers, ((mdl_plan_buffer){name, arena, offset, mdl_type_bytes(&type), type}));
     return program->buffers.n - 1;
 }
@@ -17,7 +18,8 @@ int mdl_fixture_kernel(mdl_plan *plan, const char *symbol, const char *source) {
     return plan->kernels.n - 1;
 }
 
-mdl_plan_launch *mdl_fixture_launch(mdl_plan *plan, mdl_plan_program *program, mdl_launch_kind kind, const char *label, const char *args) {
+mdl_plan_launch *mdl_fixture_launch(mdl_plan *plan, mdl_plan_program *program, mdl_launch_kind kind, const char *label,
+                                    const char *args) {
     mdl_plan_launch launch = {.kind = kind, .grid = 1, .cluster = 1, .label = label, .span = "tiny.mdl:7:5"};
     for (char *rest = mdl_strdup(plan->memory, args), *word; (word = strtok_r(rest, " ", &rest));) {
         mdl_plan_arg arg = {.kind = *word == 'i' ? MDL_ARG_IMMEDIATE : MDL_ARG_BUFFER, .value = atoll(word + 1)};
@@ -50,9 +52,11 @@ static void add_tables(mdl_plan *plan) {
     MDL_PUSH(m, plan->metrics, "acc");
     MDL_PUSH(m, plan->layouts, ((mdl_plan_name_map){"hf", "name", "theirs.weight", "w"}));
     MDL_PUSH(m, plan->layouts, ((mdl_plan_name_map){"hf", "ignore", "extra.*", NULL}));
-    MDL_PUSH(m, plan->params, ((mdl_plan_param){"w", TYPE(MDL_F32, 2, 4, 8), MDL_ARENA_PARAM, 0, true, false, "", "normal(0, 0.02)"}));
+    MDL_PUSH(m, plan->params,
+             ((mdl_plan_param){"w", TYPE(MDL_F32, 2, 4, 8), MDL_ARENA_PARAM, 0, true, false, "", "normal(0, 0.02)"}));
     MDL_PUSH(m, plan->params, ((mdl_plan_param){"b", TYPE(MDL_F32, 1, 4), MDL_ARENA_PARAM, 128, false, false, "", "zeros"}));
-    MDL_PUSH(m, plan->params, ((mdl_plan_param){"inv_freq", TYPE(MDL_F32, 1, 8), MDL_ARENA_FROZEN, 0, false, true, "head", "zeros"}));
+    MDL_PUSH(m, plan->params,
+             ((mdl_plan_param){"inv_freq", TYPE(MDL_F32, 1, 8), MDL_ARENA_FROZEN, 0, false, true, "head", "zeros"}));
     MDL_PUSH(m, plan->ties, ((mdl_plan_tie){"decoder.weight", "w"}));
     MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"ids", "tokens", TYPE(MDL_I32, 1, 16), 0}));
     MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"seq", "segments", TYPE(MDL_SEG, 2, 4, 16), 64}));

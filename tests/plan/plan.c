@@ -71,8 +71,10 @@ static void check_contents(mdl_test *t, const mdl_plan *plan) {
     CHECK(t, p && p->launches.n == 4 && p->buffers.n == 7 && p->activation_bytes == 768 && p->live_bytes == 768, "program");
     if (!p) return;
     const mdl_plan_launch *gemm = &p->launches.at[1];
-    CHECK(t, gemm->kind == MDL_LAUNCH_GEMM && gemm->gemm.trans_b && !gemm->gemm.trans_a && gemm->gemm.k == 8 && gemm->flops == 1024, "gemm");
-    CHECK(t, p->launches.at[0].grid == 2 && p->launches.at[0].cluster == 1 && p->launches.at[0].args.at[2].value == 16, "kernel launch");
+    CHECK(t, gemm->kind == MDL_LAUNCH_GEMM && gemm->gemm.trans_b && !gemm->gemm.trans_a && gemm->gemm.k == 8 && gemm->flops == 1024,
+          "gemm");
+    CHECK(t, p->launches.at[0].grid == 2 && p->launches.at[0].cluster == 1 && p->launches.at[0].args.at[2].value == 16,
+          "kernel launch");
     CHECK(t, p->launches.at[3].waits.n == 1 && p->launches.at[3].args.at[1].access == MDL_ACCESS_WRITE, "waits and access");
 }
 
@@ -112,83 +114,83 @@ static void test_archive(mdl_test *t) {
 #define LAUNCH(i) (&plan->programs.at[0].launches.at[i])
 enum { IDS, W, B, X, Y, Z, LOSS };
 
-#define MUTATIONS(M)                                                                                   \
-    M("version", plan->version = 7)                                                                    \
-    M("empty model", plan->model = "")                                                                 \
-    M("no tokens", plan->tokens = 0)                                                                   \
-    M("tile", plan->tile = 0)                                                                          \
-    M("negative arena", plan->arena_bytes[MDL_ARENA_INPUT] = -1)                                       \
-    M("huge arena", plan->arena_bytes[MDL_ARENA_INPUT] = INT64_MAX)                                    \
-    M("gradients of another size", plan->arena_bytes[MDL_ARENA_GRAD] = 128)                            \
-    M("constants of another size", plan->arena_bytes[MDL_ARENA_CONST] = 32)                            \
-    M("dims twice", MDL_PUSH(plan->memory, plan->dims, plan->dims.at[0]))                              \
-    M("layout kind", plan->layouts.at[0].kind = "rename")                                              \
-    M("layout without name", plan->layouts.at[0].ours = NULL)                                          \
-    M("param twice", plan->params.at[1].name = "w")                                                    \
-    M("param without name", plan->params.at[1].name = "")                                              \
-    M("param in activations", plan->params.at[0].arena = MDL_ARENA_ACTIVATION)                         \
-    M("param of integers", plan->params.at[0].type.dtype = MDL_I32)                                    \
-    M("param outside", plan->params.at[1].offset = 244)                                                \
-    M("param before its arena", plan->params.at[1].offset = -4)                                        \
-    M("param not aligned", plan->params.at[1].offset = 130)                                            \
-    M("params overlap", plan->params.at[1].offset = 124)                                               \
-    M("param of no rows", plan->params.at[0].type.dim[0] = 0)                                          \
-    M("param that overflows", plan->params.at[0].type.dim[0] = INT64_MAX / 2)                          \
-    M("rank", plan->params.at[0].type.rank = 9)                                                        \
-    M("tie to nothing", plan->ties.at[0].target = "v")                                                 \
-    M("tie that is a param", plan->ties.at[0].name = "b")                                              \
-    M("input source", plan->inputs.at[0].source = "telepathy")                                         \
-    M("scalar with dims", plan->inputs.at[2].type.rank = 1; plan->inputs.at[2].type.dim[0] = 1)        \
-    M("seed type", plan->inputs.at[3].type.dtype = MDL_F32)                                            \
-    M("segments type", plan->inputs.at[1].type.dtype = MDL_I32)                                        \
-    M("segments dims", plan->inputs.at[1].type.dim[0] = 3)                                             \
-    M("inputs overlap", plan->inputs.at[1].offset = 60)                                                \
-    M("input outside", plan->inputs.at[0].offset = 100)                                                \
-    M("kernel symbol", plan->kernels.at[0].symbol = "9lives")                                          \
-    M("kernel twice", plan->kernels.at[0].symbol = "k_bias")                                           \
-    M("kernel source changed", plan->kernels.at[0].source = "int x;")                                  \
-    M("kernel hash", plan->kernels.at[0].hash = "00")                                                  \
-    M("file path up", plan->files.at[0].path = "assets/../../x")                                       \
-    M("file path absolute", plan->files.at[0].path = "/etc/x")                                         \
-    M("file path of a kernel", plan->files.at[0].path = "kernels/k_sum.c")                             \
-    M("file twice", plan->files.at[0].path = "assets/vocab.txt")                                       \
-    M("file changed", plan->files.at[1].bytes = "<cls>\n<pod>\n")                                      \
-    M("no vocabulary", plan->vocab = "assets/words.txt")                                               \
-    M("no export", plan->export_name = "settings.json")                                                \
-    M("program twice", MDL_PUSH(plan->memory, plan->programs, plan->programs.at[0]))                   \
-    M("buffer outside", BUFFER(Y)->offset = 576)                                                       \
-    M("buffer too small", BUFFER(Y)->bytes = 252)                                                      \
-    M("buffer not aligned", BUFFER(Y)->offset = 480)                                                   \
-    M("buffer offset overflows", BUFFER(Y)->offset = INT64_MAX - 63)                                   \
-    M("kernel index", LAUNCH(0)->kernel = 3)                                                           \
-    M("grid", LAUNCH(0)->grid = 0)                                                                     \
-    M("argument index", LAUNCH(0)->args.at[1].value = 7)                                               \
-    M("negative argument index", LAUNCH(0)->args.at[1].value = -1)                                     \
-    M("argument kind", LAUNCH(0)->args.at[1].kind = MDL_ARG_TENSOR_MAP)                                \
-    M("argument access", LAUNCH(0)->args.at[1].access = 0)                                             \
-    M("input written", LAUNCH(0)->args.at[0].access = MDL_ACCESS_WRITE)                                \
-    M("stream", LAUNCH(0)->stream = 1)                                                                 \
-    M("waits for itself", LAUNCH(3)->waits.at[0] = 3)                                                  \
-    M("negative flops", LAUNCH(3)->flops = -1)                                                         \
-    M("gemm dims", LAUNCH(1)->gemm.m = 0)                                                              \
-    M("gemm too many rows", LAUNCH(1)->gemm.m = 17)                                                    \
-    M("gemm stride", LAUNCH(1)->gemm.lda = 7)                                                          \
-    M("gemm stride overflows", LAUNCH(1)->gemm.ldb = INT64_MAX)                                        \
-    M("gemm beta", LAUNCH(1)->gemm.beta = 2)                                                           \
-    M("gemm accumulates into nothing", LAUNCH(1)->gemm.beta = 1)                                       \
-    M("gemm arguments", LAUNCH(1)->args.n = 2)                                                         \
-    M("gemm in place", LAUNCH(1)->args.at[0].value = Y)                                                \
-    M("gemm of integers", LAUNCH(1)->args.at[1].value = IDS)                                           \
-    M("copy of another size", LAUNCH(2)->kind = MDL_LAUNCH_COPY; LAUNCH(2)->args.at[1].value = Y;      \
+#define MUTATIONS(M)                                                                                           \
+    M("version", plan->version = 7)                                                                            \
+    M("empty model", plan->model = "")                                                                         \
+    M("no tokens", plan->tokens = 0)                                                                           \
+    M("tile", plan->tile = 0)                                                                                  \
+    M("negative arena", plan->arena_bytes[MDL_ARENA_INPUT] = -1)                                               \
+    M("huge arena", plan->arena_bytes[MDL_ARENA_INPUT] = INT64_MAX)                                            \
+    M("gradients of another size", plan->arena_bytes[MDL_ARENA_GRAD] = 128)                                    \
+    M("constants of another size", plan->arena_bytes[MDL_ARENA_CONST] = 32)                                    \
+    M("dims twice", MDL_PUSH(plan->memory, plan->dims, plan->dims.at[0]))                                      \
+    M("layout kind", plan->layouts.at[0].kind = "rename")                                                      \
+    M("layout without name", plan->layouts.at[0].ours = NULL)                                                  \
+    M("param twice", plan->params.at[1].name = "w")                                                            \
+    M("param without name", plan->params.at[1].name = "")                                                      \
+    M("param in activations", plan->params.at[0].arena = MDL_ARENA_ACTIVATION)                                 \
+    M("param of integers", plan->params.at[0].type.dtype = MDL_I32)                                            \
+    M("param outside", plan->params.at[1].offset = 244)                                                        \
+    M("param before its arena", plan->params.at[1].offset = -4)                                                \
+    M("param not aligned", plan->params.at[1].offset = 130)                                                    \
+    M("params overlap", plan->params.at[1].offset = 124)                                                       \
+    M("param of no rows", plan->params.at[0].type.dim[0] = 0)                                                  \
+    M("param that overflows", plan->params.at[0].type.dim[0] = INT64_MAX / 2)                                  \
+    M("rank", plan->params.at[0].type.rank = 9)                                                                \
+    M("tie to nothing", plan->ties.at[0].target = "v")                                                         \
+    M("tie that is a param", plan->ties.at[0].name = "b")                                                      \
+    M("input source", plan->inputs.at[0].source = "telepathy")                                                 \
+    M("scalar with dims", plan->inputs.at[2].type.rank = 1; plan->inputs.at[2].type.dim[0] = 1)                \
+    M("seed type", plan->inputs.at[3].type.dtype = MDL_F32)                                                    \
+    M("segments type", plan->inputs.at[1].type.dtype = MDL_I32)                                                \
+    M("segments dims", plan->inputs.at[1].type.dim[0] = 3)                                                     \
+    M("inputs overlap", plan->inputs.at[1].offset = 60)                                                        \
+    M("input outside", plan->inputs.at[0].offset = 100)                                                        \
+    M("kernel symbol", plan->kernels.at[0].symbol = "9lives")                                                  \
+    M("kernel twice", plan->kernels.at[0].symbol = "k_bias")                                                   \
+    M("kernel source changed", plan->kernels.at[0].source = "int x;")                                          \
+    M("kernel hash", plan->kernels.at[0].hash = "00")                                                          \
+    M("file path up", plan->files.at[0].path = "assets/../../x")                                               \
+    M("file path absolute", plan->files.at[0].path = "/etc/x")                                                 \
+    M("file path of a kernel", plan->files.at[0].path = "kernels/k_sum.c")                                     \
+    M("file twice", plan->files.at[0].path = "assets/vocab.txt")                                               \
+    M("file changed", plan->files.at[1].bytes = "<cls>\n<pod>\n")                                              \
+    M("no vocabulary", plan->vocab = "assets/words.txt")                                                       \
+    M("no export", plan->export_name = "settings.json")                                                        \
+    M("program twice", MDL_PUSH(plan->memory, plan->programs, plan->programs.at[0]))                           \
+    M("buffer outside", BUFFER(Y)->offset = 576)                                                               \
+    M("buffer too small", BUFFER(Y)->bytes = 252)                                                              \
+    M("buffer not aligned", BUFFER(Y)->offset = 480)                                                           \
+    M("buffer offset overflows", BUFFER(Y)->offset = INT64_MAX - 63)                                           \
+    M("kernel index", LAUNCH(0)->kernel = 3)                                                                   \
+    M("grid", LAUNCH(0)->grid = 0)                                                                             \
+    M("argument index", LAUNCH(0)->args.at[1].value = 7)                                                       \
+    M("negative argument index", LAUNCH(0)->args.at[1].value = -1)                                             \
+    M("argument kind", LAUNCH(0)->args.at[1].kind = MDL_ARG_TENSOR_MAP)                                        \
+    M("argument access", LAUNCH(0)->args.at[1].access = 0)                                                     \
+    M("input written", LAUNCH(0)->args.at[0].access = MDL_ACCESS_WRITE)                                        \
+    M("stream", LAUNCH(0)->stream = 1)                                                                         \
+    M("waits for itself", LAUNCH(3)->waits.at[0] = 3)                                                          \
+    M("negative flops", LAUNCH(3)->flops = -1)                                                                 \
+    M("gemm dims", LAUNCH(1)->gemm.m = 0)                                                                      \
+    M("gemm too many rows", LAUNCH(1)->gemm.m = 17)                                                            \
+    M("gemm stride", LAUNCH(1)->gemm.lda = 7)                                                                  \
+    M("gemm stride overflows", LAUNCH(1)->gemm.ldb = INT64_MAX)                                                \
+    M("gemm beta", LAUNCH(1)->gemm.beta = 2)                                                                   \
+    M("gemm accumulates into nothing", LAUNCH(1)->gemm.beta = 1)                                               \
+    M("gemm arguments", LAUNCH(1)->args.n = 2)                                                                 \
+    M("gemm in place", LAUNCH(1)->args.at[0].value = Y)                                                        \
+    M("gemm of integers", LAUNCH(1)->args.at[1].value = IDS)                                                   \
+    M("copy of another size", LAUNCH(2)->kind = MDL_LAUNCH_COPY; LAUNCH(2)->args.at[1].value = Y;              \
       LAUNCH(2)->args.at[1].access = MDL_ACCESS_WRITE; LAUNCH(2)->args.at[0].value = X; LAUNCH(2)->args.n = 2) \
-    M("collective", LAUNCH(0)->kind = MDL_LAUNCH_COLLECTIVE)                                           \
-    M("result index", plan->programs.at[0].results.at[0].buffer = 99)                                  \
-    M("result elsewhere", plan->programs.at[0].results.at[0].buffer = Z)                               \
-    M("result never written", LAUNCH(3)->args.at[1].access = MDL_ACCESS_READ)                          \
-    M("activation_bytes", plan->programs.at[0].activation_bytes = 640)                                 \
-    M("live_bytes", plan->programs.at[0].live_bytes = 512)                                             \
-    M("read before written", LAUNCH(0)->args.at[1].access = MDL_ACCESS_READ_WRITE)                     \
-    M("live buffers overlap", BUFFER(Y)->offset = 448; plan->programs.at[0].activation_bytes = 704)    \
+    M("collective", LAUNCH(0)->kind = MDL_LAUNCH_COLLECTIVE)                                                   \
+    M("result index", plan->programs.at[0].results.at[0].buffer = 99)                                          \
+    M("result elsewhere", plan->programs.at[0].results.at[0].buffer = Z)                                       \
+    M("result never written", LAUNCH(3)->args.at[1].access = MDL_ACCESS_READ)                                  \
+    M("activation_bytes", plan->programs.at[0].activation_bytes = 640)                                         \
+    M("live_bytes", plan->programs.at[0].live_bytes = 512)                                                     \
+    M("read before written", LAUNCH(0)->args.at[1].access = MDL_ACCESS_READ_WRITE)                             \
+    M("live buffers overlap", BUFFER(Y)->offset = 448; plan->programs.at[0].activation_bytes = 704)            \
     M("live buffers overlap later", BUFFER(Z)->offset = 448; plan->programs.at[0].activation_bytes = 768)
 
 static const char *verdict(mdl_plan *plan) {
@@ -204,13 +206,13 @@ static void test_rules(mdl_test *t) {
     mdl_case(t, "the plan itself is accepted");
     CHECK(t, !strcmp(verdict(mdl_fixture_plan()), "accepted"), "refused");
     mdl_case(t, "each wrong field has its message");
-#define M(name, ...)                                                  \
-    {                                                                 \
-        mdl_plan *plan = mdl_fixture_plan();                          \
-        __VA_ARGS__;                                                  \
-        const char *text = verdict(plan);                             \
-        CHECK(t, strcmp(text, "accepted"), "%s is accepted", name);   \
-        mdl_text_printf(&all, "%s: %s\n", name, text);                \
+#define M(name, ...)                                                \
+    {                                                               \
+        mdl_plan *plan = mdl_fixture_plan();                        \
+        __VA_ARGS__;                                                \
+        const char *text = verdict(plan);                           \
+        CHECK(t, strcmp(text, "accepted"), "%s is accepted", name); \
+        mdl_text_printf(&all, "%s: %s\n", name, text);              \
     }
     MUTATIONS(M)
 #undef M
@@ -229,7 +231,8 @@ static const char *edit(mdl_test *t, const char *from, const char *to) {
     const char *at = from ? strstr(json, from) : json;
     CHECK(t, at, "plan.json has no %s", from ? from : "text");
     if (!at) return path;
-    const char *edited = from ? mdl_printf(memory, "%.*s%s%s", (int)(at - json), json, to, at + strlen(from)) : mdl_strdup(memory, to);
+    const char *edited =
+        from ? mdl_printf(memory, "%.*s%s%s", (int)(at - json), json, to, at + strlen(from)) : mdl_strdup(memory, to);
     zip_t *zip = zip_open(path, 0, NULL);
     zip_source_t *data = zip_source_buffer(zip, edited, strlen(edited), 0);
     zip_int64_t index = zip_file_add(zip, "plan.json", data, ZIP_FL_OVERWRITE);
@@ -329,7 +332,10 @@ static void test_archives(mdl_test *t) {
     static const struct {
         const char *name;
         void (*change)(zip_t *zip);
-    } changes[] = {{"without plan.json", drop_json}, {"compressed", compress}, {"with one entry more", add_entry}, {"with one less", drop_last}};
+    } changes[] = {{"without plan.json", drop_json},
+                   {"compressed", compress},
+                   {"with one entry more", add_entry},
+                   {"with one less", drop_last}};
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         size_t size;
         char *bytes = slurp(path_of(t, "one.plan"), &size);
@@ -403,7 +409,8 @@ static void test_large(mdl_test *t) {
         mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "link", args);
     }
     /* Everything stays alive to the end: the worst case of the sweep. */
-    for (int i = N - 1; i >= 0; i--) mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "unlink", mdl_printf(memory, "r%d", LOSS + 1 + i));
+    for (int i = N - 1; i >= 0; i--)
+        mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "unlink", mdl_printf(memory, "r%d", LOSS + 1 + i));
     mdl_fixture_finish(plan);
     CHECK(t, p->live_bytes == (int64_t)N * 64, "live bytes %" PRId64, p->live_bytes);
     if (write_ok(t, plan, path_of(t, "large.plan"))) {

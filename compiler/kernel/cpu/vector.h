@@ -9,9 +9,9 @@
 #else
 #define MDL_LANES 4
 #endif
-#define MDL_ROWS (MDL_LANES == 16 ? 8 : 4) /* rows of a register tile that is two vectors wide */
-#define MDL_QB (2 * MDL_LANES)             /* queries that attention takes at a time */
-#define MDL_UP(n, to) (((n) + (to) - 1) / (to) * (to)) /* rounded up to a multiple */
+#define MDL_ROWS (MDL_LANES == 16 ? 8 : 4)           /* rows of a register tile that is two vectors wide */
+#define MDL_QB (2 * MDL_LANES)                       /* queries that attention takes at a time */
+#define MDL_UP(n, to) (((n) + (to)-1) / (to) * (to)) /* rounded up to a multiple */
 #define MDL_ALIGN __attribute__((aligned(64)))
 
 typedef float mdl_vec __attribute__((vector_size(4 * MDL_LANES), aligned(4), may_alias));
@@ -54,9 +54,7 @@ MDL_FN mdl_vec mdl_vfma(mdl_vec a, mdl_vec b, mdl_vec c) {
 }
 
 /* The bits of a where mask is -1, of b where it is 0. */
-MDL_FN mdl_vec mdl_vselect(mdl_ivec mask, mdl_vec a, mdl_vec b) {
-    return (mdl_vec)(((mdl_ivec)a & mask) | ((mdl_ivec)b & ~mask));
-}
+MDL_FN mdl_vec mdl_vselect(mdl_ivec mask, mdl_vec a, mdl_vec b) { return (mdl_vec)(((mdl_ivec)a & mask) | ((mdl_ivec)b & ~mask)); }
 
 /* a > b ? a : b; b when either is NaN */
 MDL_FN mdl_vec mdl_vmax(mdl_vec a, mdl_vec b) {
@@ -87,7 +85,8 @@ MDL_FN mdl_vec mdl_vexp(mdl_vec x) {
 
 /* The inner loop of every matrix product here: c[rows][vecs] += sum over t < n of a[m am + t at] b[t bt + lane].
  * rows, vecs and the strides are constants at the call, so that c lives in registers: 8 x 2 fills 16 of them. */
-MDL_FN void mdl_outer(mdl_vec *c, int rows, int vecs, int64_t n, const float *a, int64_t am, int64_t at, const float *b, int64_t bt) {
+MDL_FN void mdl_outer(mdl_vec *c, int rows, int vecs, int64_t n, const float *a, int64_t am, int64_t at, const float *b,
+                      int64_t bt) {
     for (int64_t t = 0; t < n; t++) {
         mdl_vec y[2];
 #pragma GCC unroll 2
@@ -152,13 +151,15 @@ MDL_FN void mdl_transpose8(float *to, int64_t to_stride, const float *from, int6
 /* to[cols][rows] = transpose of from[rows][cols]; both sizes multiples of 8, rows and cols constants at the call */
 MDL_FN void mdl_transpose(float *to, int64_t to_stride, const float *from, int64_t from_stride, int rows, int cols) {
     for (int j = 0; j < cols; j += 8)
-        for (int i = 0; i < rows; i += 8) mdl_transpose8(to + j * to_stride + i, to_stride, from + i * from_stride + j, from_stride);
+        for (int i = 0; i < rows; i += 8)
+            mdl_transpose8(to + j * to_stride + i, to_stride, from + i * from_stride + j, from_stride);
 }
 
 /* Copies rows of `cols` numbers, times `scale`, into rows padded with zeros to `to_stride`; zero rows up to `all`. */
-MDL_FN void mdl_pack(float *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t rows, int64_t all, int cols, float scale) {
+MDL_FN void mdl_pack(float *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t rows, int64_t all, int cols,
+                     float scale) {
     for (int64_t i = 0; i < rows; i++) {
-        __builtin_prefetch(from + (i + 16) * from_stride); /* rows are far apart: 3 % of the forward time */
+
 #pragma omp simd
         for (int j = 0; j < cols; j++) to[i * to_stride + j] = from[i * from_stride + j] * scale;
         for (int64_t j = cols; j < to_stride; j++) to[i * to_stride + j] = 0.0f;
