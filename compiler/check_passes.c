@@ -54,7 +54,7 @@ static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
 static void draw_states(mdl_pass_checker *k) {
     static const char *const flat[] = {MDL_STATE_PARAM, MDL_STATE_GRAD, MDL_STATE_MOMENT1, MDL_STATE_MOMENT2};
     const mdl_layout *l = k->c->layout;
-    mdl_type wide = {.dtype = MDL_F32, .rank = 2, .dim = {l->tiles, MDL_TILE}}, tiles = {.dtype = MDL_F32, .rank = 1, .dim = {l->tiles}};
+    mdl_type wide = {.dtype = MDL_F32, .rank = 2, .dim = {l->tiles, MDL_TILE}}, tiles = {.dtype = MDL_BOOL, .rank = 1, .dim = {l->tiles}};
     double *arena[4];
     for (int i = 0; i < 4; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, flat[i], wide, NULL);
     for (int64_t i = 0; i < l->tiles * MDL_TILE; i++) arena[3][i] = uniform(k);

@@ -54,7 +54,4 @@ const char *mdl_diagnostics_text(const mdl_diagnostics *d);
 /* "58:9", or "other.mdl:58:9" when `loc` is not in `here`. */
 const char *mdl_place(mdl_arena *arena, mdl_loc loc, const mdl_file *here);
 
-/* The nearest of `n` names to a misspelt one, or NULL when none is near. */
-const char *mdl_nearest(const char *name, int n, const char *const *names);
-
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "runtime/command/command.h"
-#include "runtime/train/nearest.h"
+#include "runtime/base/nearest.h"
 
 static const struct {
     const char *name, *about;

@@ -72,7 +72,7 @@ static pid_t compile(const char *folder, const char *isa, const char *source, co
     char march[64];
     snprintf(march, sizeof march, "-march=%s", strcmp(isa, "aarch64") ? isa : "armv8-a");
     char *argv[] = {compiler(), "-c", "-O3", "-std=gnu11", "-fPIC", "-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno",
-                    "-fno-trapping-math", "-fno-ident", "-w", march, strcmp(isa, "x86-64-v4") ? "-O3" : "-mprefer-vector-width=512", "-o",
+                    "-fno-trapping-math", "-fno-tree-loop-distribute-patterns", "-fno-ident", "-w", march, strcmp(isa, "x86-64-v4") ? "-O3" : "-mprefer-vector-width=512", "-o",
                     (char *)object, (char *)source, NULL};
     return start(folder, argv);
 }

@@ -34,16 +34,16 @@ static void file(mdl_emitter *e, const char *path, const char *bytes, int64_t si
     MDL_PUSH(e->arena, e->plan->files, ((mdl_plan_file){.path = path, .bytes = bytes, .size = size}));
 }
 
-/* f32 per tile: 1 where weight decay applies. The padding after a group has the group's value, of a zero weight. */
+/* A bool per tile: where weight decay applies. */
 static void decay_mask(mdl_emitter *e) {
-    float *mask = MDL_NEW_ARRAY(e->arena, float, e->layout->tiles);
+    char *mask = MDL_NEW_ARRAY(e->arena, char, e->layout->tiles);
     for (int i = 0; i < e->layout->trained.n; i++) {
         const mdl_placed_param *p = &e->layout->trained.at[i];
         int64_t end = p->offset + mdl_type_count(&p->type);
         for (int64_t t = p->offset / MDL_TILE; t * MDL_TILE < end; t++) mask[t] = p->decay;
     }
-    e->plan->arena_bytes[MDL_ARENA_CONST] = e->layout->tiles * 4;
-    file(e, MDL_PLAN_CONSTANTS, (const char *)mask, e->layout->tiles * 4);
+    e->plan->arena_bytes[MDL_ARENA_CONST] = e->layout->tiles;
+    file(e, MDL_PLAN_CONSTANTS, mask, e->layout->tiles);
 }
 
 static void input(mdl_emitter *e, const char *name, const char *source, mdl_type type) {

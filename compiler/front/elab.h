@@ -9,7 +9,7 @@
 #include "compiler/front/front.h"
 #include "grammar/ast.h"
 
-enum { FE_MAX_DEPTH = 100, FE_MAX_NESTING = 600, FE_MAX_STEPS = 4000000, FE_MAX_ARGS = 32 };
+enum { FE_MAX_DEPTH = 100, FE_MAX_NESTING = 600, FE_MAX_STEPS = 600000, FE_MAX_ARGS = 32 };
 
 typedef struct fe_dim {
     const char *name; /* NULL: unnamed, only in parameters */
@@ -166,6 +166,7 @@ bool fe_pointwise_name(const char *name, mdl_opcode *code); /* functions of the 
 bool fe_broadcast(fe *e, mdl_loc loc, const char *shown, fe_value *v, const fe_value *like);
 
 /* ---- expr.c ---- */
+bool fe_steps(fe *e, mdl_loc loc, int n); /* counts work; false, reported once, when the model is too large */
 fe_value fe_eval(fe *e, fe_env *env, const mdl_ast *ast);
 const fe_dim *fe_eval_dim(fe *e, fe_env *env, const mdl_ast *ast); /* a named dim; reports and returns NULL otherwise */
 int fe_eval_dims(fe *e, fe_env *env, const mdl_asts *list, const fe_dim **dims); /* their number, -1 after an error */

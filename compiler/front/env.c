@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "compiler/front/elab.h"
+#include "runtime/base/nearest.h"
 
 fe_env *fe_env_new(fe *e, fe_env *parent) {
     fe_env *env = MDL_NEW(e->arena, fe_env);

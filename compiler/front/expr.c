@@ -156,10 +156,16 @@ static fe_value eval(fe *e, fe_env *env, const mdl_ast *ast) {
     }
 }
 
+bool fe_steps(fe *e, mdl_loc loc, int n) {
+    if (e->steps > FE_MAX_STEPS) return false;
+    e->steps += n;
+    if (e->steps > FE_MAX_STEPS) fe_fail(e, loc, NULL, "the model is too large: elaboration stopped here");
+    return e->steps <= FE_MAX_STEPS;
+}
+
 fe_value fe_eval(fe *e, fe_env *env, const mdl_ast *ast) {
     if (e->nesting >= FE_MAX_NESTING) return fe_fail(e, ast->loc, NULL, "this expression is nested too deeply");
-    if (e->steps > FE_MAX_STEPS) return fe_poison();
-    if (++e->steps > FE_MAX_STEPS) return fe_fail(e, ast->loc, NULL, "the model is too large: elaboration stopped here");
+    if (!fe_steps(e, ast->loc, 1)) return fe_poison();
     e->nesting++;
     fe_value v = eval(e, env, ast);
     e->nesting--;

@@ -61,7 +61,7 @@ static void visit(walk *w, fe_env *env, const mdl_ast *body, int depth) {
             return;
         }
         int errors = mdl_error_count(e->d);
-        for (int64_t k = low.i; k < high.i && mdl_error_count(e->d) == errors && e->steps++ < FE_MAX_STEPS; k++) {
+        for (int64_t k = low.i; k < high.i && mdl_error_count(e->d) == errors && fe_steps(e, item->loc, 10); k++) {
             fe_env *inner = fe_env_new(e, env);
             fe_define(e, inner, (fe_symbol){.name = item->text, .loc = item->name, .role = FE_LOOP, .value = fe_int(k)}, false);
             visit(w, inner, item->d, depth + 1);

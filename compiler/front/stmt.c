@@ -80,14 +80,16 @@ static bool range(fe *e, fe_env *env, const mdl_ast *stmt, int64_t *low, int64_t
     return true;
 }
 
+enum { STEPS_OF_ITERATION = 10 }; /* its names take memory as ten expressions do */
+
 static void exec_for(fe *e, fe_env *env, const mdl_ast *stmt) {
     int64_t low, high;
     if (!range(e, env, stmt, &low, &high)) return;
     int errors = mdl_error_count(e->d);
-    for (int64_t i = low; i < high && !e->frame->returned && mdl_error_count(e->d) == errors && e->steps < FE_MAX_STEPS; i++) {
+    for (int64_t i = low; i < high && !e->frame->returned && mdl_error_count(e->d) == errors; i++) {
+        if (!fe_steps(e, stmt->loc, STEPS_OF_ITERATION)) return;
         fe_env *inner = fe_env_new(e, env);
         fe_symbol variable = {.name = stmt->text, .loc = stmt->name, .role = FE_LOOP, .value = fe_int(i)};
-        e->steps++;
         fe_define(e, inner, variable, false);
         MDL_PUSH(e->arena, e->frame->loops, variable);
         exec_scoped(e, inner, stmt->c, stmt->d);

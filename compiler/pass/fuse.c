@@ -199,7 +199,7 @@ static void reach(walk *w, mdl_value *root, mdl_value *v) {
     if (w->seen[v->id] == root->id + 1) return;
     w->seen[v->id] = root->id + 1;
     bool inside = x->place == FUSABLE && (v == root || !x->root);
-    bool shared = x->place == FUSABLE ? mdl_ops[v->def->code].class != MDL_LEAF && v->type.rank : is_large(v) && v->type.dim[0] == rows_of(root);
+    bool shared = x->place == FUSABLE ? x->n_big || x->reduces : is_large(v) && v->type.dim[0] == rows_of(root);
     if (shared) {
         mdl_value *other = x->root ? v : w->by[v->id] ? w->values[w->by[v->id] - 1] : NULL;
         if (other && same_kernel(w->f, other, root)) join(w->f, other->id, root->id);

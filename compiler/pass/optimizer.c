@@ -29,9 +29,10 @@ static mdl_value *global_norm(update *u, mdl_value *g) {
 /* 1 - lr * weight_decay * decay[tile] */
 static mdl_value *shrink(update *u, mdl_value *lr) {
     int64_t row = 0;
-    mdl_type per_tile = {.dtype = MDL_F32, .rank = 1, .dim = {u->arena.dim[0]}};
+    mdl_type per_tile = {.dtype = MDL_BOOL, .rank = 1, .dim = {u->arena.dim[0]}};
     mdl_value *rate = wide(u, binary(u, MDL_OP_MUL, lr, scalar(u, "weight_decay")));
-    mdl_value *decay = mdl_broadcast(u->b, mdl_read(u->b, MDL_STATE_DECAY, per_tile), 1, &row, &u->arena);
+    mdl_value *mask = mdl_cast(u->b, mdl_read(u->b, MDL_STATE_DECAY, per_tile), MDL_F32);
+    mdl_value *decay = mdl_broadcast(u->b, mask, 1, &row, &u->arena);
     return binary(u, MDL_OP_SUB, mdl_const_like(u->b, &u->arena, 1), binary(u, MDL_OP_MUL, rate, decay));
 }
 

@@ -8,7 +8,7 @@
 
 /* Where parameters lie: each group of adjacent parameters starts at a tile; offsets and sizes are f32 elements, valid in the
  * param, grad, moment1 and moment2 arenas alike. */
-enum { MDL_TILE = 256 };
+enum { MDL_TILE = 1024 };
 typedef struct {
     const char *name;
     mdl_type type;
@@ -49,7 +49,7 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #define MDL_STATE_GRAD "@grad"
 #define MDL_STATE_MOMENT1 "@moment1"
 #define MDL_STATE_MOMENT2 "@moment2"
-#define MDL_STATE_DECAY "@decay" /* f32[tiles]: 1 where weight decay applies */
+#define MDL_STATE_DECAY "@decay" /* bool[tiles]: where weight decay applies */
 
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */

@@ -55,12 +55,12 @@ static mdl_status show_header(const inspection *in) {
     int64_t trained = 0, frozen = 0;
     for (int i = 0; i < p->params.n; i++)
         *(p->params.at[i].arena == MDL_ARENA_PARAM ? &trained : &frozen) += mdl_type_count(&p->params.at[i].type);
+    const char *limit = p->max_length ? mdl_printf(in->scratch, " of at most %" PRId64, p->max_length) : "";
     mdl_table table = table_of(in, "ll");
     const char *const rows[][2] = {
         {"model", p->model},
         {"target", mdl_printf(in->scratch, "%s (%s), %s", p->target, p->isa, p->precision)},
-        {"batch", mdl_printf(in->scratch, "%" PRId64 " tokens in at most %" PRId64 " sequences of at most %" PRId64, p->tokens,
-                             p->segments, p->max_length)},
+        {"batch", mdl_printf(in->scratch, "%" PRId64 " tokens in at most %" PRId64 " sequences%s", p->tokens, p->segments, limit)},
         {"weights", mdl_printf(in->scratch, "%" PRId64 " trained, %" PRId64 " frozen or carried, in %d tensors", trained, frozen,
                                p->params.n)},
         {"compiler", p->compiler},

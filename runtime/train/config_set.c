@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "runtime/base/nearest.h"
 #include "runtime/train/config_table.h"
-#include "runtime/train/nearest.h"
 
 static const struct {
     const char *name, *help;

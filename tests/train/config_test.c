@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "runtime/train/config.h"
-#include "runtime/train/nearest.h"
+#include "runtime/base/nearest.h"
 #include "tests/check.h"
 
 static const char *write_yaml(mdl_test *t, const char *text) {

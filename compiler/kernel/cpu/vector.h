@@ -159,7 +159,7 @@ MDL_FN void mdl_transpose(float *to, int64_t to_stride, const float *from, int64
 MDL_FN void mdl_pack(float *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t rows, int64_t all, int cols,
                      float scale) {
     for (int64_t i = 0; i < rows; i++) {
-
+        __builtin_prefetch(from + (i + 16) * from_stride); /* rows are far apart: 2 to 3 % of attention's time */
 #pragma omp simd
         for (int j = 0; j < cols; j++) to[i * to_stride + j] = from[i * from_stride + j] * scale;
         for (int64_t j = cols; j < to_stride; j++) to[i * to_stride + j] = 0.0f;
