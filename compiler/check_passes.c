@@ -132,6 +132,17 @@ static bool writes(const mdl_region *r, const char *name) {
     return false;
 }
 
+/* What was there before must still be. */
+static mdl_status nothing_lost(mdl_pass_checker *k, const char *pass, const mdl_region *program, mdl_arrays *results) {
+    for (int i = 0; i < k->seen.n; i++) {
+        const char *name = k->seen.at[i].name;
+        bool state = !strncmp(name, "state ", 6);
+        if (state ? !writes(program, name + 6) : !mdl_arrays_find(results, name))
+            return mdl_fail(MDL_MISMATCH, "pass %s loses %s", pass, name);
+    }
+    return MDL_OK;
+}
+
 mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_region *program) {
     mdl_arrays states = copy_states(k), results = {0};
     for (int i = 0; i < program->ops.n; i++) /* autodiff and optimizer bring inputs of their own */
@@ -143,5 +154,6 @@ mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_regio
         if (!strncmp(states.at[i].name, MDL_STATE_PARAM, strlen(MDL_STATE_PARAM)) && strcmp(pass, "optimizer") == 0) continue;
         MDL_TRY(compare(k, pass, mdl_printf(k->c->arena, "state %s", states.at[i].name), &states.at[i]), "--check-passes");
     }
+    MDL_TRY(nothing_lost(k, pass, program, &results), "--check-passes");
     return MDL_OK;
 }

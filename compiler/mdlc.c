@@ -169,7 +169,7 @@ static mdl_status run(mdl_arena *arena, options *o) {
     if (o->memory && total_bytes(plan) > o->memory)
         status = mdl_fail(MDL_BAD_INPUT, "the plan needs %" PRId64 " bytes, --memory allows %" PRId64 "; fewer --tokens need less", total_bytes(plan),
                           o->memory);
-    if (!status) status = mdl_context(mdl_plan_write(plan, o->output), "writing %s", o->output);
+    if (!status) status = mdl_plan_write(plan, o->output);
     if (!status && !o->quiet) report(o, plan, now() - start);
     mdl_plan_free(plan);
     return status;

@@ -41,6 +41,7 @@ typedef struct {
     mdl_pass_context context;
     const mdl_pipeline_options *options;
     mdl_pass_checker *checker;
+    bool stopped; /* by --stop-after */
 } pipeline;
 
 static bool listed(const char *list, const char *name) {
@@ -61,6 +62,7 @@ static void dump(const pipeline *p, const char *pass, const mdl_region *region) 
 /* Verifies, dumps and (with --check-passes) compares what a pass made. */
 static mdl_status inspect(pipeline *p, const char *pass, const mdl_region *region) {
     dump(p, pass, region);
+    p->stopped = p->options->stop_after && !strcmp(p->options->stop_after, pass);
     const char *wrong = mdl_verify(p->context.arena, region);
     if (wrong) {
         mdl_text t = {.arena = p->context.arena};
@@ -78,7 +80,7 @@ static mdl_status run_passes(pipeline *p, level level, mdl_region **region) {
             return mdl_fail(MDL_BAD_INPUT, "%s: not implemented on this target: %s",
                             mdl_span_text(p->context.arena, p->context.not_implemented_at), p->context.not_implemented);
         MDL_TRY(inspect(p, passes[i].name, *region), "program %s", (*region)->name);
-        if (p->options->stop_after && !strcmp(p->options->stop_after, passes[i].name)) break;
+        if (p->stopped) break;
     }
     return MDL_OK;
 }
@@ -88,7 +90,7 @@ static mdl_status compile_program(pipeline *p, mdl_emitter *e, const mdl_program
     mdl_region *region = mdl_make_program(&p->context);
     p->checker = p->options->check ? mdl_checker_new(&p->context, region) : NULL;
     MDL_TRY(inspect(p, "programs", region), "program %s", spec->name);
-    MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", spec->name);
+    if (!p->stopped) MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", spec->name);
     if (p->options->stop_after) return MDL_OK;
     mdl_emit_program(e, region);
     if (!e->error) return MDL_OK;
@@ -110,10 +112,13 @@ static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
 }
 
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
-    pipeline p = {.context = {.arena = arena, .module = module}, .options = options};
+    static const mdl_layout none = {.tiles = 1};
+    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none}, .options = options};
     *plan = NULL;
+    if (options->check) p.checker = mdl_checker_new(&p.context, module->forward);
     MDL_TRY(inspect(&p, "elaborate", module->forward), "model %s", module->name);
-    MDL_TRY(run_passes(&p, MODULE, &module->forward), "model %s", module->name);
+    if (!p.stopped) MDL_TRY(run_passes(&p, MODULE, &module->forward), "model %s", module->name);
+    if (p.stopped) return MDL_OK;
     p.context.layout = mdl_layout_params(arena, module);
     mdl_plan *out = mdl_plan_new();
     mdl_emitter e = {.arena = out->memory, .plan = out, .module = module, .layout = p.context.layout};

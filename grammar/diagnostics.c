@@ -33,8 +33,11 @@ const mdl_file *mdl_file_new(mdl_arena *arena, const char *path, const char *tex
     MDL_PUSH(arena, lines, 0);
     for (int i = 0; i < length; i++)
         if (text[i] == '\n') MDL_PUSH(arena, lines, i + 1);
-    *file = (mdl_file){.path = mdl_strdup(arena, path), .text = mdl_strndup(arena, text, (size_t)length), .length = length,
-                       .n_lines = lines.n, .lines = lines.at};
+    *file = (mdl_file){.path = mdl_strdup(arena, path),
+                       .text = mdl_strndup(arena, text, (size_t)length),
+                       .length = length,
+                       .n_lines = lines.n,
+                       .lines = lines.at};
     return file;
 }
 

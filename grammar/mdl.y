@@ -77,8 +77,8 @@ static void yyerror(const mdl_loc *loc, void *scanner, mdl_parse_context *contex
 
 %type <node> item function model layout map statement body expr or and comparison sum product unary primary bracket arg type dim
 %type <node> bind formal flag pair row object element returns header header_part if_rest as_part
-%type <list> items statements maps exprs elements element_list args arg_list dims dim_list binds formals formal_list flags pairs pair_list rows
-%type <list> names generics types
+%type <list> items statements maps exprs elements element_list args arg_list dims dim_list binds formals formal_list flags
+%type <list> pairs pair_list rows names generics types
 
 %start file
 
@@ -382,7 +382,8 @@ static const char *expectation(mdl_parse_context *context, int n, const yysymbol
     static const char *const telling[] = {"a number", "':'", "')'", "']'", "'..'", "'{'", "'}'"};
     for (size_t k = 0; k < sizeof telling / sizeof *telling && n > 1; k++)
         for (int i = 0; i < n; i++)
-            if (!strcmp(yysymbol_name(expected[i]), telling[k])) return k ? mdl_printf(context->arena, ", expected %s", telling[k]) : ", expected an expression";
+            if (!strcmp(yysymbol_name(expected[i]), telling[k]))
+                return k ? mdl_printf(context->arena, ", expected %s", telling[k]) : ", expected an expression";
     mdl_text text = {.arena = context->arena};
     mdl_text_append(&text, "", 0);
     for (int i = 0; i < n && n <= SHOWN; i++)
@@ -408,6 +409,7 @@ static int yyreport_syntax_error(const yypcontext_t *at, void *scanner, mdl_pars
         }
     bool is_text = token == YYSYMBOL_IDENT || token == YYSYMBOL_INT || token == YYSYMBOL_REAL;
     if (is_text) got = mdl_printf(context->arena, "'%.*s'", loc.end - loc.begin, loc.file->text + loc.begin);
-    mdl_report(context->d, MDL_SEVERITY_ERROR, token == YYSYMBOL_YYEOF ? before : loc, "unexpected %s%s", got, expectation(context, n, expected));
+    const char *expectations = expectation(context, n, expected);
+    mdl_report(context->d, MDL_SEVERITY_ERROR, token == YYSYMBOL_YYEOF ? before : loc, "unexpected %s%s", got, expectations);
     return 0;
 }

@@ -8,9 +8,9 @@ typedef struct {
     mdl_arena *arena;
     mdl_diagnostics *d;
     const mdl_file *file;
-    int at;       /* bytes read so far */
-    int last_end; /* end of the token before the last one: where a missing ';' belongs */
-    int this_end; /* end of the last token */
+    int at;          /* bytes read so far */
+    int last_end;    /* end of the token before the last one: where a missing ';' belongs */
+    int this_end;    /* end of the last token */
     bool recovering; /* tokens are being discarded: a '{' takes its whole block along, and a ';' stands for it */
     bool in_block;   /* ... and the '{' has been read already */
     bool bad_token;  /* the lexer has already reported what the parser is about to call an error */

@@ -52,7 +52,7 @@ static pid_t start(const char *folder, char *const *argv) {
     if (pid) return pid;
     if (chdir(folder) || !freopen("log", "a", stderr) || !freopen("log", "a", stdout)) _exit(126);
     execvp(argv[0], argv);
-    fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
+    dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
     _exit(127);
 }
 

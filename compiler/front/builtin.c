@@ -118,7 +118,9 @@ static bool bind_args(fe *e, fe_env *env, const mdl_ast *call, const char *arg_n
     }
     for (int i = 0; i < required && ok; i++)
         if (s->v[i].kind == FE_ABSENT)
-            return fe_fail(e, call->loc, NULL, arg_names ? "'%s' needs the argument '%s'" : "'%s' needs arguments%.0s", call->text, s->arg[i]), false;
+            return fe_fail(e, call->loc, NULL, arg_names ? "'%s' needs the argument '%s'" : "'%s' needs arguments%.0s", call->text,
+                           s->arg[i]),
+                   false;
     return ok;
 }
 
@@ -135,13 +137,16 @@ static bool bind_bracket(fe *e, fe_env *env, const mdl_ast *call, bracket_kind k
         if (b) fe_fail(e, b->loc, NULL, "'%s' takes no dims", call->text);
         return !b;
     }
-    if (!fits) return fe_fail(e, b ? b->loc : call->name, NULL, "'%s' is written %s%s(...)", call->text, call->text, bracket_form(kind)), false;
+    if (!fits)
+        return fe_fail(e, b ? b->loc : call->name, NULL, "'%s' is written %s%s(...)", call->text, call->text, bracket_form(kind)),
+               false;
     if (kind == EQUALS) {
         mdl_ast name = {.kind = MDL_AST_NAME, .loc = b->name, .name = b->name, .text = b->text};
         fe_value index = fe_eval(e, env, b->a);
         s->left[0] = fe_eval_dim(e, env, &name);
         if (index.kind == FE_POISON || !s->left[0]) return false;
-        if (index.kind != FE_INT) return fe_fail(e, b->a->loc, NULL, "an index is an integer, not %s", fe_type_text(e, &index)), false;
+        if (index.kind != FE_INT)
+            return fe_fail(e, b->a->loc, NULL, "an index is an integer, not %s", fe_type_text(e, &index)), false;
         s->n_left = 1;
         s->at = index.i;
         return true;
@@ -163,7 +168,8 @@ bool fe_builtin_call(fe *e, fe_env *env, const mdl_ast *call, fe_value *result) 
     *result = fe_poison();
     if (call_value(e, env, call, result)) return true;
     for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
-        if (!strcmp(left_out[i], call->text)) return fe_fail(e, call->name, NULL, "'%s' is left out of the language on purpose", call->text), true;
+        if (!strcmp(left_out[i], call->text))
+            return fe_fail(e, call->name, NULL, "'%s' is left out of the language on purpose", call->text), true;
     for (int i = 0; i < N_BUILTINS; i++) {
         if (strcmp(builtins[i].name, call->text) || (!strcmp(call->text, "max") && !call->a)) continue;
         fe_site *s = MDL_NEW(e->arena, fe_site);
@@ -185,11 +191,13 @@ bool fe_want_tensor(fe *e, fe_site *s, int i, mdl_dtype dtype) {
                        : dtype == MDL_I32       ? "an i32 tensor"
                        : dtype == MDL_BOOL      ? "a bool tensor"
                                                 : "a segments input";
-    if (!ok) fe_fail(e, s->loc[i], NULL, "argument '%s' of '%s' must be %s, not %s", s->arg[i], s->ast->text, what, fe_type_text(e, v));
+    if (!ok)
+        fe_fail(e, s->loc[i], NULL, "argument '%s' of '%s' must be %s, not %s", s->arg[i], s->ast->text, what, fe_type_text(e, v));
     return ok;
 }
 
-mdl_value *fe_build(fe *e, mdl_loc loc, mdl_opcode code, int n, mdl_value *const *in, int n_attr, const mdl_attr *attr, const mdl_type *hint) {
+mdl_value *fe_build(fe *e, mdl_loc loc, mdl_opcode code, int n, mdl_value *const *in, int n_attr, const mdl_attr *attr,
+                    const mdl_type *hint) {
     const char *error = NULL;
     fe_at(e, loc);
     mdl_op *op = mdl_build(&e->b, code, n, in, n_attr, attr, hint, &error);
@@ -218,7 +226,8 @@ static fe_value run_roundup(fe *e, fe_site *s) {
     if (!want_number(e, s, 0, true) || !want_number(e, s, 1, true)) return fe_poison();
     int64_t x = s->v[0].i, multiple = s->v[1].i, up;
     if (x < 0 || multiple <= 0) return fe_fail_value(e, s->ast->loc, "'roundup' needs x >= 0 and a positive multiple");
-    if (__builtin_add_overflow(x, multiple - 1, &up)) return fe_fail_value(e, s->ast->loc, "'roundup': the result does not fit 64 bits");
+    if (__builtin_add_overflow(x, multiple - 1, &up))
+        return fe_fail_value(e, s->ast->loc, "'roundup': the result does not fit 64 bits");
     return fe_int(up / multiple * multiple);
 }
 
@@ -243,7 +252,8 @@ static fe_value run_uniform(fe *e, fe_site *s) { return distribution(e, s, FE_IN
 static fe_value run_constant(fe *e, fe_site *s) {
     if (!want_number(e, s, 0, false)) return fe_poison();
     double a = fe_number(&s->v[0]);
-    return fe_of_init(e, (fe_init){.kind = FE_INIT_CONSTANT, .a = a, .text = mdl_printf(e->arena, "constant(%s)", fe_real_text(e, a))});
+    return fe_of_init(
+        e, (fe_init){.kind = FE_INIT_CONSTANT, .a = a, .text = mdl_printf(e->arena, "constant(%s)", fe_real_text(e, a))});
 }
 
 /* Casts: of compile-time values and of tensors. */

@@ -11,7 +11,8 @@ static bool bind_generics(fe *e, fe_env *outer, fe_env *inner, const mdl_ast *ca
     int given = bracket ? bracket->list.n : 0;
     if ((bracket && (bracket->i || bracket->text)) || given != decl->list.n) {
         mdl_loc loc = bracket ? bracket->loc : call->name;
-        fe_fail(e, loc, NULL, "'%s' takes %d dim%s in brackets, got %d", decl->text, decl->list.n, decl->list.n == 1 ? "" : "s", given);
+        fe_fail(e, loc, NULL, "'%s' takes %d dim%s in brackets, got %d", decl->text, decl->list.n, decl->list.n == 1 ? "" : "s",
+                given);
         return false;
     }
     bool ok = true;
@@ -41,7 +42,8 @@ static int formal_index(const mdl_ast *decl, const char *name) {
 static fe_value unknown_argument(fe *e, const mdl_ast *arg, const mdl_ast *decl) {
     const char **names = MDL_NEW_ARRAY(e->arena, const char *, decl->more.n + 1);
     for (int i = 0; i < decl->more.n; i++) names[i] = decl->more.at[i]->text;
-    return fe_fail(e, arg->name, NULL, "'%s' has no argument named '%s'%s", decl->text, arg->text, fe_suggest(e, arg->text, decl->more.n, names));
+    return fe_fail(e, arg->name, NULL, "'%s' has no argument named '%s'%s", decl->text, arg->text,
+                   fe_suggest(e, arg->text, decl->more.n, names));
 }
 
 /* Evaluates the arguments in the caller's environment, into the slots of the formals. */
@@ -51,8 +53,11 @@ static bool eval_args(fe *e, fe_env *env, const mdl_ast *call, const mdl_ast *de
         const mdl_ast *arg = call->list.at[i];
         int slot = arg->text ? formal_index(decl, arg->text) : i;
         if (slot < 0) return unknown_argument(e, arg, decl), false;
-        if (slot >= decl->more.n) return fe_fail(e, arg->loc, NULL, "'%s' takes %d argument%s", decl->text, decl->more.n, decl->more.n == 1 ? "" : "s"), false;
-        if (v[slot].kind != FE_ABSENT) return fe_fail(e, arg->loc, NULL, "argument '%s' is given twice", decl->more.at[slot]->text), false;
+        if (slot >= decl->more.n)
+            return fe_fail(e, arg->loc, NULL, "'%s' takes %d argument%s", decl->text, decl->more.n, decl->more.n == 1 ? "" : "s"),
+                   false;
+        if (v[slot].kind != FE_ABSENT)
+            return fe_fail(e, arg->loc, NULL, "argument '%s' is given twice", decl->more.at[slot]->text), false;
         v[slot] = fe_eval(e, env, arg->a);
         locs[slot] = arg->a->loc;
         ok &= v[slot].kind != FE_POISON;
@@ -74,7 +79,8 @@ static bool bind_args(fe *e, fe_env *inner, const mdl_ast *decl, fe_value *v, co
         mdl_loc loc = v[i].kind == FE_ABSENT ? formal->loc : locs[i];
         if (v[i].kind == FE_ABSENT) v[i] = fe_eval(e, inner, formal->b);
         if (v[i].kind == FE_TENSOR && !formal->a && generic && fe_rank(&v[i])) {
-            fe_fail(e, formal->loc, NULL, "'%s' is a tensor: it needs a type, as '%s' has dims of its own", formal->text, decl->text);
+            fe_fail(e, formal->loc, NULL, "'%s' is a tensor: it needs a type, as '%s' has dims of its own", formal->text,
+                    decl->text);
             v[i] = fe_poison();
         }
         ok &= fe_bind_formal(e, inner, formal, v[i], loc, decl->text);
@@ -89,7 +95,8 @@ static fe_value leave(fe *e, const fe_frame *frame, fe_value v, mdl_loc loc) {
         const fe_dim *dim = v.dims[i];
         if (dim->frame != frame->id) continue;
         if (!dim->outer)
-            return fe_fail(e, loc, NULL, "the dim %s is local to '%s' and may not leave it", dim->name ? dim->name : "without a name", frame->decl->text);
+            return fe_fail(e, loc, NULL, "the dim %s is local to '%s' and may not leave it",
+                           dim->name ? dim->name : "without a name", frame->decl->text);
         v.dims[i] = dim->outer;
     }
     return fe_shape_ok(e, loc, fe_rank(&v), v.dims) ? v : fe_poison();
@@ -99,7 +106,9 @@ static fe_value finish(fe *e, fe_env *inner, const mdl_ast *decl, fe_value v, md
     const mdl_ast *types = decl->a;
     fe_value *items = MDL_NEW_ARRAY(e->arena, fe_value, v.kind == FE_TUPLE ? v.n : 1);
     int n = v.kind == FE_TUPLE ? v.n : 1;
-    if (types && types->list.n != n) return fe_fail(e, loc, NULL, "'%s' returns %d value%s, its type declares %d", decl->text, n, n == 1 ? "" : "s", types->list.n);
+    if (types && types->list.n != n)
+        return fe_fail(e, loc, NULL, "'%s' returns %d value%s, its type declares %d", decl->text, n, n == 1 ? "" : "s",
+                       types->list.n);
     for (int i = 0; i < n; i++) {
         items[i] = v.kind == FE_TUPLE ? v.items[i] : v;
         if (types && !fe_check_return(e, inner, types->list.at[i], &items[i], loc, decl->text)) return fe_poison();
@@ -116,7 +125,8 @@ static fe_value run(fe *e, fe_env *inner, const mdl_ast *decl) {
         return v.kind == FE_POISON ? v : finish(e, inner, decl, v, decl->b->loc);
     }
     fe_exec_body(e, inner, decl->b);
-    if (!e->frame->returned) return mdl_error_count(e->d) > errors ? fe_poison() : fe_fail(e, decl->name, NULL, "'%s' returns nothing", decl->text);
+    if (!e->frame->returned)
+        return mdl_error_count(e->d) > errors ? fe_poison() : fe_fail(e, decl->name, NULL, "'%s' returns nothing", decl->text);
     fe_value v = e->frame->result;
     return v.kind == FE_POISON ? v : finish(e, inner, decl, v, e->frame->result_loc);
 }
@@ -131,7 +141,8 @@ static bool is_active(const fe *e, const mdl_ast *decl) {
 static bool may_call(fe *e, const mdl_ast *call, const mdl_ast *decl) {
     if (e->dead && is_active(e, decl)) return false;
     if (e->depth >= FE_MAX_DEPTH) return fe_fail(e, call->loc, NULL, "'%s' calls itself without end", decl->text), false;
-    if (decl->kind == MDL_AST_BLOCK && !decl->a) return fe_fail(e, decl->name, NULL, "block '%s' must declare what it returns: -> [...]", decl->text), false;
+    if (decl->kind == MDL_AST_BLOCK && !decl->a)
+        return fe_fail(e, decl->name, NULL, "block '%s' must declare what it returns: -> [...]", decl->text), false;
     if (call->b && decl->kind != MDL_AST_BLOCK)
         return fe_fail(e, call->b->loc, NULL, "'as' names the parameters of a block; '%s' is a fn", decl->text), false;
     return true;

@@ -25,7 +25,10 @@ static void note_integer(fe *e, const char *name, const fe_value *v) {
 
 /* ---- overrides ---- */
 static const char *kind_name(fe_kind kind) {
-    return kind == FE_INT ? "an integer" : kind == FE_REAL ? "a number" : kind == FE_BOOL ? "true or false" : "a value that --set can give";
+    return kind == FE_INT    ? "an integer"
+           : kind == FE_REAL ? "a number"
+           : kind == FE_BOOL ? "true or false"
+                             : "a value that --set can give";
 }
 
 /* The text of --set as a value of the kind that it replaces. */
@@ -104,7 +107,8 @@ static const mdl_ast *chosen_row(fe *e, fe_env *env, const mdl_ast *table, const
         if (chosen) fe_fail(e, row->a->loc, NULL, "the table has two rows for %s", fe_value_text(e, key));
         chosen = row;
     }
-    if (!chosen && !failed && key->kind != FE_POISON) fe_fail(e, table->loc, NULL, "the table has no row for %s", fe_type_text(e, key));
+    if (!chosen && !failed && key->kind != FE_POISON)
+        fe_fail(e, table->loc, NULL, "the table has no row for %s", fe_type_text(e, key));
     return chosen && !failed ? chosen : NULL;
 }
 
@@ -181,20 +185,23 @@ static const char *source_of(fe *e, const mdl_ast *flag, mdl_dtype dtype) {
     for (int i = 0; i < N_SOURCES; i++) {
         if (strcmp(sources[i].name, arg->text)) continue;
         if (sources[i].dtype == dtype) return sources[i].name;
-        fe_fail(e, arg->loc, NULL, "\"%s\" gives %s, the input is %s", arg->text, mdl_dtype_name(sources[i].dtype), mdl_dtype_name(dtype));
+        fe_fail(e, arg->loc, NULL, "\"%s\" gives %s, the input is %s", arg->text, mdl_dtype_name(sources[i].dtype),
+                mdl_dtype_name(dtype));
         return NULL;
     }
-    fe_fail(e, arg->loc, "the sources are \"tokens\", \"masked\", \"next\", \"column\" and \"present\"", "unknown source \"%s\"%s", arg->text,
-            fe_suggest(e, arg->text, N_SOURCES, source_names));
+    fe_fail(e, arg->loc, "the sources are \"tokens\", \"masked\", \"next\", \"column\" and \"present\"", "unknown source \"%s\"%s",
+            arg->text, fe_suggest(e, arg->text, N_SOURCES, source_names));
     return NULL;
 }
 
 static bool read_maxlen(fe *e, fe_env *env, const mdl_ast *flag, mdl_dtype dtype) {
-    if (flag->list.n != 1 || flag->list.at[0]->text) return fe_fail(e, flag->loc, NULL, "'maxlen' takes one size: maxlen(P)"), false;
+    if (flag->list.n != 1 || flag->list.at[0]->text)
+        return fe_fail(e, flag->loc, NULL, "'maxlen' takes one size: maxlen(P)"), false;
     if (dtype != MDL_SEG) return fe_fail(e, flag->loc, NULL, "'maxlen' belongs to segments"), false;
     fe_value v = fe_eval(e, env, flag->list.at[0]->a);
     if (v.kind == FE_POISON) return false;
-    if (v.kind != FE_INT || v.i <= 0) return fe_fail(e, flag->loc, NULL, "'maxlen' is a positive integer, not %s", fe_type_text(e, &v)), false;
+    if (v.kind != FE_INT || v.i <= 0)
+        return fe_fail(e, flag->loc, NULL, "'maxlen' is a positive integer, not %s", fe_type_text(e, &v)), false;
     e->module->max_length = v.i;
     return true;
 }
@@ -209,13 +216,14 @@ static bool input_flags(fe *e, fe_env *env, const mdl_ast *input, mdl_dtype dtyp
         } else if (flag->kind == MDL_AST_FLAG && !strcmp(flag->text, "maxlen")) {
             if (!read_maxlen(e, env, flag, dtype)) return false;
         } else {
-            fe_fail(e, flag->name, NULL, "%s has no property '%s'%s", dtype == MDL_SEG ? "a segments input" : "an input", flag->text,
-                    fe_suggest(e, flag->text, 2, names));
+            fe_fail(e, flag->name, NULL, "%s has no property '%s'%s", dtype == MDL_SEG ? "a segments input" : "an input",
+                    flag->text, fe_suggest(e, flag->text, 2, names));
             return false;
         }
     }
     if (*source) return true;
-    fe_fail(e, input->loc, "the sources are \"tokens\", \"masked\", \"next\", \"column\" and \"present\"", "input '%s' needs from(\"...\")", input->text);
+    fe_fail(e, input->loc, "the sources are \"tokens\", \"masked\", \"next\", \"column\" and \"present\"",
+            "input '%s' needs from(\"...\")", input->text);
     return false;
 }
 
@@ -227,8 +235,10 @@ static fe_value new_input(fe *e, fe_env *env, const mdl_ast *input) {
     if (!fe_type_dtype(e, input->a, &dtype)) return fe_poison();
     int rank = fe_type_dims(e, env, input->a, false, dims);
     if (rank < 0 || !input_flags(e, env, input, dtype, &source)) return fe_poison();
-    bool pair = rank == 2 && dims[0]->batch && dims[1]->batch && dims[0]->size == e->module->segments && dims[1]->size == e->module->tokens;
-    if (dtype == MDL_SEG && !pair) return fe_fail(e, input->a->loc, NULL, "segments have the two dims of 'batch': sequences, then tokens");
+    bool pair =
+        rank == 2 && dims[0]->batch && dims[1]->batch && dims[0]->size == e->module->segments && dims[1]->size == e->module->tokens;
+    if (dtype == MDL_SEG && !pair)
+        return fe_fail(e, input->a->loc, NULL, "segments have the two dims of 'batch': sequences, then tokens");
     mdl_input_decl decl = {.name = input->text, .source = source, .type = fe_shape(dtype, rank, dims)};
     fe_at(e, input->loc);
     decl.span = e->b.span;
@@ -256,31 +266,55 @@ static void import(fe *e, fe_env *env, const mdl_ast *use) {
 
 static bool allowed_in_library(fe *e, const mdl_ast *item) {
     switch (item->kind) {
-    case MDL_AST_USE:
-    case MDL_AST_CONST:
-    case MDL_AST_FN:
-    case MDL_AST_BLOCK:
-    case MDL_AST_CHECK: return true;
-    default: fe_fail(e, item->loc, NULL, "a used file holds use, const, check, fn and block; '%s' belongs in a model file", mdl_ast_kind_name(item->kind)); return false;
+        case MDL_AST_USE:
+        case MDL_AST_CONST:
+        case MDL_AST_FN:
+        case MDL_AST_BLOCK:
+        case MDL_AST_CHECK:
+            return true;
+        default:
+            fe_fail(e, item->loc, NULL, "a used file holds use, const, check, fn and block; '%s' belongs in a model file",
+                    mdl_ast_kind_name(item->kind));
+            return false;
     }
 }
 
 void fe_declare(fe *e, fe_env *env, const mdl_ast *item, bool library) {
     if (library && !allowed_in_library(e, item)) return;
     switch (item->kind) {
-    case MDL_AST_USE: import(e, env, item); break;
-    case MDL_AST_CONFIG: declare_config(e, env, item); break;
-    case MDL_AST_TABLE: declare_table(e, env, item); break;
-    case MDL_AST_CONST: fe_exec_consts(e, env, item); break;
-    case MDL_AST_DIM: declare_dims(e, env, item); break;
-    case MDL_AST_BATCH: declare_batch(e, env, item); break;
-    case MDL_AST_INPUT: define(e, env, item, new_input(e, env, item)); break;
-    case MDL_AST_VOCAB: fe_vocab(e, env, item); break;
-    case MDL_AST_CHECK: fe_exec_check(e, env, item); break;
-    case MDL_AST_FN:
-    case MDL_AST_BLOCK:
-        fe_define(e, env, (fe_symbol){.name = item->text, .loc = item->name, .role = FE_FUNCTION, .decl = item, .home = env}, false);
-        break;
-    default: fe_fail(e, item->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(item->kind));
+        case MDL_AST_USE:
+            import(e, env, item);
+            break;
+        case MDL_AST_CONFIG:
+            declare_config(e, env, item);
+            break;
+        case MDL_AST_TABLE:
+            declare_table(e, env, item);
+            break;
+        case MDL_AST_CONST:
+            fe_exec_consts(e, env, item);
+            break;
+        case MDL_AST_DIM:
+            declare_dims(e, env, item);
+            break;
+        case MDL_AST_BATCH:
+            declare_batch(e, env, item);
+            break;
+        case MDL_AST_INPUT:
+            define(e, env, item, new_input(e, env, item));
+            break;
+        case MDL_AST_VOCAB:
+            fe_vocab(e, env, item);
+            break;
+        case MDL_AST_CHECK:
+            fe_exec_check(e, env, item);
+            break;
+        case MDL_AST_FN:
+        case MDL_AST_BLOCK:
+            fe_define(e, env, (fe_symbol){.name = item->text, .loc = item->name, .role = FE_FUNCTION, .decl = item, .home = env},
+                      false);
+            break;
+        default:
+            fe_fail(e, item->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(item->kind));
     }
 }

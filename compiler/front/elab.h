@@ -1,8 +1,8 @@
 /* What the files of the front end share: values, names, frames, and the elaborator itself.
  *
- * Elaboration walks the syntax tree with environments, as an interpreter does. A value is either known at compile time or a tensor: an
- * IR value whose axes carry named dims. A dim is an object; two dims are equal when they are the same object, never by size. Inside a
- * block its formal dims are fresh objects that remember the caller's (`outer`); on return they are mapped back. */
+ * Elaboration walks the syntax tree with environments, as an interpreter does. A value is either known at compile time or a tensor:
+ * an IR value whose axes carry named dims. A dim is an object; two dims are equal when they are the same object, never by size.
+ * Inside a block its formal dims are fresh objects that remember the caller's (`outer`); on return they are mapped back. */
 #ifndef MDL_FRONT_ELAB_H
 #define MDL_FRONT_ELAB_H
 
@@ -106,12 +106,12 @@ typedef struct {
     MDL_VEC(const char *) scopes;
     MDL_VEC(fe_source *) sources;
     MDL_VEC(fe_set) sets;
-    MDL_VEC(const char *) settable; /* names that --set accepts */
-    MDL_VEC(fe_symbol) configs;     /* string configs, shown in notes */
+    MDL_VEC(const char *) settable;        /* names that --set accepts */
+    MDL_VEC(fe_symbol) configs;            /* string configs, shown in notes */
     MDL_VEC(mdl_loc) param_locs, tie_locs; /* beside module->params and ties */
-    MDL_VEC(const char *) sinks;    /* names of losses, metrics and outputs already taken */
-    mdl_value *seed;                /* of the init region */
-    int64_t vocab_size;             /* lines of the vocabulary, or 0 */
+    MDL_VEC(const char *) sinks;           /* names of losses, metrics and outputs already taken */
+    mdl_value *seed;                       /* of the init region */
+    int64_t vocab_size;                    /* lines of the vocabulary, or 0 */
     bool has_model, has_batch;
 } fe;
 
@@ -144,7 +144,7 @@ bool fe_is_number(const fe_value *v);   /* INT or REAL */
 int fe_rank(const fe_value *v);
 int fe_axis(const fe_value *v, const fe_dim *dim); /* -1 when absent */
 mdl_dtype fe_dtype(const fe_value *v);
-const char *fe_real_text(fe *e, double f);         /* the shortest that reads back */
+const char *fe_real_text(fe *e, double f);           /* the shortest that reads back */
 const char *fe_value_text(fe *e, const fe_value *v); /* for strings: "640", "650M" */
 const char *fe_type_text(fe *e, const fe_value *v);  /* for messages: "i32[T = 2048]", "the integer 3" */
 const char *fe_dims_text(fe *e, int n, const fe_dim *const *dims);
@@ -202,7 +202,8 @@ int fe_builtin_names(const char **names, int cap);
 bool fe_want_tensor(fe *e, fe_site *s, int i, mdl_dtype dtype);
 mdl_value *fe_build(fe *e, mdl_loc loc, mdl_opcode code, int n, mdl_value *const *in, int n_attr, const mdl_attr *attr,
                     const mdl_type *hint); /* first result; NULL after an error */
-fe_builtin_run fe_view, fe_split, fe_concat, fe_stack, fe_at_index, fe_outer, fe_reduce_sum, fe_reduce_max, fe_reduce_mean, fe_argmax, fe_iota;
+fe_builtin_run fe_view, fe_split, fe_concat, fe_stack, fe_at_index, fe_outer, fe_reduce_sum, fe_reduce_max, fe_reduce_mean,
+    fe_argmax, fe_iota;
 fe_builtin_run fe_dot, fe_gather, fe_position, fe_seglen, fe_first, fe_segsum, fe_spread, fe_attention, fe_xent;
 
 /* ---- stmt.c, param.c ---- */

@@ -26,7 +26,8 @@ fe_symbol *fe_lookup(const fe_env *env, const char *name) {
 void fe_define(fe *e, fe_env *env, fe_symbol symbol, bool hides) {
     const fe_symbol *old = hides ? own(env, symbol.name) : fe_lookup(env, symbol.name);
     if (old) {
-        const char *where = old->loc.file ? mdl_printf(e->arena, "declared at %s", mdl_place(e->arena, old->loc, symbol.loc.file)) : NULL;
+        const char *where =
+            old->loc.file ? mdl_printf(e->arena, "declared at %s", mdl_place(e->arena, old->loc, symbol.loc.file)) : NULL;
         fe_fail(e, symbol.loc, where, "'%s' is already declared", symbol.name);
         symbol.value = fe_poison();
     }
@@ -37,7 +38,8 @@ void fe_define(fe *e, fe_env *env, fe_symbol symbol, bool hides) {
 static const char *circumstances(fe *e, const fe_frame *frame, bool outermost) {
     mdl_text text = {.arena = e->arena};
     for (int i = 0; frame && i < frame->loops.n; i++)
-        mdl_text_printf(&text, "%s%s=%s", text.n ? ", " : " (", frame->loops.at[i].name, fe_value_text(e, &frame->loops.at[i].value));
+        mdl_text_printf(&text, "%s%s=%s", text.n ? ", " : " (", frame->loops.at[i].name,
+                        fe_value_text(e, &frame->loops.at[i].value));
     for (int i = 0; outermost && i < e->configs.n; i++)
         mdl_text_printf(&text, "%s%s=\"%s\"", text.n ? ", " : " (", e->configs.at[i].name, e->configs.at[i].value.s);
     return text.n ? mdl_printf(e->arena, "%s)", text.at) : "";
@@ -54,7 +56,8 @@ static void trace(fe *e, mdl_loc loc) {
     if (f && !f->up && f->loops.n) mdl_note(e->d, "in model %s%s", f->decl->text, circumstances(e, f, true));
     for (; f && f->up; f = f->up) {
         if (++n > MOST && f->up->up) continue;
-        const char *kind = f->decl->kind == MDL_AST_BLOCK ? "block" : "fn", *verb = f->decl->kind == MDL_AST_BLOCK ? "instantiated" : "called";
+        const char *kind = f->decl->kind == MDL_AST_BLOCK ? "block" : "fn",
+                   *verb = f->decl->kind == MDL_AST_BLOCK ? "instantiated" : "called";
         mdl_note(e->d, "in %s %s, %s at %s%s", kind, f->decl->text, verb, mdl_place(e->arena, f->call, loc.file),
                  circumstances(e, f->up, !f->up->up));
     }
@@ -96,7 +99,17 @@ const char *fe_suggest_visible(fe *e, const fe_env *env, const char *name) {
     return fe_suggest(e, name, names.n, names.at);
 }
 
+/* Users look for the line of their own model: inside a library block, the call in the model file that led there. */
+static mdl_loc in_model_file(const fe *e, mdl_loc loc) {
+    const fe_frame *f = e->frame;
+    const mdl_file *model = f ? f->decl->loc.file : NULL;
+    for (const fe_frame *up = f; up; up = up->up) model = up->decl->loc.file;
+    for (; f && f->up && loc.file != model; f = f->up) loc = f->call;
+    return loc;
+}
+
 void fe_at(fe *e, mdl_loc loc) {
+    loc = in_model_file(e, loc);
     e->b.span.file = loc.file ? loc.file->path : NULL;
     mdl_locate(loc, &e->b.span.line, &e->b.span.column);
 }

@@ -25,7 +25,8 @@ static fe_value eval_name(fe *e, fe_env *env, const mdl_ast *ast) {
     if (symbol->role == FE_CARRY) return fe_fail(e, ast->loc, NULL, "'%s' is a carry parameter: it is kept, not used", ast->text);
     v = symbol->value;
     if (v.kind == FE_TENSOR && v.region != e->b.region && !e->dead)
-        return fe_fail(e, ast->loc, NULL, "an initial value depends on nothing but constants: '%s' is a tensor of the model", ast->text);
+        return fe_fail(e, ast->loc, NULL, "an initial value depends on nothing but constants: '%s' is a tensor of the model",
+                       ast->text);
     return v;
 }
 
@@ -51,7 +52,8 @@ static fe_value eval_index(fe *e, fe_env *env, const mdl_ast *ast) {
     if (index.kind == FE_POISON) return index;
     if (index.kind != FE_INT) return fe_fail(e, bracket->loc, NULL, "an index is an integer, not %s", fe_type_text(e, &index));
     if (index.i < 0 || index.i >= symbol->value.n)
-        return fe_fail_value(e, bracket->loc, "index %lld is outside the list '%s' of %d", (long long)index.i, ast->text, symbol->value.n);
+        return fe_fail_value(e, bracket->loc, "index %lld is outside the list '%s' of %d", (long long)index.i, ast->text,
+                             symbol->value.n);
     return symbol->value.items[index.i];
 }
 
@@ -59,7 +61,8 @@ static fe_value eval_cond(fe *e, fe_env *env, const mdl_ast *ast) {
     fe_value cond = fe_eval(e, env, ast->a);
     if (cond.kind != FE_POISON && cond.kind != FE_BOOL) {
         const char *hint = cond.kind == FE_TENSOR ? "select chooses between tensors element by element" : NULL;
-        cond = fe_fail(e, ast->a->loc, hint, "the condition of '?:' must be a bool known at compile time, not %s", fe_type_text(e, &cond));
+        cond = fe_fail(e, ast->a->loc, hint, "the condition of '?:' must be a bool known at compile time, not %s",
+                       fe_type_text(e, &cond));
     }
     fe_value result[2];
     for (int i = 0; i < 2; i++) {
@@ -88,9 +91,9 @@ static fe_value eval_binary(fe *e, fe_env *env, const mdl_ast *ast) {
         const char *text;
         mdl_opcode code;
         bool swap;
-    } ops[] = {{"+", MDL_OP_ADD, false},  {"-", MDL_OP_SUB, false}, {"*", MDL_OP_MUL, false}, {"/", MDL_OP_DIV, false},
-               {"==", MDL_OP_EQ, false},  {"!=", MDL_OP_NE, false}, {"<", MDL_OP_LT, false},  {"<=", MDL_OP_LE, false},
-               {">", MDL_OP_LT, true},    {">=", MDL_OP_LE, true},  {"&&", MDL_OP_AND, false}, {"||", MDL_OP_OR, false}};
+    } ops[] = {{"+", MDL_OP_ADD, false}, {"-", MDL_OP_SUB, false}, {"*", MDL_OP_MUL, false},  {"/", MDL_OP_DIV, false},
+               {"==", MDL_OP_EQ, false}, {"!=", MDL_OP_NE, false}, {"<", MDL_OP_LT, false},   {"<=", MDL_OP_LE, false},
+               {">", MDL_OP_LT, true},   {">=", MDL_OP_LE, true},  {"&&", MDL_OP_AND, false}, {"||", MDL_OP_OR, false}};
     fe_value left = fe_eval(e, env, ast->a);
     if (short_circuit(e, env, ast, &left)) return left;
     fe_value right = fe_eval(e, env, ast->b);
@@ -114,7 +117,8 @@ static fe_value eval_pointwise_call(fe *e, fe_env *env, const mdl_ast *ast, mdl_
     if (ast->a) return fe_fail(e, ast->a->loc, NULL, "'%s' takes no dims", ast->text);
     if (ast->b) return fe_fail(e, ast->b->loc, NULL, "'as' names the parameters of a block; '%s' has none", ast->text);
     for (int i = 0; i < ast->list.n; i++)
-        if (ast->list.at[i]->text) return fe_fail(e, ast->list.at[i]->loc, NULL, "'%s' has no argument named '%s'", ast->text, ast->list.at[i]->text);
+        if (ast->list.at[i]->text)
+            return fe_fail(e, ast->list.at[i]->loc, NULL, "'%s' has no argument named '%s'", ast->text, ast->list.at[i]->text);
     if (ast->list.n != arity || arity > 3)
         return fe_fail(e, ast->loc, NULL, "'%s' takes %d argument%s, not %d", ast->text, arity, arity == 1 ? "" : "s", ast->list.n);
     for (int i = 0; i < arity; i++) v[i] = fe_eval(e, env, ast->list.at[i]->a);
@@ -139,20 +143,34 @@ static fe_value eval_string(fe *e, fe_env *env, const mdl_ast *ast) {
 
 static fe_value eval(fe *e, fe_env *env, const mdl_ast *ast) {
     switch (ast->kind) {
-    case MDL_AST_INT: return fe_int(ast->i);
-    case MDL_AST_REAL: return fe_real(ast->f);
-    case MDL_AST_BOOL: return fe_bool(ast->i);
-    case MDL_AST_NULL: return (fe_value){.kind = FE_NULL};
-    case MDL_AST_STR: return eval_string(e, env, ast);
-    case MDL_AST_NAME: return eval_name(e, env, ast);
-    case MDL_AST_LIST: return eval_list(e, env, ast);
-    case MDL_AST_INDEX: return eval_index(e, env, ast);
-    case MDL_AST_COND: return eval_cond(e, env, ast);
-    case MDL_AST_UNARY: return eval_unary(e, env, ast);
-    case MDL_AST_BINARY: return eval_binary(e, env, ast);
-    case MDL_AST_CALL: return eval_call(e, env, ast);
-    case MDL_AST_OBJECT: return fe_fail(e, ast->loc, NULL, "an object '{ ... }' belongs in export or vocab");
-    default: return fe_fail(e, ast->loc, NULL, "an expression is expected here");
+        case MDL_AST_INT:
+            return fe_int(ast->i);
+        case MDL_AST_REAL:
+            return fe_real(ast->f);
+        case MDL_AST_BOOL:
+            return fe_bool(ast->i);
+        case MDL_AST_NULL:
+            return (fe_value){.kind = FE_NULL};
+        case MDL_AST_STR:
+            return eval_string(e, env, ast);
+        case MDL_AST_NAME:
+            return eval_name(e, env, ast);
+        case MDL_AST_LIST:
+            return eval_list(e, env, ast);
+        case MDL_AST_INDEX:
+            return eval_index(e, env, ast);
+        case MDL_AST_COND:
+            return eval_cond(e, env, ast);
+        case MDL_AST_UNARY:
+            return eval_unary(e, env, ast);
+        case MDL_AST_BINARY:
+            return eval_binary(e, env, ast);
+        case MDL_AST_CALL:
+            return eval_call(e, env, ast);
+        case MDL_AST_OBJECT:
+            return fe_fail(e, ast->loc, NULL, "an object '{ ... }' belongs in export or vocab");
+        default:
+            return fe_fail(e, ast->loc, NULL, "an expression is expected here");
     }
 }
 

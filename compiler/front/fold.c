@@ -6,39 +6,59 @@
 #include "compiler/front/elab.h"
 #include "compiler/op/pointwise.h"
 
-static fe_value overflow(fe *e, mdl_loc loc, const char *shown) { return fe_fail_value(e, loc, "'%s': the result does not fit 64 bits", shown); }
+static fe_value overflow(fe *e, mdl_loc loc, const char *shown) {
+    return fe_fail_value(e, loc, "'%s': the result does not fit 64 bits", shown);
+}
 
 /* The integer rules; *done says whether the op has one. */
 static fe_value fold_ints(fe *e, mdl_loc loc, const char *shown, mdl_opcode code, int64_t a, int64_t b, bool *done) {
     int64_t r = 0;
     *done = true;
     switch (code) {
-    case MDL_OP_ADD: return __builtin_add_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
-    case MDL_OP_SUB: return __builtin_sub_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
-    case MDL_OP_MUL: return __builtin_mul_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
-    case MDL_OP_NEG: return __builtin_sub_overflow(0, a, &r) ? overflow(e, loc, shown) : fe_int(r);
-    case MDL_OP_ABS: return a == INT64_MIN ? overflow(e, loc, shown) : fe_int(a < 0 ? -a : a);
-    case MDL_OP_MAX: return fe_int(a > b ? a : b);
-    case MDL_OP_MIN: return fe_int(a < b ? a : b);
-    case MDL_OP_EQ: return fe_bool(a == b);
-    case MDL_OP_NE: return fe_bool(a != b);
-    case MDL_OP_LT: return fe_bool(a < b);
-    case MDL_OP_LE: return fe_bool(a <= b);
-    case MDL_OP_DIV:
-        if (b == 0) return fe_fail_value(e, loc, "division by zero");
-        if (b == -1) return __builtin_sub_overflow(0, a, &r) ? overflow(e, loc, shown) : fe_int(r);
-        if (a % b) return fe_fail_value(e, loc, "%lld is not a multiple of %lld: '/' of integers is exact, idiv rounds down", (long long)a, (long long)b);
-        return fe_int(a / b);
-    default: *done = false; return fe_poison();
+        case MDL_OP_ADD:
+            return __builtin_add_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_SUB:
+            return __builtin_sub_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_MUL:
+            return __builtin_mul_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_NEG:
+            return __builtin_sub_overflow(0, a, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_ABS:
+            return a == INT64_MIN ? overflow(e, loc, shown) : fe_int(a < 0 ? -a : a);
+        case MDL_OP_MAX:
+            return fe_int(a > b ? a : b);
+        case MDL_OP_MIN:
+            return fe_int(a < b ? a : b);
+        case MDL_OP_EQ:
+            return fe_bool(a == b);
+        case MDL_OP_NE:
+            return fe_bool(a != b);
+        case MDL_OP_LT:
+            return fe_bool(a < b);
+        case MDL_OP_LE:
+            return fe_bool(a <= b);
+        case MDL_OP_DIV:
+            if (b == 0) return fe_fail_value(e, loc, "division by zero");
+            if (b == -1) return __builtin_sub_overflow(0, a, &r) ? overflow(e, loc, shown) : fe_int(r);
+            if (a % b)
+                return fe_fail_value(e, loc, "%lld is not a multiple of %lld: '/' of integers is exact, idiv rounds down",
+                                     (long long)a, (long long)b);
+            return fe_int(a / b);
+        default:
+            *done = false;
+            return fe_poison();
     }
 }
 
-static bool is_comparison(mdl_opcode code) { return code == MDL_OP_EQ || code == MDL_OP_NE || code == MDL_OP_LT || code == MDL_OP_LE; }
+static bool is_comparison(mdl_opcode code) {
+    return code == MDL_OP_EQ || code == MDL_OP_NE || code == MDL_OP_LT || code == MDL_OP_LE;
+}
 static bool is_logic(mdl_opcode code) { return code == MDL_OP_AND || code == MDL_OP_OR || code == MDL_OP_NOT; }
 
 static fe_value wrong_kinds(fe *e, mdl_loc loc, const char *shown, int n, const fe_value *v) {
     mdl_text text = {.arena = e->arena};
-    for (int i = 0; i < n; i++) mdl_text_printf(&text, "%s%s", i == 0 ? "got " : i + 1 == n ? " and " : ", ", fe_type_text(e, &v[i]));
+    for (int i = 0; i < n; i++)
+        mdl_text_printf(&text, "%s%s", i == 0 ? "got " : i + 1 == n ? " and " : ", ", fe_type_text(e, &v[i]));
     return fe_fail(e, loc, text.at, "'%s' does not apply to these", shown);
 }
 
@@ -60,7 +80,8 @@ fe_value fe_fold(fe *e, mdl_loc loc, const char *shown, mdl_opcode code, int n, 
         strings &= v[i].kind == FE_STR;
     }
     if (code == MDL_OP_SELECT && v[0].kind == FE_BOOL) return v[v[0].i ? 1 : 2];
-    if (strings && n == 2 && (code == MDL_OP_EQ || code == MDL_OP_NE)) return fe_bool(!strcmp(v[0].s, v[1].s) == (code == MDL_OP_EQ));
+    if (strings && n == 2 && (code == MDL_OP_EQ || code == MDL_OP_NE))
+        return fe_bool(!strcmp(v[0].s, v[1].s) == (code == MDL_OP_EQ));
     if (bools && (is_logic(code) || code == MDL_OP_EQ || code == MDL_OP_NE))
         return fe_bool(mdl_pointwise_eval(code, (double)v[0].i, n > 1 ? (double)v[1].i : 0, 0) != 0);
     if (!numbers || is_logic(code)) return wrong_kinds(e, loc, shown, n, v);

@@ -114,7 +114,11 @@ mdl_module *mdl_front(mdl_arena *arena, const mdl_front_options *options, mdl_di
         mdl_report(d, MDL_SEVERITY_ERROR, (mdl_loc){0}, "cannot read %s: %s", options->path, why);
         return NULL;
     }
-    fe e = {.arena = arena, .d = d, .options = options, .module = MDL_NEW(arena, mdl_module), .scratch = mdl_region_new(arena, "scratch")};
+    fe e = {.arena = arena,
+            .d = d,
+            .options = options,
+            .module = MDL_NEW(arena, mdl_module),
+            .scratch = mdl_region_new(arena, "scratch")};
     e.module->forward = mdl_region_new(arena, "forward");
     e.module->init = mdl_region_new(arena, "init");
     e.b = (mdl_builder){.arena = arena, .region = e.module->forward};

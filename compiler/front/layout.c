@@ -27,7 +27,10 @@ static const char *suggest_parameter(fe *e, const char *name) {
 
 static void add_map(walk *w, fe_env *env, const mdl_ast *map) {
     fe *e = w->e;
-    mdl_name_map entry = {.layout = w->layout, .kind = map->kind == MDL_AST_IGNORE ? MDL_MAP_IGNORE : map->i ? MDL_MAP_ALSO : MDL_MAP_NAME};
+    mdl_name_map entry = {.layout = w->layout,
+                          .kind = map->kind == MDL_AST_IGNORE ? MDL_MAP_IGNORE
+                                  : map->i                    ? MDL_MAP_ALSO
+                                                              : MDL_MAP_NAME};
     entry.theirs = fe_interpolate(e, env, map->a->loc, map->a->text);
     if (map->b && map->b->kind != MDL_AST_STR) {
         if (!w->unsupported) w->unsupported = map->b;
@@ -73,8 +76,8 @@ void fe_layout(fe *e, fe_env *env, const mdl_ast *layout) {
     walk w = {.e = e, .layout = layout->text};
     visit(&w, env, layout->b, 0);
     if (w.unsupported) {
-        mdl_report(e->d, MDL_SEVERITY_WARNING, w.unsupported->loc, "not implemented: a right side that is more than one name; layout '%s' is left out",
-                   layout->text);
+        mdl_report(e->d, MDL_SEVERITY_WARNING, w.unsupported->loc,
+                   "not implemented: a right side that is more than one name; layout '%s' is left out", layout->text);
         return;
     }
     for (int i = 0; i < w.maps.n; i++) MDL_PUSH(e->arena, e->module->layouts, w.maps.at[i]);

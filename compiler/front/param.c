@@ -40,7 +40,8 @@ static bool read_flags(fe *e, const mdl_ast *param, param_flags *f) {
     if (f->init && f->tied) wrong = "has both 'init' and 'tied'";
     if (!f->init && !f->tied) wrong = "needs 'init' or 'tied'";
     if (f->frozen && f->carry) wrong = "is both frozen and carry";
-    if (f->tied && (f->frozen || f->carry || f->nodecay || f->zero_row || f->group)) wrong = "is tied: its other properties are those of its target";
+    if (f->tied && (f->frozen || f->carry || f->nodecay || f->zero_row || f->group))
+        wrong = "is tied: its other properties are those of its target";
     if (wrong) fe_fail(e, param->name, NULL, "parameter '%s' %s", param->text, wrong);
     return !wrong;
 }
@@ -108,10 +109,14 @@ static mdl_value *init_expression(fe *e, const mdl_ast *param, const fe_init *in
 static mdl_value *initial(fe *e, const mdl_ast *param, const fe_init *init, int stream, int rank, const fe_dim *const *dims) {
     mdl_type type = fe_shape(MDL_F32, rank, dims);
     switch (init->kind) {
-    case FE_INIT_NORMAL: return affine(e, draw(e, "normal", stream, &type), init->b, init->a);
-    case FE_INIT_UNIFORM: return affine(e, draw(e, "uniform", stream, &type), init->b - init->a, init->a);
-    case FE_INIT_CONSTANT: return mdl_const_like(&e->b, &type, init->a);
-    case FE_INIT_VALUE: return init_expression(e, param, init, rank, dims);
+        case FE_INIT_NORMAL:
+            return affine(e, draw(e, "normal", stream, &type), init->b, init->a);
+        case FE_INIT_UNIFORM:
+            return affine(e, draw(e, "uniform", stream, &type), init->b - init->a, init->a);
+        case FE_INIT_CONSTANT:
+            return mdl_const_like(&e->b, &type, init->a);
+        case FE_INIT_VALUE:
+            return init_expression(e, param, init, rank, dims);
     }
     return NULL;
 }
@@ -126,7 +131,8 @@ static mdl_value *with_zero_row(fe *e, mdl_value *x, int64_t row) {
 }
 
 /* Writes the initial value of a parameter; -1 as `row`: no zero row. */
-static bool initialize(fe *e, const mdl_ast *param, const char *path, const fe_init *init, int64_t row, int rank, const fe_dim *const *dims) {
+static bool initialize(fe *e, const mdl_ast *param, const char *path, const fe_init *init, int64_t row, int rank,
+                       const fe_dim *const *dims) {
     mdl_region *saved = e->b.region;
     e->b.region = e->module->init;
     fe_at(e, param->loc);
@@ -139,14 +145,17 @@ static bool initialize(fe *e, const mdl_ast *param, const char *path, const fe_i
 }
 
 /* ---- the param statement ---- */
-static fe_value tie(fe *e, fe_env *env, const mdl_ast *param, const param_flags *f, const char *path, int rank, const fe_dim *const *dims) {
+static fe_value tie(fe *e, fe_env *env, const mdl_ast *param, const param_flags *f, const char *path, int rank,
+                    const fe_dim *const *dims) {
     fe_value target = fe_eval(e, env, f->tied);
     if (target.kind == FE_POISON) return target;
-    if (target.kind != FE_TENSOR || !mdl_is(target.tensor, MDL_OP_READ)) return fe_fail(e, f->tied->loc, NULL, "'%s' is not a parameter", f->tied->text);
+    if (target.kind != FE_TENSOR || !mdl_is(target.tensor, MDL_OP_READ))
+        return fe_fail(e, f->tied->loc, NULL, "'%s' is not a parameter", f->tied->text);
     bool same = fe_rank(&target) == rank;
     for (int i = 0; same && i < rank; i++) same = target.dims[i] == dims[i];
     if (!same)
-        return fe_fail(e, param->a->loc, mdl_printf(e->arena, "expected %s, got %s", fe_type_text(e, &target), fe_dims_text(e, rank, dims)),
+        return fe_fail(e, param->a->loc,
+                       mdl_printf(e->arena, "expected %s, got %s", fe_type_text(e, &target), fe_dims_text(e, rank, dims)),
                        "'%s' is tied to '%s', whose dims differ", param->text, f->tied->text);
     mdl_tie entry = {.name = path, .target = mdl_find_attr(target.tensor->def, "state")->ss[0]};
     if (e->dead) return target;
@@ -175,17 +184,24 @@ static const char *group_of(fe *e, fe_env *env, const mdl_ast *group) {
     return NULL;
 }
 
-static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_flags *f, const char *path, int rank, const fe_dim *const *dims) {
+static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_flags *f, const char *path, int rank,
+                          const fe_dim *const *dims) {
     int64_t row;
     mdl_type type = fe_shape(MDL_F32, rank, dims);
     fe_value init = fe_eval(e, env, f->init);
     const char *group = group_of(e, env, f->group);
     if (!zero_row(e, env, f, rank, dims, &row) || init.kind == FE_POISON || !group) return fe_poison();
     if (init.kind != FE_INIT)
-        return fe_fail(e, f->init->loc, "it is one of normal(m, s), uniform(a, b), zeros, ones, constant(c), value(expression)", "an initial value is not %s",
-                       fe_type_text(e, &init));
-    mdl_param p = {.name = path, .type = type, .decay = !f->nodecay, .group = group, .init = init.init->text,
-                   .role = f->carry ? MDL_CARRY : f->frozen ? MDL_FROZEN : MDL_TRAINED};
+        return fe_fail(e, f->init->loc, "it is one of normal(m, s), uniform(a, b), zeros, ones, constant(c), value(expression)",
+                       "an initial value is not %s", fe_type_text(e, &init));
+    mdl_param p = {.name = path,
+                   .type = type,
+                   .decay = !f->nodecay,
+                   .group = group,
+                   .init = init.init->text,
+                   .role = f->carry    ? MDL_CARRY
+                           : f->frozen ? MDL_FROZEN
+                                       : MDL_TRAINED};
     fe_at(e, param->loc);
     p.span = e->b.span;
     if (!e->dead) {
@@ -202,7 +218,8 @@ static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_
 
 static bool dims_ok(fe *e, const mdl_ast *param, int rank, const fe_dim *const *dims) {
     for (int i = 0; i < rank; i++)
-        if (dims[i]->batch) return fe_fail(e, param->a->loc, NULL, "a parameter has no batch dim: '%s' has %s", param->text, dims[i]->name), false;
+        if (dims[i]->batch)
+            return fe_fail(e, param->a->loc, NULL, "a parameter has no batch dim: '%s' has %s", param->text, dims[i]->name), false;
     return true;
 }
 
@@ -213,7 +230,8 @@ static fe_value declare(fe *e, fe_env *env, const mdl_ast *param, param_flags *f
         return fe_fail(e, param->a->loc, NULL, "a parameter is a tensor of reals: [O, I]");
     int rank = fe_type_dims(e, env, param->a, true, dims);
     const char *path = path_of(e, env, param);
-    if (rank < 0 || !path || !read_flags(e, param, f) || !dims_ok(e, param, rank, dims) || !path_is_free(e, param, path)) return fe_poison();
+    if (rank < 0 || !path || !read_flags(e, param, f) || !dims_ok(e, param, rank, dims) || !path_is_free(e, param, path))
+        return fe_poison();
     return f->tied ? tie(e, env, param, f, path, rank, dims) : new_param(e, env, param, f, path, rank, dims);
 }
 
@@ -225,7 +243,8 @@ void fe_exec_param(fe *e, fe_env *env, const mdl_ast *param) {
     } else {
         if (param->c) cond = fe_eval(e, env, param->c);
         if (cond.kind != FE_BOOL && cond.kind != FE_POISON)
-            cond = fe_fail(e, param->c->loc, NULL, "the condition of 'if' must be a bool known at compile time, not %s", fe_type_text(e, &cond));
+            cond = fe_fail(e, param->c->loc, NULL, "the condition of 'if' must be a bool known at compile time, not %s",
+                           fe_type_text(e, &cond));
         bool taken = cond.kind == FE_BOOL && cond.i;
         mdl_region *saved = e->b.region;
         if (!taken) fe_enter_dead(e, &saved);
@@ -261,7 +280,8 @@ void fe_check_unused(fe *e) {
             used = op->code == MDL_OP_READ && op->scratch && !strcmp(mdl_find_attr(op, "state")->ss[0], param->name);
         }
         if (!used)
-            mdl_report(e->d, MDL_SEVERITY_ERROR, e->param_locs.at[p], "parameter \"%s\" reaches no loss, metric or output; mark it carry to keep it unused", param->name);
+            mdl_report(e->d, MDL_SEVERITY_ERROR, e->param_locs.at[p],
+                       "parameter \"%s\" reaches no loss, metric or output; mark it carry to keep it unused", param->name);
     }
     mdl_region_clear_scratch(region);
 }
@@ -304,10 +324,12 @@ static bool read_loss_flags(fe *e, fe_env *env, const mdl_ast *sink, double *wei
     static const char *const names[] = {"weight", "group"};
     for (int i = 0; i < sink->list.n; i++) {
         const mdl_ast *flag = sink->list.at[i];
-        bool is_weight = !strcmp(flag->text, "weight"), known = flag->kind == MDL_AST_FLAG && (is_weight || !strcmp(flag->text, "group"));
+        bool is_weight = !strcmp(flag->text, "weight"),
+             known = flag->kind == MDL_AST_FLAG && (is_weight || !strcmp(flag->text, "group"));
         if (!known || sink->kind == MDL_AST_METRIC) {
             const char *kind = mdl_ast_kind_name(sink->kind);
-            fe_fail(e, flag->name, NULL, "a %s has no property '%s'%s", kind, flag->text, known ? "" : fe_suggest(e, flag->text, 2, names));
+            fe_fail(e, flag->name, NULL, "a %s has no property '%s'%s", kind, flag->text,
+                    known ? "" : fe_suggest(e, flag->text, 2, names));
             return false;
         }
         const mdl_ast *arg = one_arg(e, flag);
@@ -316,7 +338,8 @@ static bool read_loss_flags(fe *e, fe_env *env, const mdl_ast *sink, double *wei
         if (!is_weight) continue;
         fe_value v = fe_eval(e, env, arg);
         if (v.kind == FE_POISON) return false;
-        if (!fe_is_number(&v)) return fe_fail(e, arg->loc, NULL, "a weight is a number known at compile time, not %s", fe_type_text(e, &v)), false;
+        if (!fe_is_number(&v))
+            return fe_fail(e, arg->loc, NULL, "a weight is a number known at compile time, not %s", fe_type_text(e, &v)), false;
         *weight = fe_number(&v);
     }
     return true;
@@ -328,10 +351,14 @@ static bool value_and_mask(fe *e, fe_env *env, const mdl_ast *sink, fe_value *va
     *value = fe_eval(e, env, sink->a);
     *mask = fe_eval(e, env, sink->b);
     if (value->kind == FE_POISON || mask->kind == FE_POISON) return false;
-    if (value->kind != FE_TENSOR || fe_dtype(value) != MDL_F32) return fe_fail(e, sink->a->loc, NULL, "the value of a %s is a tensor of reals, not %s", kind, fe_type_text(e, value)), false;
-    if (mask->kind != FE_TENSOR || fe_dtype(mask) != MDL_BOOL) return fe_fail(e, sink->b->loc, NULL, "'over' takes a bool tensor, not %s", fe_type_text(e, mask)), false;
+    if (value->kind != FE_TENSOR || fe_dtype(value) != MDL_F32)
+        return fe_fail(e, sink->a->loc, NULL, "the value of a %s is a tensor of reals, not %s", kind, fe_type_text(e, value)),
+               false;
+    if (mask->kind != FE_TENSOR || fe_dtype(mask) != MDL_BOOL)
+        return fe_fail(e, sink->b->loc, NULL, "'over' takes a bool tensor, not %s", fe_type_text(e, mask)), false;
     if (!e->dead && depends_on_params(e->b.region, mask->tensor))
-        return fe_fail(e, sink->b->loc, NULL, "'over' may depend on inputs only: what is counted must be known before the step"), false;
+        return fe_fail(e, sink->b->loc, NULL, "'over' may depend on inputs only: what is counted must be known before the step"),
+               false;
     if (fe_rank(mask) < fe_rank(value)) return fe_broadcast(e, sink->b->loc, "over", mask, value);
     return fe_broadcast(e, sink->a->loc, kind, value, mask);
 }

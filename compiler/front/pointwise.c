@@ -10,19 +10,21 @@ bool fe_pointwise_name(const char *name, mdl_opcode *code) {
 /* Ops that also apply to i32; all others are for reals (and, or, not: for bool). */
 static bool takes_integers(mdl_opcode code) {
     switch (code) {
-    case MDL_OP_ADD:
-    case MDL_OP_SUB:
-    case MDL_OP_MUL:
-    case MDL_OP_MAX:
-    case MDL_OP_MIN:
-    case MDL_OP_NEG:
-    case MDL_OP_ABS:
-    case MDL_OP_EQ:
-    case MDL_OP_NE:
-    case MDL_OP_LT:
-    case MDL_OP_LE:
-    case MDL_OP_SELECT: return true;
-    default: return false;
+        case MDL_OP_ADD:
+        case MDL_OP_SUB:
+        case MDL_OP_MUL:
+        case MDL_OP_MAX:
+        case MDL_OP_MIN:
+        case MDL_OP_NEG:
+        case MDL_OP_ABS:
+        case MDL_OP_EQ:
+        case MDL_OP_NE:
+        case MDL_OP_LT:
+        case MDL_OP_LE:
+        case MDL_OP_SELECT:
+            return true;
+        default:
+            return false;
     }
 }
 
@@ -35,7 +37,8 @@ static bool takes(mdl_opcode code, mdl_dtype dtype) {
 
 static const char *kinds(fe *e, int n, const fe_value *v) {
     mdl_text text = {.arena = e->arena};
-    for (int i = 0; i < n; i++) mdl_text_printf(&text, "%s%s", i == 0 ? "got " : i + 1 == n ? " and " : ", ", fe_type_text(e, &v[i]));
+    for (int i = 0; i < n; i++)
+        mdl_text_printf(&text, "%s%s", i == 0 ? "got " : i + 1 == n ? " and " : ", ", fe_type_text(e, &v[i]));
     return text.at;
 }
 
@@ -46,7 +49,8 @@ static mdl_dtype common_dtype(fe *e, mdl_loc loc, const char *shown, mdl_opcode 
     for (int i = from; i < n; i++) {
         if (v[i].kind != FE_TENSOR) continue;
         if (dtype != MDL_DTYPE_COUNT && fe_dtype(&v[i]) != dtype) {
-            fe_fail(e, loc, kinds(e, n, v), "'%s' mixes %s and %s: cast one of them", shown, mdl_dtype_name(dtype), mdl_dtype_name(fe_dtype(&v[i])));
+            fe_fail(e, loc, kinds(e, n, v), "'%s' mixes %s and %s: cast one of them", shown, mdl_dtype_name(dtype),
+                    mdl_dtype_name(fe_dtype(&v[i])));
             return MDL_DTYPE_COUNT;
         }
         dtype = fe_dtype(&v[i]);
@@ -92,7 +96,8 @@ bool fe_broadcast(fe *e, mdl_loc loc, const char *shown, fe_value *v, const fe_v
     if (n < fe_rank(v)) {
         const char *a = fe_type_text(e, like), *b = fe_type_text(e, v);
         const char *hint = !strcmp(a, b) ? "; dims of one name here are different dims" : "";
-        fe_fail(e, loc, mdl_printf(e->arena, "expected %s or some of its dims in that order, got %s%s", a, b, hint), "'%s': dims differ", shown);
+        fe_fail(e, loc, mdl_printf(e->arena, "expected %s or some of its dims in that order, got %s%s", a, b, hint),
+                "'%s': dims differ", shown);
         return false;
     }
     fe_at(e, loc);

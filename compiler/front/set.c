@@ -34,8 +34,8 @@ void fe_sets_end(fe *e) {
         if (set->used) continue;
         mdl_text all = {.arena = e->arena};
         for (int k = 0; k < e->settable.n; k++) mdl_text_printf(&all, "%s%s", k ? ", " : "", e->settable.at[k]);
-        mdl_report(e->d, MDL_SEVERITY_ERROR, nowhere, "--set %s=%s: no config, table entry or dim has this name%s", set->name, set->text,
-                   fe_suggest(e, set->name, e->settable.n, e->settable.at));
+        mdl_report(e->d, MDL_SEVERITY_ERROR, nowhere, "--set %s=%s: no config, table entry or dim has this name%s", set->name,
+                   set->text, fe_suggest(e, set->name, e->settable.n, e->settable.at));
         mdl_detail(e->d, "the model has %s", all.n ? all.at : "none");
     }
 }

@@ -33,12 +33,14 @@ fe_value fe_view(fe *e, fe_site *s) {
     for (int i = 1; i < s->n_left; i++) {
         if (fe_axis(v, s->left[i]) < 0) return no_dim(e, s, 0, s->left[i]);
         if (fe_axis(v, s->left[i]) != from + i)
-            return fe_fail(e, s->ast->loc, mdl_printf(e->arena, "got %s", fe_type_text(e, v)), "'view': the dims on the left must be adjacent and in order");
+            return fe_fail(e, s->ast->loc, mdl_printf(e->arena, "got %s", fe_type_text(e, v)),
+                           "'view': the dims on the left must be adjacent and in order");
     }
     if (product(s->n_left, s->left) != product(s->n_right, s->right) && !e->dead)
         return fe_fail(e, s->ast->a->loc,
-                       mdl_printf(e->arena, "expected a product of %lld, got %lld: %s -> %s", (long long)product(s->n_left, s->left),
-                                  (long long)product(s->n_right, s->right), fe_dims_text(e, s->n_left, s->left), fe_dims_text(e, s->n_right, s->right)),
+                       mdl_printf(e->arena, "expected a product of %lld, got %lld: %s -> %s",
+                                  (long long)product(s->n_left, s->left), (long long)product(s->n_right, s->right),
+                                  fe_dims_text(e, s->n_left, s->left), fe_dims_text(e, s->n_right, s->right)),
                        "'view': the sizes differ");
     if (product(s->n_left, s->left) != product(s->n_right, s->right)) return fe_poison();
     return replace_dims(e, s->ast->loc, v, from, s->n_left, s->n_right, s->right);
@@ -51,8 +53,8 @@ static bool sums_to(fe *e, fe_site *s, const fe_dim *whole, int n, const fe_dim 
         if (__builtin_add_overflow(sum, parts[i]->size, &sum)) sum = -1;
     if (sum == whole->size) return true;
     if (e->dead) return false;
-    const char *detail = mdl_printf(e->arena, "expected a sum of %s = %lld, got %lld: %s", whole->name, (long long)whole->size, (long long)sum,
-                                    fe_dims_text(e, n, parts));
+    const char *detail = mdl_printf(e->arena, "expected a sum of %s = %lld, got %lld: %s", whole->name, (long long)whole->size,
+                                    (long long)sum, fe_dims_text(e, n, parts));
     fe_fail(e, s->ast->a->loc, detail, "'%s': the sizes differ", s->ast->text);
     return false;
 }
@@ -115,7 +117,8 @@ fe_value fe_concat(fe *e, fe_site *s) {
 fe_value fe_stack(fe *e, fe_site *s) {
     if (!alike(e, s, -1)) return fe_poison();
     if (s->left[0]->size != s->n)
-        return fe_fail_value(e, s->ast->loc, "'stack': %s = %lld, but there are %d arguments", s->left[0]->name, (long long)s->left[0]->size, s->n);
+        return fe_fail_value(e, s->ast->loc, "'stack': %s = %lld, but there are %d arguments", s->left[0]->name,
+                             (long long)s->left[0]->size, s->n);
     int rank = fe_rank(&s->v[0]);
     fe_value shape = s->v[0];
     const fe_dim *dims[MDL_MAX_RANK + 1];
@@ -136,7 +139,8 @@ fe_value fe_at_index(fe *e, fe_site *s) {
     int axis = fe_axis(v, s->left[0]);
     if (axis < 0) return no_dim(e, s, 0, s->left[0]);
     if (s->at < 0 || s->at >= s->left[0]->size)
-        return fe_fail_value(e, s->ast->a->loc, "index %lld is outside %s = %lld", (long long)s->at, s->left[0]->name, (long long)s->left[0]->size);
+        return fe_fail_value(e, s->ast->a->loc, "index %lld is outside %s = %lld", (long long)s->at, s->left[0]->name,
+                             (long long)s->left[0]->size);
     fe_at(e, s->ast->loc);
     fe_value slice = *v;
     slice.tensor = mdl_slice(&e->b, v->tensor, axis, s->at, 1);
@@ -154,7 +158,8 @@ fe_value fe_outer(fe *e, fe_site *s) {
     for (int i = 0; i < m + n; i++) axes[i] = i;
     mdl_type shape = fe_shape(MDL_F32, m + n, dims);
     fe_at(e, s->ast->loc);
-    mdl_value *x = mdl_broadcast(&e->b, s->v[0].tensor, m, axes, &shape), *y = mdl_broadcast(&e->b, s->v[1].tensor, n, axes + m, &shape);
+    mdl_value *x = mdl_broadcast(&e->b, s->v[0].tensor, m, axes, &shape),
+              *y = mdl_broadcast(&e->b, s->v[1].tensor, n, axes + m, &shape);
     return fe_tensor(e, mdl_binary(&e->b, MDL_OP_MUL, x, y), m + n, dims);
 }
 

@@ -16,7 +16,8 @@ static void define(fe *e, fe_env *env, const mdl_ast *name, fe_role role, fe_val
 static void exec_let(fe *e, fe_env *env, const mdl_ast *stmt) {
     fe_value v = fe_eval(e, env, stmt->a);
     int n = stmt->list.n, got = v.kind == FE_TUPLE ? v.n : 1;
-    if (v.kind != FE_POISON && got != n) v = fe_fail(e, stmt->a->loc, NULL, "%d name%s for %d value%s", n, n == 1 ? "" : "s", got, got == 1 ? "" : "s");
+    if (v.kind != FE_POISON && got != n)
+        v = fe_fail(e, stmt->a->loc, NULL, "%d name%s for %d value%s", n, n == 1 ? "" : "s", got, got == 1 ? "" : "s");
     for (int i = 0; i < n; i++) define(e, env, stmt->list.at[i], FE_LET, v.kind == FE_TUPLE ? v.items[i] : v);
 }
 
@@ -24,7 +25,8 @@ static void exec_assign(fe *e, fe_env *env, const mdl_ast *stmt) {
     fe_value v = fe_eval(e, env, stmt->a);
     fe_symbol *symbol = fe_lookup(env, stmt->text);
     if (!symbol) {
-        fe_fail(e, stmt->name, NULL, "'%s' is not declared: write let %s = ...%s", stmt->text, stmt->text, fe_suggest_visible(e, env, stmt->text));
+        fe_fail(e, stmt->name, NULL, "'%s' is not declared: write let %s = ...%s", stmt->text, stmt->text,
+                fe_suggest_visible(e, env, stmt->text));
         return;
     }
     if (symbol->role != FE_LET && symbol->role != FE_FORMAL) {
@@ -71,8 +73,8 @@ static bool range(fe *e, fe_env *env, const mdl_ast *stmt, int64_t *low, int64_t
     fe_value a = fe_eval(e, env, stmt->a), b = fe_eval(e, env, stmt->b);
     if (a.kind == FE_POISON || b.kind == FE_POISON) return false;
     if (a.kind != FE_INT || b.kind != FE_INT) {
-        fe_fail(e, a.kind != FE_INT ? stmt->a->loc : stmt->b->loc, NULL, "the range of a loop is of integers known at compile time, not %s",
-                fe_type_text(e, a.kind != FE_INT ? &a : &b));
+        fe_fail(e, a.kind != FE_INT ? stmt->a->loc : stmt->b->loc, NULL,
+                "the range of a loop is of integers known at compile time, not %s", fe_type_text(e, a.kind != FE_INT ? &a : &b));
         return false;
     }
     *low = a.i;
@@ -117,7 +119,8 @@ static void exec_if(fe *e, fe_env *env, const mdl_ast *stmt) {
     fe_value cond = fe_eval(e, env, stmt->a);
     if (cond.kind != FE_POISON && cond.kind != FE_BOOL) {
         const char *hint = cond.kind == FE_TENSOR ? "select chooses between tensors element by element" : NULL;
-        cond = fe_fail(e, stmt->a->loc, hint, "the condition of 'if' must be a bool known at compile time, not %s", fe_type_text(e, &cond));
+        cond = fe_fail(e, stmt->a->loc, hint, "the condition of 'if' must be a bool known at compile time, not %s",
+                       fe_type_text(e, &cond));
     }
     bool yes = cond.kind == FE_BOOL && cond.i, no = cond.kind == FE_BOOL && !cond.i;
     /* The branch not taken first: what it checks cannot depend on what the other one does. */
@@ -146,7 +149,8 @@ void fe_exec_consts(fe *e, fe_env *env, const mdl_ast *consts) {
     for (int i = 0; i < consts->list.n; i++) {
         const mdl_ast *bind = consts->list.at[i];
         fe_value v = fe_eval(e, env, bind->a);
-        if (v.kind == FE_TENSOR || v.kind == FE_TUPLE) v = fe_fail(e, bind->a->loc, NULL, "a const is known at compile time; '%s' is %s", bind->text, fe_type_text(e, &v));
+        if (v.kind == FE_TENSOR || v.kind == FE_TUPLE)
+            v = fe_fail(e, bind->a->loc, NULL, "a const is known at compile time; '%s' is %s", bind->text, fe_type_text(e, &v));
         v.dim = NULL;
         define(e, env, bind, FE_FIXED, v);
     }
@@ -157,8 +161,10 @@ void fe_exec_dims(fe *e, fe_env *env, const mdl_ast *dims) {
     for (int i = 0; i < dims->list.n; i++) {
         const mdl_ast *bind = dims->list.at[i];
         fe_value v = fe_eval(e, env, bind->a);
-        if (v.kind != FE_POISON && v.kind != FE_INT) v = fe_fail(e, bind->a->loc, NULL, "a dim is an integer, not %s", fe_type_text(e, &v));
-        if (v.kind == FE_INT && v.i <= 0) v = fe_fail_value(e, bind->a->loc, "a dim is positive: %s = %lld", bind->text, (long long)v.i);
+        if (v.kind != FE_POISON && v.kind != FE_INT)
+            v = fe_fail(e, bind->a->loc, NULL, "a dim is an integer, not %s", fe_type_text(e, &v));
+        if (v.kind == FE_INT && v.i <= 0)
+            v = fe_fail_value(e, bind->a->loc, "a dim is positive: %s = %lld", bind->text, (long long)v.i);
         if (v.kind == FE_INT && !(bind->a->kind == MDL_AST_NAME && v.dim)) v.dim = fe_dim_new(e, bind->text, v.i);
         define(e, env, bind, FE_FIXED, v);
     }
@@ -187,22 +193,43 @@ static void exec(fe *e, fe_env *env, const mdl_ast *stmt) {
     }
     e->nesting++;
     switch (stmt->kind) {
-    case MDL_AST_LET: exec_let(e, env, stmt); break;
-    case MDL_AST_ASSIGN: exec_assign(e, env, stmt); break;
-    case MDL_AST_CONST: fe_exec_consts(e, env, stmt); break;
-    case MDL_AST_DIM: fe_exec_dims(e, env, stmt); break;
-    case MDL_AST_CHECK: fe_exec_check(e, env, stmt); break;
-    case MDL_AST_PARAM: fe_exec_param(e, env, stmt); break;
-    case MDL_AST_FOR: exec_for(e, env, stmt); break;
-    case MDL_AST_SCOPE: exec_scoped(e, fe_env_new(e, env), stmt->c, stmt->d); break;
-    case MDL_AST_IF: exec_if(e, env, stmt); break;
-    case MDL_AST_RETURN: exec_return(e, env, stmt); break;
-    case MDL_AST_LOSS:
-    case MDL_AST_METRIC:
-    case MDL_AST_OUTPUT:
-        if (only_in_model(e, stmt)) fe_exec_sink(e, env, stmt);
-        break;
-    default: fe_fail(e, stmt->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(stmt->kind));
+        case MDL_AST_LET:
+            exec_let(e, env, stmt);
+            break;
+        case MDL_AST_ASSIGN:
+            exec_assign(e, env, stmt);
+            break;
+        case MDL_AST_CONST:
+            fe_exec_consts(e, env, stmt);
+            break;
+        case MDL_AST_DIM:
+            fe_exec_dims(e, env, stmt);
+            break;
+        case MDL_AST_CHECK:
+            fe_exec_check(e, env, stmt);
+            break;
+        case MDL_AST_PARAM:
+            fe_exec_param(e, env, stmt);
+            break;
+        case MDL_AST_FOR:
+            exec_for(e, env, stmt);
+            break;
+        case MDL_AST_SCOPE:
+            exec_scoped(e, fe_env_new(e, env), stmt->c, stmt->d);
+            break;
+        case MDL_AST_IF:
+            exec_if(e, env, stmt);
+            break;
+        case MDL_AST_RETURN:
+            exec_return(e, env, stmt);
+            break;
+        case MDL_AST_LOSS:
+        case MDL_AST_METRIC:
+        case MDL_AST_OUTPUT:
+            if (only_in_model(e, stmt)) fe_exec_sink(e, env, stmt);
+            break;
+        default:
+            fe_fail(e, stmt->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(stmt->kind));
     }
     e->nesting--;
 }

@@ -16,7 +16,9 @@ fe_value fe_dot(fe *e, fe_site *s) {
     int n = 0, batch = 0, rank = 0;
     for (int i = 0; i < s->n_left; i++) {
         int bad = fe_axis(a, s->left[i]) < 0 ? 0 : fe_axis(b, s->left[i]) < 0 ? 1 : -1;
-        if (bad >= 0) return fe_fail(e, s->loc[bad], NULL, "'dot': %s has no dim %s to contract", fe_type_text(e, &s->v[bad]), s->left[i]->name);
+        if (bad >= 0)
+            return fe_fail(e, s->loc[bad], NULL, "'dot': %s has no dim %s to contract", fe_type_text(e, &s->v[bad]),
+                           s->left[i]->name);
     }
     for (int i = 0; i < fe_rank(a); i++) {
         int k = fe_axis(b, a->dims[i]);
@@ -46,12 +48,18 @@ static range range_of_leaf(fe *e, const mdl_op *op) {
     const mdl_type *type = &op->out[0]->type;
     double value;
     switch (op->code) {
-    case MDL_OP_INPUT: return (range){e->vocab_size > 0, 0, e->vocab_size - 1};
-    case MDL_OP_POSITION: return (range){e->module->max_length > 0, 0, e->module->max_length - 1};
-    case MDL_OP_FIRST: return (range){true, -1, op->in[0]->type.dim[1] - 1};
-    case MDL_OP_IOTA: return (range){true, 0, type->dim[mdl_attr_int(op, "axis")] - 1};
-    case MDL_OP_ARGMAX: return (range){true, 0, op->in[0]->type.dim[mdl_attr_int(op, "axis")] - 1};
-    default: break;
+        case MDL_OP_INPUT:
+            return (range){e->vocab_size > 0, 0, e->vocab_size - 1};
+        case MDL_OP_POSITION:
+            return (range){e->module->max_length > 0, 0, e->module->max_length - 1};
+        case MDL_OP_FIRST:
+            return (range){true, -1, op->in[0]->type.dim[1] - 1};
+        case MDL_OP_IOTA:
+            return (range){true, 0, type->dim[mdl_attr_int(op, "axis")] - 1};
+        case MDL_OP_ARGMAX:
+            return (range){true, 0, op->in[0]->type.dim[mdl_attr_int(op, "axis")] - 1};
+        default:
+            break;
     }
     if (mdl_is_const(op->out[0], &value)) return (range){true, (int64_t)value, (int64_t)value};
     return (range){0};
@@ -67,16 +75,23 @@ static range range_of(fe *e, const mdl_value *v, int depth) {
     bool view = mdl_ops[op->code].class == MDL_VIEW && op->n_in == 1;
     if (depth > RANGE_DEPTH) return (range){0};
     if (view) return range_of(e, op->in[0], depth + 1);
-    int pairs = op->code == MDL_OP_SELECT ? 1 : op->code == MDL_OP_MIN || op->code == MDL_OP_MAX || op->code == MDL_OP_ADD || op->code == MDL_OP_SUB ? 0 : -1;
+    int pairs = op->code == MDL_OP_SELECT                                                                              ? 1
+                : op->code == MDL_OP_MIN || op->code == MDL_OP_MAX || op->code == MDL_OP_ADD || op->code == MDL_OP_SUB ? 0
+                                                                                                                       : -1;
     if (pairs < 0) return range_of_leaf(e, op);
     range a = range_of(e, op->in[pairs], depth + 1), b = range_of(e, op->in[pairs + 1], depth + 1);
     bool known = a.known && b.known;
     switch (op->code) {
-    case MDL_OP_MIN: return (range){known, least(a.low, b.low), least(a.high, b.high)};
-    case MDL_OP_MAX: return (range){known, most(a.low, b.low), most(a.high, b.high)};
-    case MDL_OP_ADD: return (range){known, a.low + b.low, a.high + b.high};
-    case MDL_OP_SUB: return (range){known, a.low - b.high, a.high - b.low};
-    default: return (range){known, least(a.low, b.low), most(a.high, b.high)};
+        case MDL_OP_MIN:
+            return (range){known, least(a.low, b.low), least(a.high, b.high)};
+        case MDL_OP_MAX:
+            return (range){known, most(a.low, b.low), most(a.high, b.high)};
+        case MDL_OP_ADD:
+            return (range){known, a.low + b.low, a.high + b.high};
+        case MDL_OP_SUB:
+            return (range){known, a.low - b.high, a.high - b.low};
+        default:
+            return (range){known, least(a.low, b.low), most(a.high, b.high)};
     }
 }
 
@@ -89,11 +104,11 @@ static bool in_range(fe *e, fe_site *s) {
     range r = range_of(e, index, 0);
     if (is_ids(e, index) || e->dead || (r.known && r.low >= -1 && r.high < rows->size)) return true;
     if (mdl_is(index, MDL_OP_POSITION) && !r.known)
-        fe_fail(e, s->loc[1], "say so at the input: segments[S, T] maxlen(P)", "'gather': positions have no known limit, the table has %s = %lld rows",
-                rows->name, (long long)rows->size);
+        fe_fail(e, s->loc[1], "say so at the input: segments[S, T] maxlen(P)",
+                "'gather': positions have no known limit, the table has %s = %lld rows", rows->name, (long long)rows->size);
     else if (r.known)
-        fe_fail(e, s->loc[1], NULL, "'gather': the index goes from %lld to %lld, the table has %s = %lld rows", (long long)r.low, (long long)r.high,
-                rows->name, (long long)rows->size);
+        fe_fail(e, s->loc[1], NULL, "'gather': the index goes from %lld to %lld, the table has %s = %lld rows", (long long)r.low,
+                (long long)r.high, rows->name, (long long)rows->size);
     else
         fe_fail(e, s->loc[1], "token ids, position, first, iota, argmax and constants are, and min, max and select of them",
                 "'gather': the index is not known to be in range");
@@ -104,8 +119,11 @@ fe_value fe_gather(fe *e, fe_site *s) {
     if (!fe_want_tensor(e, s, 0, MDL_F32) || !fe_want_tensor(e, s, 1, MDL_I32)) return fe_poison();
     const fe_value *table = &s->v[0], *index = &s->v[1];
     if (fe_axis(table, s->left[0]) != 0)
-        return fe_fail(e, s->loc[0], NULL, "'gather' takes rows along the first dim of the table: %s has %s elsewhere or not at all", fe_type_text(e, table), s->left[0]->name);
-    if (fe_rank(index) != 1) return fe_fail(e, s->loc[1], NULL, "the index of 'gather' has one dim, not %s", fe_type_text(e, index));
+        return fe_fail(e, s->loc[0], NULL,
+                       "'gather' takes rows along the first dim of the table: %s has %s elsewhere or not at all",
+                       fe_type_text(e, table), s->left[0]->name);
+    if (fe_rank(index) != 1)
+        return fe_fail(e, s->loc[1], NULL, "the index of 'gather' has one dim, not %s", fe_type_text(e, index));
     if (!in_range(e, s)) return fe_poison();
     const fe_dim *dims[MDL_MAX_RANK] = {index->dims[0]};
     for (int i = 1; i < fe_rank(table); i++) dims[i] = table->dims[i];
@@ -128,8 +146,8 @@ static fe_value between(fe *e, fe_site *s, mdl_opcode code, int from) {
     if (!fe_want_tensor(e, s, 0, MDL_F32) || !fe_want_tensor(e, s, 1, MDL_SEG)) return fe_poison();
     fe_value *x = &s->v[0], *seq = &s->v[1];
     if (fe_axis(x, seq->dims[from]) != 0)
-        return fe_fail(e, s->loc[0], mdl_printf(e->arena, "got %s and %s", fe_type_text(e, x), fe_type_text(e, seq)), "'%s': the first dim of '%s' must be %s of the segments",
-                       s->ast->text, s->arg[0], seq->dims[from]->name);
+        return fe_fail(e, s->loc[0], mdl_printf(e->arena, "got %s and %s", fe_type_text(e, x), fe_type_text(e, seq)),
+                       "'%s': the first dim of '%s' must be %s of the segments", s->ast->text, s->arg[0], seq->dims[from]->name);
     fe_value shape = *x;
     shape.dims[0] = seq->dims[1 - from];
     if (!fe_shape_ok(e, s->ast->loc, fe_rank(x), shape.dims)) return fe_poison();
@@ -145,7 +163,8 @@ static bool heads_ok(fe *e, fe_site *s) {
     for (int i = 0; i < 3; i++) {
         if (!fe_want_tensor(e, s, i, MDL_F32)) return false;
         if (fe_rank(&s->v[i]) == 3) continue;
-        fe_fail(e, s->loc[i], mdl_printf(e->arena, "expected [tokens, heads, head dim], got %s", fe_type_text(e, &s->v[i])), "'attention': '%s' has three dims", s->arg[i]);
+        fe_fail(e, s->loc[i], mdl_printf(e->arena, "expected [tokens, heads, head dim], got %s", fe_type_text(e, &s->v[i])),
+                "'attention': '%s' has three dims", s->arg[i]);
         return false;
     }
     if (!fe_want_tensor(e, s, 3, MDL_SEG)) return false;
@@ -154,7 +173,8 @@ static bool heads_ok(fe *e, fe_site *s) {
     if (k->dims[0] != v->dims[0] || k->dims[1] != v->dims[1] || k->dims[2] != v->dims[2]) wrong = "k and v must have the same dims";
     if (q->dims[0] != k->dims[0] || q->dims[2] != k->dims[2]) wrong = "q and k must agree in tokens and head dim";
     if (q->dims[0] != seq->dims[1]) wrong = "the segments must be of q's tokens";
-    if (!wrong && q->dims[1]->size % k->dims[1]->size && !e->dead) wrong = "the number of key heads must divide the number of query heads";
+    if (!wrong && q->dims[1]->size % k->dims[1]->size && !e->dead)
+        wrong = "the number of key heads must divide the number of query heads";
     if (wrong) fe_fail(e, s->ast->loc, both, "'attention': %s", wrong);
     return !wrong;
 }
@@ -185,7 +205,8 @@ fe_value fe_attention(fe *e, fe_site *s) {
         return fe_fail(e, s->loc[CAUSAL], NULL, "'causal' is true or false, not %s", fe_type_text(e, &s->v[CAUSAL]));
     mdl_value *in[] = {s->v[0].tensor, s->v[1].tensor, s->v[2].tensor, s->v[3].tensor};
     bool causal = s->v[CAUSAL].kind == FE_BOOL && s->v[CAUSAL].i;
-    mdl_attr attr[] = {mdl_int("causal", causal), mdl_int("left", left), mdl_int("right", right), mdl_real("scale", scale), mdl_real("softcap", softcap)};
+    mdl_attr attr[] = {mdl_int("causal", causal), mdl_int("left", left), mdl_int("right", right), mdl_real("scale", scale),
+                       mdl_real("softcap", softcap)};
     return fe_tensor(e, fe_build(e, s->ast->loc, MDL_OP_ATTENTION, 4, in, 5, attr, NULL), 3, s->v[0].dims);
 }
 
@@ -194,9 +215,14 @@ fe_value fe_xent(fe *e, fe_site *s) {
     if (!fe_want_tensor(e, s, 0, MDL_F32) || !fe_want_tensor(e, s, 1, MDL_I32)) return fe_poison();
     fe_value *z = &s->v[0], *labels = &s->v[1];
     if (fe_rank(z) != 2 || z->dims[1] != s->left[0])
-        return fe_fail(e, s->loc[0], mdl_printf(e->arena, "expected [rows, %s = %lld], got %s", s->left[0]->name, (long long)s->left[0]->size, fe_type_text(e, z)), "'xent': dims differ");
+        return fe_fail(e, s->loc[0],
+                       mdl_printf(e->arena, "expected [rows, %s = %lld], got %s", s->left[0]->name, (long long)s->left[0]->size,
+                                  fe_type_text(e, z)),
+                       "'xent': dims differ");
     if (fe_rank(labels) != 1 || labels->dims[0] != z->dims[0])
-        return fe_fail(e, s->loc[1], mdl_printf(e->arena, "expected i32%s, got %s", fe_dims_text(e, 1, z->dims), fe_type_text(e, labels)), "'xent': dims differ");
+        return fe_fail(e, s->loc[1],
+                       mdl_printf(e->arena, "expected i32%s, got %s", fe_dims_text(e, 1, z->dims), fe_type_text(e, labels)),
+                       "'xent': dims differ");
     mdl_value *in[] = {z->tensor, labels->tensor};
     return fe_tensor(e, fe_build(e, s->ast->loc, MDL_OP_XENT, 2, in, 0, NULL, NULL), 1, z->dims);
 }

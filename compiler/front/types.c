@@ -35,7 +35,7 @@ static const fe_dim *unnamed_dim(fe *e, const mdl_ast *ast, const fe_value *v) {
 }
 
 int fe_type_dims(fe *e, fe_env *env, const mdl_ast *type, bool unnamed, const fe_dim **dims) {
-    const fe_dim *all[FE_MAX_ARGS];
+    const fe_dim *all[FE_MAX_ARGS] = {NULL};
     int n = 0;
     for (int i = 0; i < type->list.n; i++) {
         const mdl_ast *ast = type->list.at[i];
@@ -129,21 +129,28 @@ static bool match_constant(fe *e, const mdl_ast *formal, const fe_value *v, mdl_
     static const struct {
         const char *name;
         unsigned kinds;
-    } types[] = {{"num", 1u << FE_INT | 1u << FE_REAL}, {"int", 1u << FE_INT}, {"bool", 1u << FE_BOOL},
-                 {"str", 1u << FE_STR},                 {"init", 1u << FE_INIT}, {"list", 1u << FE_LIST}};
+    } types[] = {{"num", 1u << FE_INT | 1u << FE_REAL},
+                 {"int", 1u << FE_INT},
+                 {"bool", 1u << FE_BOOL},
+                 {"str", 1u << FE_STR},
+                 {"init", 1u << FE_INIT},
+                 {"list", 1u << FE_LIST}};
     static const char *const names[] = {"num", "int", "bool", "str", "init", "list"};
     const char *name = formal->a->text;
     for (int i = 0; i < 6; i++)
         if (!strcmp(types[i].name, name)) return types[i].kinds >> v->kind & 1 ? true : mismatch(e, loc, formal, callee, v);
-    fe_fail(e, formal->a->loc, "compile-time types are num, int, bool, str, init and list; tensors have brackets: f32[T], [T, D]", "unknown type '%s'%s", name,
-            fe_suggest(e, name, 6, names));
+    fe_fail(e, formal->a->loc, "compile-time types are num, int, bool, str, init and list; tensors have brackets: f32[T], [T, D]",
+            "unknown type '%s'%s", name, fe_suggest(e, name, 6, names));
     return false;
 }
 
 bool fe_bind_formal(fe *e, fe_env *inner, const mdl_ast *formal, fe_value actual, mdl_loc loc, const char *callee) {
     bool ok = actual.kind != FE_POISON;
-    if (ok && formal->a) ok = is_tensor_type(formal->a) ? match_tensor(e, inner, formal, &actual, loc, callee) : match_constant(e, formal, &actual, loc, callee);
-    if (ok && actual.kind == FE_TUPLE) ok = (fe_fail(e, loc, NULL, "an argument is one value, not %s", fe_type_text(e, &actual)), false);
+    if (ok && formal->a)
+        ok = is_tensor_type(formal->a) ? match_tensor(e, inner, formal, &actual, loc, callee)
+                                       : match_constant(e, formal, &actual, loc, callee);
+    if (ok && actual.kind == FE_TUPLE)
+        ok = (fe_fail(e, loc, NULL, "an argument is one value, not %s", fe_type_text(e, &actual)), false);
     if (!ok) actual = fe_poison();
     fe_define(e, inner, (fe_symbol){.name = formal->text, .loc = formal->name, .role = FE_FORMAL, .value = actual}, true);
     return ok;
@@ -163,7 +170,8 @@ bool fe_check_return(fe *e, fe_env *inner, const mdl_ast *type, const fe_value *
     bool same = v->kind == FE_TENSOR && fe_dtype(v) == dtype && fe_rank(v) == n;
     for (int i = 0; i < n && same; i++) same = v->dims[i] == dims[i];
     if (same) return true;
-    const char *expected = mdl_printf(e->arena, "expected %s%s, got %s", type->text ? type->text : "", fe_dims_text(e, n, dims), fe_type_text(e, v));
+    const char *expected =
+        mdl_printf(e->arena, "expected %s%s, got %s", type->text ? type->text : "", fe_dims_text(e, n, dims), fe_type_text(e, v));
     fe_fail(e, loc, expected, "the result of '%s' does not have its declared type", callee);
     return false;
 }

@@ -4,8 +4,8 @@
  * positional: names of dims exist in the front end only. Everything lives in one arena and is never freed singly.
  *
  *   program train {
- *     %0 = input {name="ids"} : i32[2048] @ models/esm2.mdl:14:1
- *     %1 = read {state=["esm.embeddings.word_embeddings.weight"]} : f32[33,320]
+ *     %0 = input {name="ids"} : i32[2048] @ models/tiny.mdl:14:1
+ *     %1 = read {state=["embeddings.weight"]} : f32[33,320]
  *     %2 = gather %1, %0 : f32[2048,320]
  *     result %2 {name="x"}
  *   }
@@ -156,7 +156,7 @@ typedef MDL_VEC(mdl_region *) mdl_regions;
 const char *mdl_parse_ir(mdl_arena *arena, const char *source, mdl_regions *programs);
 
 /* ---- checking ---- */
-/* NULL, or what is wrong with the region: defs before uses, arities, re-inferred types, states written after being read. */
+/* NULL, or what is wrong with the region: defs before uses, arities, re-inferred types, bodies that fit their ops. */
 const char *mdl_verify(mdl_arena *arena, const mdl_region *region);
 
 #endif

@@ -17,10 +17,14 @@ typedef struct {
     jmp_buf fail;
 } reader;
 
-static _Noreturn void fail(reader *r, const char *message) {
-    r->error = mdl_printf(r->arena, "line %d: %s, at '%.24s'", r->line, message, r->at);
+/* The message shows up to 40 characters of the line. */
+static _Noreturn void fail_at(reader *r, int line, const char *at, const char *message) {
+    size_t n = strcspn(at, "\n");
+    r->error = mdl_printf(r->arena, "line %d: %s, at '%.*s%s'", line, message, (int)(n < 40 ? n : 40), at, n > 40 ? "..." : "");
     longjmp(r->fail, 1);
 }
+
+static _Noreturn void fail(reader *r, const char *message) { fail_at(r, r->line, r->at, message); }
 
 static void skip(reader *r) {
     for (;; r->at++) {
@@ -193,21 +197,26 @@ static void read_parts(reader *r, parts *p, mdl_opcode *code) {
 static void read_op(reader *r, mdl_region *region) {
     parts p = {0};
     mdl_opcode code;
+    skip(r);
+    int line = r->line; /* what is wrong with a whole op is shown at its start */
+    const char *at = r->at;
     read_parts(r, &p, &code);
     mdl_builder b = {r->arena, region, p.span};
     int keep = region->next_id;
     const char *error = NULL;
-    if ((mdl_ops[code].class == MDL_REGION) != (p.body != NULL)) fail(r, "only region ops have a body, and they must");
-    if (p.body && (!p.body->ops.n || p.body->ops.at[p.body->ops.n - 1]->code != MDL_OP_YIELD)) fail(r, "a body ends in yield");
+    if ((mdl_ops[code].class == MDL_REGION) != (p.body != NULL)) fail_at(r, line, at, "only region ops have a body, and they must");
+    if (p.body && (!p.body->ops.n || p.body->ops.at[p.body->ops.n - 1]->code != MDL_OP_YIELD)) fail_at(r, line, at, "a body ends in yield");
     mdl_op *op = p.body ? mdl_build_region(&b, code, p.in.n, p.in.at, p.attrs.n, p.attrs.at, p.body)
                         : mdl_build(&b, code, p.in.n, p.in.at, p.attrs.n, p.attrs.at, p.types.n ? &p.types.at[0] : NULL, &error);
-    if (error) fail(r, error);
+    if (error) fail_at(r, line, at, error);
     region->next_id = keep;
     if (op->n_out != p.ids.n || op->n_out != p.types.n)
-        fail(r, mdl_printf(r->arena, "%s has %d results, %d are named and %d typed", mdl_ops[code].name, op->n_out, p.ids.n, p.types.n));
+        fail_at(r, line, at,
+                mdl_printf(r->arena, "%s has %d results, %d are named and %d typed", mdl_ops[code].name, op->n_out, p.ids.n, p.types.n));
     for (int i = 0; i < op->n_out; i++) {
         if (!mdl_type_equal(&op->out[i]->type, &p.types.at[i]))
-            fail(r, mdl_printf(r->arena, "result %d of %s is %s, not %s", i, mdl_ops[code].name, mdl_type_text(r->arena, &op->out[i]->type),
+            fail_at(r, line, at,
+                    mdl_printf(r->arena, "result %d of %s is %s, not %s", i, mdl_ops[code].name, mdl_type_text(r->arena, &op->out[i]->type),
                                mdl_type_text(r->arena, &p.types.at[i])));
         define(r, region, op->out[i], p.ids.at[i]);
     }

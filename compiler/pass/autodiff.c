@@ -36,9 +36,12 @@ void mdl_ad_add(mdl_ad *ad, const mdl_value *of, mdl_value *v) { add_term(ad, of
 void mdl_ad_add_slice(mdl_ad *ad, const mdl_value *of, mdl_value *v, int axis, int64_t start) { add_term(ad, of, (term){v, axis, start}); }
 
 /* ---- summing terms ---- */
+/* Whole terms first, then by axis and start: a term that is taken in a later round never moves in front of one already passed. */
 static int by_start(const void *a, const void *b) {
-    int64_t x = ((const term *)a)->start, y = ((const term *)b)->start;
-    return (x > y) - (x < y);
+    const term *x = a, *y = b;
+    if (x->axis != y->axis) return x->axis - y->axis;
+    if (x->start != y->start) return x->start < y->start ? -1 : 1;
+    return x->value && y->value ? x->value->id - y->value->id : 0;
 }
 
 static mdl_value *zeros(mdl_ad *ad, mdl_type type, int axis, int64_t size) {

@@ -23,6 +23,7 @@ typedef struct {
     bool anywhere;           /* can be computed at any index: no row reduction in it */
     bool reduces;            /* a row reduction that is not in memory lies in it */
     bool heavy, spread;      /* a transcendental; used through a broadcast */
+    bool varies;             /* depends on memory: not a constant */
     int fanout;
     int big[2], n_big;       /* large operands that computing it again would load; n_big 2 means two or more */
     int needed[2], n_needed; /* levels of the kernels that use it; 2 means two or more */
@@ -93,6 +94,7 @@ static void describe_fusable(fusion *f, const mdl_op *op, fact *v) {
         int level = u->level + from_memory(f, op, i);
         if (level > v->level) v->level = level;
         if (memory && is_large(op->in[i])) add_to_set(v->big, &v->n_big, op->in[i]->id);
+        v->varies |= memory || u->varies;
         if (memory) continue;
         v->anywhere &= u->anywhere;
         v->reduces |= u->reduces;
@@ -163,7 +165,7 @@ static void choose_roots(fusion *f) {
         if (op->n_out && fact_of(f, result(op))->place == FUSABLE) {
             fact *v = fact_of(f, result(op));
             if (mdl_is_column_sum(op)) v->root = true;
-            if (v->heavy && v->spread && is_heavy(op) && is_large(result(op))) v->root = true;
+            if (v->heavy && v->spread && is_heavy(op) && is_large(result(op)) && !v->reduces) v->root = true;
             if (v->n_needed > 1 && worth_storing(f, op)) make_root(f, result(op));
         }
         for (int k = 0; k < op->n_in; k++) use(f, op, k);
@@ -199,7 +201,7 @@ static void reach(walk *w, mdl_value *root, mdl_value *v) {
     if (w->seen[v->id] == root->id + 1) return;
     w->seen[v->id] = root->id + 1;
     bool inside = x->place == FUSABLE && (v == root || !x->root);
-    bool shared = x->place == FUSABLE ? x->n_big || x->reduces : is_large(v) && v->type.dim[0] == rows_of(root);
+    bool shared = x->place == FUSABLE ? x->varies : is_large(v) && v->type.dim[0] == rows_of(root);
     if (shared) {
         mdl_value *other = x->root ? v : w->by[v->id] ? w->values[w->by[v->id] - 1] : NULL;
         if (other && same_kernel(w->f, other, root)) join(w->f, other->id, root->id);

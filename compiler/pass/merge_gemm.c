@@ -29,7 +29,10 @@ static const mdl_param *param_of(const mdl_module *m, const mdl_value *read) {
     return NULL;
 }
 
-static bool same_kind(const mdl_param *a, const mdl_param *b) {
+/* Without a module (a pass run alone on text) all parameters are of one kind. */
+static bool same_kind(const mdl_module *m, const mdl_value *x, const mdl_value *y) {
+    if (!m) return true;
+    const mdl_param *a = param_of(m, x), *b = param_of(m, y);
     return a && b && a->role == MDL_TRAINED && b->role == MDL_TRAINED && a->decay == b->decay && !strcmp(a->group, b->group);
 }
 
@@ -96,7 +99,7 @@ static void find_groups(mdl_pass_context *c, mdl_region *in, const int *uses) {
         if (!mergeable(op, uses)) continue;
         group **g = &by_x[op->in[0]->id];
         if (!*g) *g = MDL_NEW(c->arena, group);
-        if ((*g)->dots.n && !same_kind(param_of(c->module, (*g)->dots.at[0]->in[1]), param_of(c->module, op->in[1]))) continue;
+        if ((*g)->dots.n && !same_kind(c->module, (*g)->dots.at[0]->in[1], op->in[1])) continue;
         if ((*g)->dots.n == 64) continue;
         (*g)->bias[(*g)->dots.n] = add_of[op->out[0]->id];
         MDL_PUSH(c->arena, (*g)->dots, op);

@@ -92,7 +92,7 @@ typedef struct {
     int cluster;
     int64_t bytes, flops; /* moved and computed, for profiles: data-dependent work counts at full T */
     const char *label;    /* "layernorm fwd": what a person calls it; the kernel's class is kernels[].class */
-    const char *span;     /* "models/esm2.mdl:31:11", or "" */
+    const char *span;     /* "models/tiny.mdl:31:11", or "" */
 } mdl_plan_launch;
 
 typedef struct {

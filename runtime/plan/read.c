@@ -1,5 +1,6 @@
 /* Reading a plan file: the archive (stored entries only, nothing larger than the file), plan.json by its tables, the sources of
  * kernels, the files; then everything is verified. No native code is mapped. */
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
@@ -17,7 +18,7 @@ typedef struct {
 static mdl_status open_zip(const char *path, reader *r) {
     struct stat facts;
     int code = 0;
-    if (stat(path, &facts)) return mdl_fail_errno("cannot open");
+    if (stat(path, &facts)) return mdl_fail(MDL_BAD_INPUT, "cannot open: %s", strerror(errno));
     if (!S_ISREG(facts.st_mode)) return mdl_fail(MDL_BAD_INPUT, "not a regular file");
     r->limit = facts.st_size;
     r->zip = zip_open(path, ZIP_RDONLY | ZIP_CHECKCONS, &code);

@@ -104,7 +104,7 @@ static mdl_status copy_out(zip_source_t *source, int fd, const char *path) {
     while (!status && (n = zip_source_read(source, buffer, block)) > 0)
         for (zip_int64_t done = 0; !status && done < n;) {
             ssize_t wrote = write(fd, buffer + done, (size_t)(n - done));
-            if (wrote < 0) status = mdl_fail_errno("%s", path);
+            if (wrote < 0) status = mdl_fail_errno("cannot write");
             done += wrote;
         }
     if (!status && n < 0) status = mdl_fail(MDL_SYSTEM, "zip: %s", zip_error_strerror(zip_source_error(source)));
@@ -116,11 +116,11 @@ static mdl_status copy_out(zip_source_t *source, int fd, const char *path) {
 static mdl_status write_atomically(mdl_arena *memory, zip_source_t *source, const char *path) {
     char *temporary = mdl_printf(memory, "%s.%ld.tmp", path, (long)getpid());
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return mdl_fail_errno("%s", path);
+    if (fd < 0) return mdl_fail_errno("cannot write");
     mdl_status status = copy_out(source, fd, path);
-    if (!status && fsync(fd)) status = mdl_fail_errno("%s", path);
-    if (close(fd) && !status) status = mdl_fail_errno("%s", path);
-    if (!status && rename(temporary, path)) status = mdl_fail_errno("%s", path);
+    if (!status && fsync(fd)) status = mdl_fail_errno("cannot write");
+    if (close(fd) && !status) status = mdl_fail_errno("cannot write");
+    if (!status && rename(temporary, path)) status = mdl_fail_errno("cannot write");
     if (status) unlink(temporary);
     return status;
 }

@@ -41,7 +41,8 @@ static mdl_status write_assets(const mdl_plan *plan, mdl_arena *memory, const ch
     for (int i = 0; i < plan->files.n && !status; i++) {
         const mdl_plan_file *file = &plan->files.at[i];
         bool vocab = plan->vocab && !strcmp(file->path, plan->vocab);
-        if (!vocab && strncmp(file->path, "assets/", 7)) continue;
+        bool own = !strcmp(file->path, MDL_PLAN_CONSTANTS); /* of the plan itself */
+        if (own || (!vocab && strncmp(file->path, "assets/", 7))) continue;
         const char *slash = strrchr(file->path, '/');
         const char *name = vocab ? "vocab.txt" : slash + 1;
         if (!*name || name[0] == '.') continue;

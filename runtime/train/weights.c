@@ -44,7 +44,8 @@ static bool same_dims(const mdl_type *a, const mdl_type *b) {
 }
 
 static bool same_values(const mdl_tensor *a, const mdl_tensor *b) {
-    return a->type.dtype == b->type.dtype && !memcmp(a->bytes, b->bytes, (size_t)mdl_type_bytes(&a->type));
+    return a->type.dtype == b->type.dtype && same_dims(&a->type, &b->type) &&
+           !memcmp(a->bytes, b->bytes, (size_t)mdl_type_bytes(&a->type));
 }
 
 static void match_one(match *m, const mdl_weight *weight) {
@@ -56,12 +57,13 @@ static void match_one(match *m, const mdl_weight *weight) {
     const mdl_weight **first = &m->first[param - m->plan->params.at];
     const mdl_type *type = &weight->tensor->type;
     const char *text = mdl_type_text(m->memory, type);
-    if (!same_dims(type, &param->type) || !mdl_dtype_is_real(type->dtype))
+    bool fits = same_dims(type, &param->type) && mdl_dtype_is_real(type->dtype);
+    if (!fits)
         list(&m->wrong, &m->n_wrong,
              mdl_printf(m->memory, "%s is %s, the plan has %s", weight->name, text, mdl_type_text(m->memory, &param->type)));
-    else if (!*first)
-        *first = weight;
-    else if (!same_values((*first)->tensor, weight->tensor))
+    if (!*first)
+        *first = weight; /* also one that does not fit: it is there, and the complaint keeps it from being used */
+    else if (fits && !same_values((*first)->tensor, weight->tensor))
         list(&m->wrong, &m->n_wrong,
              mdl_printf(m->memory, "%s and %s are one parameter but hold different values", (*first)->name, weight->name));
 }

@@ -32,7 +32,8 @@ static int read_sets(mdl_arena *arena, const char *path, const char **sets) {
     int n = 0;
     for (int i = 0; file && i < file->n_lines && n < MAX_SETS; i++) {
         const char *line = file->text + file->lines[i];
-        if (!strncmp(line, mark, sizeof mark - 1)) sets[n++] = mdl_strndup(arena, line + sizeof mark - 1, strcspn(line, "\n") - sizeof mark + 1);
+        if (!strncmp(line, mark, sizeof mark - 1))
+            sets[n++] = mdl_strndup(arena, line + sizeof mark - 1, strcspn(line, "\n") - sizeof mark + 1);
     }
     return n;
 }

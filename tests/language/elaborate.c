@@ -22,9 +22,13 @@ typedef struct {
 static mdl_module *elaborate_at(suite *s, const char *name, const char *sets, int64_t tokens, int64_t segments) {
     const char *list[16];
     char *text = mdl_strdup(s->arena, sets), *save = NULL;
-    mdl_front_options options = {.path = mdl_printf(s->arena, "%s/models/%s.mdl", s->root, name), 
-                                 .library = mdl_printf(s->arena, "%s/models", s->root), .sets = list, .tokens = tokens, .segments = segments};
-    for (char *set = strtok_r(text, " ", &save); set && options.n_sets < 16; set = strtok_r(NULL, " ", &save)) list[options.n_sets++] = set;
+    mdl_front_options options = {.path = mdl_printf(s->arena, "%s/models/%s.mdl", s->root, name),
+                                 .library = mdl_printf(s->arena, "%s/models", s->root),
+                                 .sets = list,
+                                 .tokens = tokens,
+                                 .segments = segments};
+    for (char *set = strtok_r(text, " ", &save); set && options.n_sets < 16; set = strtok_r(NULL, " ", &save))
+        list[options.n_sets++] = set;
     s->d = mdl_diagnostics_new(s->arena);
     mdl_module *module = mdl_front(s->arena, &options, s->d);
     CHECK(s->t, module, "%s %s:\n%s", name, sets, mdl_diagnostics_text(s->d));
@@ -67,7 +71,9 @@ static mdl_safetensors *open_reference(suite *s, const char *name) {
 static void check_shape(suite *s, const mdl_safetensors *file, const char *name, const mdl_type *type) {
     const mdl_tensor *tensor = mdl_safetensors_find(file, mdl_printf(s->arena, "weight.%s", name));
     CHECK(s->t, tensor, "the reference has no weight.%s", name);
-    if (tensor) CHECK(s->t, mdl_type_equal(&tensor->type, type), "%s is %s, the reference has %s", name, mdl_type_text(s->arena, type), mdl_type_text(s->arena, &tensor->type));
+    if (tensor)
+        CHECK(s->t, mdl_type_equal(&tensor->type, type), "%s is %s, the reference has %s", name, mdl_type_text(s->arena, type),
+              mdl_type_text(s->arena, &tensor->type));
 }
 
 static void check_names(suite *s, const mdl_module *m, const mdl_safetensors *file) {
@@ -109,7 +115,8 @@ static void check_ir(suite *s, const mdl_module *m) {
 static double *to_doubles(suite *s, const mdl_tensor *tensor) {
     int64_t n = mdl_type_count(&tensor->type);
     double *out = MDL_NEW_ARRAY(s->arena, double, n);
-    for (int64_t i = 0; i < n; i++) out[i] = tensor->type.dtype == MDL_F32 ? ((const float *)tensor->bytes)[i] : ((const int32_t *)tensor->bytes)[i];
+    for (int64_t i = 0; i < n; i++)
+        out[i] = tensor->type.dtype == MDL_F32 ? ((const float *)tensor->bytes)[i] : ((const int32_t *)tensor->bytes)[i];
     return out;
 }
 
@@ -122,7 +129,9 @@ static double relative_error(const double *a, const double *b, int64_t n) {
     return sqrt(difference / norm);
 }
 
-static void set(suite *s, mdl_arrays *arrays, const char *name, const mdl_tensor *tensor) { mdl_arrays_set(s->arena, arrays, name, tensor->type, to_doubles(s, tensor)); }
+static void set(suite *s, mdl_arrays *arrays, const char *name, const mdl_tensor *tensor) {
+    mdl_arrays_set(s->arena, arrays, name, tensor->type, to_doubles(s, tensor));
+}
 
 static void check_values(suite *s, const mdl_module *m, const mdl_safetensors *file) {
     mdl_arrays inputs = {0}, states = {0}, results = {0};
@@ -161,13 +170,16 @@ static int64_t count_parameters(const mdl_module *m) {
     return n;
 }
 
-/* Published counts; for ESM-2 those of transformers without the position table (1026 rows), which its forward does not use, and with
- * inv_freq, which it keeps as a buffer. */
+/* Published counts; for ESM-2 those of transformers without the position table (1026 rows), which its forward does not use, and
+ * with inv_freq, which it keeps as a buffer. */
 static void sizes(suite *s) {
     static const struct {
         const char *model, *sets;
         int64_t parameters;
-    } known[] = {{"amplify", "size=120M", 118276507}, {"amplify", "size=350M", 354008667}, {"esm2", "size=8M", 7840794 - 1026 * 320 + 8}, {"esm2", "size=650M", 651043254 + 32}};
+    } known[] = {{"amplify", "size=120M", 118276507},
+                 {"amplify", "size=350M", 354008667},
+                 {"esm2", "size=8M", 7840794 - 1026 * 320 + 8},
+                 {"esm2", "size=650M", 651043254 + 32}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!mdl_case(s->t, "%s %s", known[i].model, known[i].sets)) continue;
         mdl_module *m = elaborate(s, known[i].model, known[i].sets);
@@ -189,10 +201,12 @@ static void overrides(suite *s) {
     if (!mdl_case(s->t, "overrides reach derived values")) return;
     mdl_module *m = elaborate_at(s, "esm2", "size=35M D=48 H=4 L=1", 100, 3);
     if (!m) return;
-    CHECK(s->t, dim_value(m, "F") == 192 && dim_value(m, "K") == 12 && dim_value(m, "R") == 6 && dim_value(m, "L") == 1, "F %lld", (long long)dim_value(m, "F"));
+    CHECK(s->t, dim_value(m, "F") == 192 && dim_value(m, "K") == 12 && dim_value(m, "R") == 6 && dim_value(m, "L") == 1, "F %lld",
+          (long long)dim_value(m, "F"));
     CHECK(s->t, m->tokens == 100 && m->segments == 3, "T %lld S %lld", (long long)m->tokens, (long long)m->segments);
     CHECK(s->t, !strcmp(m->name, "esm2"), "%s", m->name);
-    CHECK(s->t, m->sources.n == 2 && !strcmp(m->sources.at[0].name, "esm2.mdl") && !strcmp(m->sources.at[1].name, "std/nn.mdl"), "%d sources", m->sources.n);
+    CHECK(s->t, m->sources.n == 2 && !strcmp(m->sources.at[0].name, "esm2.mdl") && !strcmp(m->sources.at[1].name, "std/nn.mdl"),
+          "%d sources", m->sources.n);
 }
 
 /* ---- tables of the module ---- */
@@ -209,18 +223,25 @@ static void tables(suite *s) {
     CHECK(s->t, m->vocab_text && !strncmp(m->vocab_text, "<cls>\n<pad>\n", 12), "the vocabulary's text is not carried");
 
     mdl_case(s->t, "inputs");
-    CHECK(s->t, m->inputs.n == 3 && !strcmp(m->inputs.at[0].source, "tokens") && !strcmp(m->inputs.at[1].source, "masked") &&
-                    !strcmp(m->inputs.at[2].source, "segments"), "%d inputs", m->inputs.n);
+    CHECK(s->t,
+          m->inputs.n == 3 && !strcmp(m->inputs.at[0].source, "tokens") && !strcmp(m->inputs.at[1].source, "masked") &&
+              !strcmp(m->inputs.at[2].source, "segments"),
+          "%d inputs", m->inputs.n);
 
     mdl_case(s->t, "layout");
     const mdl_name_map *first = m->layouts.n ? &m->layouts.at[0] : NULL;
     CHECK(s->t, m->layouts.n == 2 * 6 + 1, "%d lines", m->layouts.n);
-    CHECK(s->t, first && first->kind == MDL_MAP_NAME && !strcmp(first->theirs, "esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq") &&
-                    !strcmp(first->ours, "esm.rotary_embeddings.inv_freq"), "the first line is wrong");
-    CHECK(s->t, m->layouts.n && m->layouts.at[m->layouts.n - 1].kind == MDL_MAP_IGNORE && !m->layouts.at[m->layouts.n - 1].ours, "the last line is wrong");
+    CHECK(s->t,
+          first && first->kind == MDL_MAP_NAME &&
+              !strcmp(first->theirs, "esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq") &&
+              !strcmp(first->ours, "esm.rotary_embeddings.inv_freq"),
+          "the first line is wrong");
+    CHECK(s->t, m->layouts.n && m->layouts.at[m->layouts.n - 1].kind == MDL_MAP_IGNORE && !m->layouts.at[m->layouts.n - 1].ours,
+          "the last line is wrong");
 
     mdl_case(s->t, "roles");
-    const mdl_param *carried = find_param(m, "esm.contact_head.regression.weight"), *frozen = find_param(m, "esm.rotary_embeddings.inv_freq");
+    const mdl_param *carried = find_param(m, "esm.contact_head.regression.weight"),
+                    *frozen = find_param(m, "esm.rotary_embeddings.inv_freq");
     CHECK(s->t, carried && carried->role == MDL_CARRY && frozen && frozen->role == MDL_FROZEN, "carry or frozen is lost");
     CHECK(s->t, find_tie(m, "lm_head.decoder.weight"), "the tie is lost");
 }
@@ -247,7 +268,8 @@ static const char *module_text(suite *s, const mdl_module *m) {
     for (int i = 0; i < m->params.n; i++) {
         const mdl_param *p = &m->params.at[i];
         static const char *const roles[] = {"trained", "frozen", "carry"};
-        mdl_text_printf(&text, "param %s %s %s %s%s%s%s\n", p->name, mdl_type_text(s->arena, &p->type), roles[p->role], p->init, p->decay ? "" : " nodecay", *p->group ? " group " : "", p->group);
+        mdl_text_printf(&text, "param %s %s %s %s%s%s%s\n", p->name, mdl_type_text(s->arena, &p->type), roles[p->role], p->init,
+                        p->decay ? "" : " nodecay", *p->group ? " group " : "", p->group);
     }
     for (int i = 0; i < m->ties.n; i++) mdl_text_printf(&text, "tie %s = %s\n", m->ties.at[i].name, m->ties.at[i].target);
     return text.at;
@@ -267,8 +289,10 @@ static void ir(suite *s) {
     }
     if (mdl_case(s->t, "every op has a place")) {
         mdl_module *m = elaborate(s, "esm2", "L=1");
-        for (int i = 0; m && i < m->forward->ops.n; i++) CHECK(s->t, m->forward->ops.at[i]->span.file && m->forward->ops.at[i]->span.line, "op %d", i);
-        for (int i = 0; m && i < m->init->ops.n; i++) CHECK(s->t, m->init->ops.at[i]->span.file && m->init->ops.at[i]->span.line, "init op %d", i);
+        for (int i = 0; m && i < m->forward->ops.n; i++)
+            CHECK(s->t, m->forward->ops.at[i]->span.file && m->forward->ops.at[i]->span.line, "op %d", i);
+        for (int i = 0; m && i < m->init->ops.n; i++)
+            CHECK(s->t, m->init->ops.at[i]->span.file && m->init->ops.at[i]->span.line, "init op %d", i);
     }
 }
 
@@ -292,7 +316,8 @@ static void check_initial(suite *s, const mdl_param *p, const mdl_named_array *a
     if (!strcmp(p->init, "zeros")) CHECK(s->t, mean == 0 && deviation == 0, "%s: mean %g", p->name, mean);
     if (!strcmp(p->init, "ones")) CHECK(s->t, mean == 1 && deviation == 0, "%s: mean %g", p->name, mean);
     if (!strcmp(p->init, "normal(0, 0.02)") && n > 100 && !strstr(p->name, "embeddings"))
-        CHECK(s->t, fabs(mean) < 0.02 * slack && fabs(deviation / 0.02 - 1) < slack, "%s: mean %g, deviation %g", p->name, mean, deviation);
+        CHECK(s->t, fabs(mean) < 0.02 * slack && fabs(deviation / 0.02 - 1) < slack, "%s: mean %g, deviation %g", p->name, mean,
+              deviation);
 }
 
 static void initial_values(suite *s) {

@@ -1,5 +1,5 @@
-/* The language's reference: every example in docs/language.md compiles, or fails as it says. Damaged files: every prefix of a model,
- * and models with a token left out, give messages and never a crash. */
+/* The language's reference: every example in docs/language.md compiles, or fails as it says. Damaged files: every prefix of a
+ * model, and models with a token left out, give messages and never a crash. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,8 @@ static mdl_module *compile(suite *s, mdl_arena *arena, const char *text, mdl_dia
 static const char *whole(suite *s, const char *kind, const char *text) {
     if (!strcmp(kind, "body")) return mdl_printf(s->arena, "%s\nmodel m {\n%s\n}\n", s->prelude, text);
     if (strcmp(kind, "top")) return text;
-    const char *batch = strstr(text, "batch ") ? "" : "batch T = 64, S = 4;\n", *model = strstr(text, "model ") ? "" : "model m { const one = 1; }\n";
+    const char *batch = strstr(text, "batch ") ? "" : "batch T = 64, S = 4;\n",
+               *model = strstr(text, "model ") ? "" : "model m { const one = 1; }\n";
     return mdl_printf(s->arena, "mdl 1;\n%s%s\n%s", batch, text, model);
 }
 
@@ -156,7 +157,13 @@ static const char *repeat(suite *s, const char *before, const char *piece, int n
 static void extremes(suite *s) {
     mdl_case(s->t, "deep and long texts");
     const char *texts[] = {
-        "", "mdl", "mdl 1;", "\"", "mdl 1; }", "mdl 1; {", "\xff\xfe",
+        "",
+        "mdl",
+        "mdl 1;",
+        "\"",
+        "mdl 1; }",
+        "mdl 1; {",
+        "\xff\xfe",
         repeat(s, "mdl 1; const a = ", "(", 20000, ";"),
         repeat(s, "mdl 1; const a = ", "-", 20000, "1;"),
         repeat(s, "mdl 1; const a = 1", " + 1", 100000, ";"),
@@ -164,7 +171,8 @@ static void extremes(suite *s) {
         repeat(s, "mdl 1; model m { ", "if true { ", 5000, ""),
         repeat(s, "mdl 1; batch T = 4, S = 2; model m { let a = 1", " ? 1 : 1", 3000, "; }"),
         repeat(s, "mdl 1; const a = \"", "x", 100000, "\";"),
-        "mdl 1; batch T = 4, S = 2; model m { for i in 0 .. 9000000000000000000 { for j in 0 .. 9000000000000000000 { let a = i; } } }",
+        "mdl 1; batch T = 4, S = 2; model m { for i in 0 .. 9000000000000000000 { for j in 0 .. 9000000000000000000 { let a = i; } "
+        "} }",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) CHECK(s->t, front_is_sane(s, texts[i]), "text %zu", i);
 }
@@ -175,15 +183,19 @@ static void elementwise(suite *s) {
         bool logic = i == MDL_OP_AND || i == MDL_OP_OR || i == MDL_OP_NOT;
         if (mdl_ops[i].class != MDL_POINTWISE || i == MDL_OP_CAST || !mdl_case(s->t, "function %s", mdl_ops[i].name)) continue;
         const char *x = logic ? "known" : "x", *first = i == MDL_OP_SELECT ? "known" : x;
-        const char *args = mdl_ops[i].arity == 1 ? x : mdl_printf(s->arena, mdl_ops[i].arity == 2 ? "%s, %s" : "%s, %s, x", first, x);
-        const char *text = mdl_printf(s->arena, "mdl 1; dim D = 4; batch T = 8, S = 2; input x: f32[S, D] from(\"column\");\n"
-                                                "input known: bool[S, D] from(\"present\"); model m { output o.x = %s(%s); }", mdl_ops[i].name, args);
+        const char *args =
+            mdl_ops[i].arity == 1 ? x : mdl_printf(s->arena, mdl_ops[i].arity == 2 ? "%s, %s" : "%s, %s, x", first, x);
+        const char *text = mdl_printf(s->arena,
+                                      "mdl 1; dim D = 4; batch T = 8, S = 2; input x: f32[S, D] from(\"column\");\n"
+                                      "input known: bool[S, D] from(\"present\"); model m { output o.x = %s(%s); }",
+                                      mdl_ops[i].name, args);
         mdl_diagnostics *d;
         mdl_module *module = compile(s, s->arena, text, &d);
         CHECK(s->t, module, "%s", mdl_diagnostics_text(d));
         if (!module) continue;
         const mdl_region *forward = module->forward;
-        CHECK(s->t, (int)forward->ops.at[forward->ops.n - 2]->code == i, "%s became %s", mdl_ops[i].name, mdl_ops[forward->ops.at[forward->ops.n - 2]->code].name);
+        CHECK(s->t, (int)forward->ops.at[forward->ops.n - 2]->code == i, "%s became %s", mdl_ops[i].name,
+              mdl_ops[forward->ops.at[forward->ops.n - 2]->code].name);
     }
 }
 

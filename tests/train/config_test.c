@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/train/config.h"
 #include "runtime/base/nearest.h"
+#include "runtime/train/config.h"
 #include "tests/check.h"
 
 static const char *write_yaml(mdl_test *t, const char *text) {

@@ -1,0 +1,90 @@
+#include "tests/compiler/draw.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler/front/front.h"
+
+const mdl_tiny_model mdl_tiny_models[] = {{"esm2", "L=2 D=8 H=2"},
+                                          {"amplify", "L=2 D=8 H=2 M=12"},
+                                          {"decoder", "L=2 D=8 H=2 G=1 F=12"},
+                                          {"twohead", "L=2 D=8 H=2"}};
+const int mdl_tiny_models_count = sizeof mdl_tiny_models / sizeof *mdl_tiny_models;
+
+double mdl_draw(mdl_values *v) {
+    int64_t k = ++v->draws;
+    return ((double)(k * 367 % 1009) - 504.3) / 400;
+}
+
+static double whole(mdl_values *v, int64_t from, int64_t to) { /* from .. to */
+    return (double)(from + (int64_t)((mdl_draw(v) + 1.27) / 2.54 * (double)(to - from + 1)));
+}
+
+/* S+1 offsets: the second segment is empty where there are three, the last two tokens are a tail where there are six. */
+static void draw_segments(double *at, int64_t S, int64_t T) {
+    int64_t used = T < 6 ? T : T - 2;
+    for (int64_t s = 1; s <= S; s++) at[s] = (double)(used * s / S);
+    if (S > 2) at[2] = at[1];
+}
+
+static double draw_input(mdl_values *v, const char *name, mdl_dtype dtype) {
+    const char *dot = strchr(name, '.');
+    int64_t n = dot ? atoll(dot + 1) : 0;
+    if (!strncmp(name, "labels", 6)) {
+        double label = whole(v, -2, n);
+        return label < -1 ? -100 : label;
+    }
+    if (dtype == MDL_I32) return n ? whole(v, -1, n - 1) : whole(v, 0, 4);
+    if (dtype == MDL_BOOL) return mdl_draw(v) < 0.4;
+    return strncmp(name, "inv_count", 9) ? mdl_draw(v) : 0.7;
+}
+
+static void draw_array(mdl_values *v, const mdl_op *op, bool input, const char *name) {
+    const mdl_type *type = &op->out[0]->type;
+    mdl_arrays *arrays = input ? &v->inputs : &v->states;
+    if (mdl_arrays_find(arrays, name)) return;
+    double *at = mdl_arrays_set(v->arena, arrays, name, *type, NULL);
+    if (type->dtype == MDL_SEG) {
+        draw_segments(at, type->dim[0], type->dim[1]);
+        return;
+    }
+    for (int64_t k = 0, n = mdl_type_count(type); k < n; k++)
+        at[k] = input ? draw_input(v, name, type->dtype) : strncmp(name, "pos", 3) ? mdl_draw(v) : 1.25 + mdl_draw(v) / 2;
+}
+
+void mdl_draw_values(mdl_values *v, const mdl_region *r) {
+    for (int i = 0; i < r->ops.n; i++) {
+        const mdl_op *op = r->ops.at[i];
+        if (op->code == MDL_OP_INPUT) draw_array(v, op, true, mdl_attr_str(op, "name"));
+        const mdl_attr *names = op->code == MDL_OP_READ ? mdl_find_attr(op, "state") : NULL;
+        if (names && names->n == 1) draw_array(v, op, false, names->ss[0]);
+    }
+}
+
+mdl_region *mdl_test_parse(mdl_test *t, mdl_arena *arena, const char *text) {
+    mdl_regions programs = {0};
+    const char *wrong = mdl_parse_ir(arena, text, &programs);
+    CHECK(t, !wrong && programs.n == 1, "%s in\n%s", wrong ? wrong : "not one program", text);
+    return wrong || programs.n != 1 ? NULL : programs.at[0];
+}
+
+const char *mdl_region_text(mdl_arena *arena, const mdl_region *region) {
+    mdl_text text = {.arena = arena};
+    mdl_print_region(&text, region, true);
+    return text.at;
+}
+
+mdl_module *mdl_test_model(mdl_test *t, mdl_arena *arena, const char *name, const char *sets, int64_t tokens, int64_t segments) {
+    const char *list[16], *root = mdl_test_source(t);
+    char *text = mdl_strdup(arena, sets), *save = NULL;
+    mdl_front_options options = {.path = mdl_printf(arena, strchr(name, '/') ? "%s/%s" : "%s/models/%s.mdl", root, name),
+                                 .library = mdl_printf(arena, "%s/models", root),
+                                 .sets = list,
+                                 .tokens = tokens,
+                                 .segments = segments};
+    for (char *set = strtok_r(text, " ", &save); set && options.n_sets < 16; set = strtok_r(NULL, " ", &save)) list[options.n_sets++] = set;
+    mdl_diagnostics *d = mdl_diagnostics_new(arena);
+    mdl_module *module = mdl_front(arena, &options, d);
+    CHECK(t, module, "%s %s:\n%s", name, sets, mdl_diagnostics_text(d));
+    return module;
+}

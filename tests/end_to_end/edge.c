@@ -1,0 +1,157 @@
+/* Batches and runs at the edges: defined, finite results, and nothing lost. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/end_to_end/run.h"
+
+static const char sizes[] = "--set L=2 --set D=64 --set H=4";
+
+static void compile(mdl_e2e *e, int tokens, int segments, const char *plan) {
+    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s --tokens %d --seqs %d -o %s", sizes, tokens, segments, plan);
+}
+
+static double last(mdl_e2e *e, const char *output, const char *key) {
+    double *values;
+    int n = mdl_e2e_metrics(e, output, key, &values);
+    return n ? values[n - 1] : (double)NAN;
+}
+
+static bool same_weights(mdl_e2e *e, const char *a, const char *b) {
+    int64_t n, m;
+    const float *x = mdl_e2e_weights(e, a, &n), *y = mdl_e2e_weights(e, b, &m);
+    return x && y && n == m && n > 0 && !memcmp(x, y, (size_t)n * sizeof *x);
+}
+
+/* Nothing is masked: the loss is 0, and weights change only through decay, which is off. */
+static void no_label(mdl_e2e *e) {
+    static const char quiet[] = "data.mlm_probability=0 trainer.weight_decay=0 trainer.lr_scheduler_type=constant";
+    mdl_e2e_fasta(e, "plain.fasta", 30, 40);
+    compile(e, 256, 8, "plain.plan");
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "none1", mdl_printf(e->memory, "trainer.max_steps=1 %s", quiet));
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "none4", mdl_printf(e->memory, "trainer.max_steps=4 %s", quiet));
+    mdl_e2e_check_finite(e, "none4", 4);
+    CHECK(e->t, last(e, "none4", "loss") == 0, "the loss is %g", last(e, "none4", "loss"));
+    CHECK(e->t, last(e, "none4", "grad_norm") == 0, "the gradient norm is %g", last(e, "none4", "grad_norm"));
+    CHECK(e->t, same_weights(e, "none1", "none4"), "weights moved without a label");
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "none2",
+                  mdl_printf(e->memory, "trainer.max_steps=2 %s trainer.gradient_accumulation_steps=3", quiet));
+    CHECK(e->t, same_weights(e, "none1", "none2"), "weights moved without a label in three micro-batches");
+}
+
+/* One token in a thousand is masked: some steps have labels and some micro-batches of them none. */
+static void rare_labels(mdl_e2e *e) {
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "rare",
+                  "trainer.max_steps=12 data.mlm_probability=0.001 trainer.gradient_accumulation_steps=2");
+    mdl_e2e_check_finite(e, "rare", 12);
+    double *losses;
+    int zero = 0, n = mdl_e2e_metrics(e, "rare", "loss", &losses);
+    for (int i = 0; i < n; i++) zero += losses[i] == 0;
+    CHECK(e->t, zero > 0 && zero < n, "%d of %d steps are without a label; expected some and not all", zero, n);
+}
+
+/* S is reached long before T: the rest of the batch is tail. */
+static void few_segments(mdl_e2e *e) {
+    mdl_e2e_fasta(e, "short.fasta", 50, 6);
+    compile(e, 256, 2, "two.plan");
+    mdl_e2e_train(e, 0, "two.plan", "short.fasta", "two", "trainer.max_steps=8");
+    mdl_e2e_check_finite(e, "two", 8);
+    CHECK(e->t, last(e, "two", "num_input_tokens_seen") == 8 * 2 * 8, "%g tokens seen, expected 128",
+          last(e, "two", "num_input_tokens_seen"));
+}
+
+static void no_tail(mdl_e2e *e) {
+    mdl_e2e_fasta(e, "full.fasta", 24, 62);
+    compile(e, 512, 8, "full.plan");
+    mdl_e2e_train(e, 0, "full.plan", "full.fasta", "full", "trainer.max_steps=4");
+    mdl_e2e_check_finite(e, "full", 4);
+    CHECK(e->t, last(e, "full", "num_input_tokens_seen") == 4 * 512, "%g tokens seen, expected 2048",
+          last(e, "full", "num_input_tokens_seen"));
+}
+
+/* A vocabulary without begin and end tokens makes a batch of one token possible. Every token is labelled. */
+static void one_token(mdl_e2e *e) {
+    mdl_e2e_run(e, 0,
+                "mkdir bare; cp -r models/* bare; sed -i 's/\"bos\": \"<cls>\", \"eos\": \"<eos>\", //' bare/esm2.mdl; "
+                "! cmp -s bare/esm2.mdl models/esm2.mdl");
+    mdl_e2e_run(e, 0, "mdlc bare/esm2.mdl %s --tokens 1 --seqs 1 -o token.plan", sizes);
+    mdl_e2e_fasta(e, "residues.fasta", 20, 1);
+    mdl_e2e_train(e, 0, "token.plan", "residues.fasta", "token", "trainer.max_steps=6 data.mlm_probability=1");
+    mdl_e2e_check_finite(e, "token", 6);
+    CHECK(e->t, last(e, "token", "num_input_tokens_seen") == 6, "%g tokens seen, expected 6",
+          last(e, "token", "num_input_tokens_seen"));
+    CHECK(e->t, last(e, "token", "loss") > 0, "the loss is %g", last(e, "token", "loss"));
+}
+
+static void one_residue(mdl_e2e *e) {
+    mdl_e2e_write(e, "single.fasta", ">only\nM\n");
+    mdl_e2e_train(e, 0, "plain.plan", "single.fasta", "single", "trainer.max_steps=5 data.mlm_probability=1");
+    mdl_e2e_check_finite(e, "single", 5);
+    CHECK(e->t, last(e, "single", "num_input_tokens_seen") == 5 * 8 * 3, "%g tokens seen, expected 120",
+          last(e, "single", "num_input_tokens_seen"));
+}
+
+static void too_long(mdl_e2e *e) {
+    mdl_e2e_fasta(e, "long.fasta", 4, 3000);
+    mdl_e2e_train(e, 0, "plain.plan", "long.fasta", "long", "trainer.max_steps=3");
+    mdl_e2e_check_finite(e, "long", 3);
+    CHECK(e->t, last(e, "long", "num_input_tokens_seen") == 3 * 256, "%g tokens seen, expected 768",
+          last(e, "long", "num_input_tokens_seen"));
+    mdl_e2e_train(e, 0, "plain.plan", "long.fasta", "cropped", "trainer.max_steps=3 data.random_crop=true data.max_seq_length=100");
+    mdl_e2e_check_finite(e, "cropped", 3);
+    CHECK(e->t, last(e, "cropped", "num_input_tokens_seen") == 3 * 200, "%g tokens seen, expected 600",
+          last(e, "cropped", "num_input_tokens_seen"));
+}
+
+/* Weights go out, come back and go out the same; what the run starts from is what was written. */
+static void round_trip(mdl_e2e *e) {
+    static const char still[] = "trainer.max_steps=1 trainer.learning_rate=0 trainer.lr_scheduler_type=constant";
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "first", "trainer.max_steps=5 trainer.learning_rate=1e-3");
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "again", mdl_printf(e->memory, "model.init_from=first trainer.seed=7 %s", still));
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "fresh", mdl_printf(e->memory, "trainer.seed=7 %s", still));
+    CHECK(e->t, same_weights(e, "first", "again"), "the weights changed on their way in and out");
+    CHECK(e->t, !same_weights(e, "first", "fresh"), "a fresh start has the same weights");
+    mdl_e2e_run(e, 0, "cmp first/model.safetensors again/model.safetensors && cmp first/config.json again/config.json && cmp "
+                      "first/vocab.txt models/esm2.vocab.txt");
+    mdl_e2e_run(e, 0, "ls first | tr '\\n' ' ' | grep -x 'all_results.json config.json metrics.jsonl model.safetensors "
+                      "train_results.json vocab.txt '");
+}
+
+static void overwrite(mdl_e2e *e) {
+    static const char short_run[] = "trainer.max_steps=2";
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "over", "trainer.max_steps=3");
+    mdl_e2e_train(e, 2, "plain.plan", "plain.fasta", "over", short_run);
+    mdl_e2e_check_finite(e, "over", 3);
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "over", mdl_printf(e->memory, "%s trainer.overwrite_output_dir=true", short_run));
+    mdl_e2e_check_finite(e, "over", 2);
+}
+
+/* Interrupted after its first line of metrics: status 130, everything written, and the weights read back. */
+static void interrupt(mdl_e2e *e, const char *signal) {
+    static const char *const files[] = {"model.safetensors", "config.json", "vocab.txt", "train_results.json", "all_results.json"};
+    const char *said = mdl_e2e_run(
+        e, 130,
+        "rm -rf cut; mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=cut trainer.max_steps=100000000 & pid=$!; "
+        "i=0; while [ ! -s cut/metrics.jsonl ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; kill -%s $pid; wait $pid",
+        signal);
+    CHECK(e->t, strstr(said, "interrupted after step "), "it does not say so:\n%s", said);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        CHECK(e->t, mdl_e2e_exists(e, mdl_printf(e->memory, "cut/%s", files[i])), "%s is not written", files[i]);
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", mdl_printf(e->memory, "after%s", signal), "trainer.max_steps=1 model.init_from=cut");
+}
+
+void suite_edge(mdl_test *t) {
+    mdl_e2e e = mdl_e2e_begin(t, "edge");
+    if (mdl_case(t, "edge: no label in a step")) no_label(&e);
+    if (mdl_case(t, "edge: labels in some micro-batches only")) rare_labels(&e);
+    if (mdl_case(t, "edge: more sequences than S")) few_segments(&e);
+    if (mdl_case(t, "edge: a batch without a tail")) no_tail(&e);
+    if (mdl_case(t, "edge: one token")) one_token(&e);
+    if (mdl_case(t, "edge: one residue, all of it masked")) one_residue(&e);
+    if (mdl_case(t, "edge: sequences longer than T")) too_long(&e);
+    if (mdl_case(t, "edge: weights out, in and out again")) round_trip(&e);
+    if (mdl_case(t, "edge: an output folder that holds results")) overwrite(&e);
+    if (mdl_case(t, "edge: SIGINT")) interrupt(&e, "INT");
+    if (mdl_case(t, "edge: SIGTERM")) interrupt(&e, "TERM");
+    mdl_e2e_end(&e);
+}
