@@ -57,8 +57,8 @@ static void print_shares(const mdl_plan *plan, const mdl_plan_program *p, const 
         const char *name = class_of(plan, l);
         if (kernels && l->kind == MDL_LAUNCH_KERNEL) name = plan->kernels.at[l->kernel].symbol;
         if (kernels && l->kind == MDL_LAUNCH_GEMM)
-            name = mdl_printf(arena, "gemm %" PRId64 "x%" PRId64 "x%" PRId64 "%s%s%s", l->gemm.m, l->gemm.n, l->gemm.k, l->gemm.trans_a ? " At" : "",
-                              l->gemm.trans_b ? " Bt" : "", l->gemm.beta ? " +C" : "");
+            name = mdl_printf(arena, "gemm %" PRId64 "x%" PRId64 "x%" PRId64 "%s%s%s", l->gemm.m, l->gemm.n, l->gemm.k,
+                              l->gemm.trans_a ? " At" : "", l->gemm.trans_b ? " Bt" : "", l->gemm.beta ? " +C" : "");
         int k = 0;
         while (k < shares.n && strcmp(shares.at[k].name, name)) k++;
         if (k == shares.n) MDL_PUSH(arena, shares, ((share){.name = name, .span = l->span}));
@@ -69,11 +69,12 @@ static void print_shares(const mdl_plan *plan, const mdl_plan_program *p, const 
         total += seconds[i];
     }
     qsort(shares.at, (size_t)shares.n, sizeof *shares.at, by_time);
-    printf("%-28s %8s %9s %7s %9s %9s  %s\n", "class", "launches", "ms", "share", "GB/s", "GFLOP/s", kernels ? "first model line" : "");
+    printf("%-28s %8s %9s %7s %9s %9s  %s\n", "class", "launches", "ms", "share", "GB/s", "GFLOP/s",
+           kernels ? "first model line" : "");
     for (int k = 0; k < shares.n; k++) {
         const share *s = &shares.at[k];
-        printf("%-28s %8d %9.3f %6.1f%% %9.1f %9.1f  %s\n", s->name, s->launches, s->seconds * 1e3, 100 * s->seconds / total, s->bytes / s->seconds / 1e9,
-               s->flops / s->seconds / 1e9, kernels ? s->span : "");
+        printf("%-28s %8d %9.3f %6.1f%% %9.1f %9.1f  %s\n", s->name, s->launches, s->seconds * 1e3, 100 * s->seconds / total,
+               s->bytes / s->seconds / 1e9, s->flops / s->seconds / 1e9, kernels ? s->span : "");
     }
     printf("%-28s %8d %9.3f\n", "all launches, one by one", p->launches.n, total * 1e3);
     mdl_arena_free(arena);
@@ -114,8 +115,9 @@ static mdl_status time_steps(mdl_session *s, mdl_loader *loader, const options *
     }
     if (!status) {
         double m = median(seconds, o->steps), packed = (double)s->plan->tokens;
-        printf("%s T=%" PRId64 ": median %.1f ms/step of %d (min %.1f, max %.1f), %.0f tok/s (%.1f %% of them in sequences)\n", s->plan->model,
-               s->plan->tokens, m * 1e3, o->steps, seconds[0] * 1e3, seconds[o->steps - 1] * 1e3, packed / m, 100.0 * (double)tokens / (packed * o->steps));
+        printf("%s T=%" PRId64 ": median %.1f ms/step of %d (min %.1f, max %.1f), %.0f tok/s (%.1f %% of them in sequences)\n",
+               s->plan->model, s->plan->tokens, m * 1e3, o->steps, seconds[0] * 1e3, seconds[o->steps - 1] * 1e3, packed / m,
+               100.0 * (double)tokens / (packed * o->steps));
     }
     free(seconds);
     return status ? status : profile(s, o);
@@ -124,8 +126,15 @@ static mdl_status time_steps(mdl_session *s, mdl_loader *loader, const options *
 static mdl_status run(const options *o) {
     mdl_session *s = NULL;
     mdl_loader *loader = NULL;
-    mdl_loader_options data = {.files = &o->data, .n_files = 1, .max_seq_length = 1024, .mlm_probability = 0.15, .mask_fraction = 0.8,
-                               .random_fraction = 0.1, .seed = 1, .shuffle = true, .micro_batches = 1};
+    mdl_loader_options data = {.files = &o->data,
+                               .n_files = 1,
+                               .max_seq_length = 1024,
+                               .mlm_probability = 0.15,
+                               .mask_fraction = 0.8,
+                               .random_fraction = 0.1,
+                               .seed = 1,
+                               .shuffle = true,
+                               .micro_batches = 1};
     mdl_status status = mdl_session_open(o->plan, o->threads, &s);
     if (!status) status = mdl_loader_open(s->plan, &data, &loader);
     if (!status) status = time_steps(s, loader, o);
@@ -135,7 +144,8 @@ static mdl_status run(const options *o) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option names[] = {{"steps", 1, 0, 's'}, {"warmup", 1, 0, 'w'}, {"threads", 1, 0, 't'}, {"data", 1, 0, 'd'}, {"kernels", 0, 0, 'k'}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"steps", 1, 0, 's'}, {"warmup", 1, 0, 'w'},  {"threads", 1, 0, 't'},
+                                          {"data", 1, 0, 'd'},  {"kernels", 0, 0, 'k'}, {0, 0, 0, 0}};
     options o = {.data = "data/uniref_sample.fasta.gz", .steps = 10, .warmup = 3};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 's') o.steps = atoi(optarg);
@@ -145,7 +155,8 @@ int main(int argc, char **argv) {
         if (c == 'k') o.kernels = true;
         if (c == '?') return 2;
     }
-    if (optind + 1 != argc || o.steps < 1) return fputs("usage: mdlbench PLAN [--steps N] [--warmup N] [--threads N] [--data FASTA] [--kernels]\n", stderr), 2;
+    if (optind + 1 != argc || o.steps < 1)
+        return fputs("usage: mdlbench PLAN [--steps N] [--warmup N] [--threads N] [--data FASTA] [--kernels]\n", stderr), 2;
     o.plan = argv[optind];
     mdl_status status = run(&o);
     if (!status) return 0;

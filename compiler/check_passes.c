@@ -1,3 +1,4 @@
+/* --check-passes: draws inputs and states, interprets after every pass, compares with the first answer. */
 #include "compiler/check_passes.h"
 
 #include <math.h>
@@ -54,7 +55,8 @@ static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
 static void draw_states(mdl_pass_checker *k) {
     static const char *const flat[] = {MDL_STATE_PARAM, MDL_STATE_GRAD, MDL_STATE_MOMENT1, MDL_STATE_MOMENT2};
     const mdl_layout *l = k->c->layout;
-    mdl_type wide = {.dtype = MDL_F32, .rank = 2, .dim = {l->tiles, MDL_TILE}}, tiles = {.dtype = MDL_BOOL, .rank = 1, .dim = {l->tiles}};
+    mdl_type wide = {.dtype = MDL_F32, .rank = 2, .dim = {l->tiles, MDL_TILE}},
+             tiles = {.dtype = MDL_BOOL, .rank = 1, .dim = {l->tiles}};
     double *arena[4];
     for (int i = 0; i < 4; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, flat[i], wide, NULL);
     for (int64_t i = 0; i < l->tiles * MDL_TILE; i++) arena[3][i] = uniform(k);

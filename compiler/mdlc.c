@@ -56,12 +56,40 @@ static bool parse_count(const char *text, int64_t *n) {
     return *text && !*end && *n > 0 && *n <= INT32_MAX;
 }
 
-enum { SET = 256, TOKENS, SEQS, TARGET, PRECISION, MEMORY, ISA, LIBRARY, DUMP, DUMP_PROGRAM, STOP_AFTER, CHECK, QUIET, VERSION, HELP };
-static const struct option long_options[] = {
-    {"output", 1, 0, 'o'},       {"set", 1, 0, SET},         {"tokens", 1, 0, TOKENS},   {"seqs", 1, 0, SEQS},
-    {"target", 1, 0, TARGET},    {"precision", 1, 0, PRECISION}, {"memory", 1, 0, MEMORY}, {"isa", 1, 0, ISA},
-    {"library", 1, 0, LIBRARY},  {"dump", 1, 0, DUMP},       {"dump-program", 1, 0, DUMP_PROGRAM}, {"stop-after", 1, 0, STOP_AFTER},
-    {"check-passes", 0, 0, CHECK}, {"quiet", 0, 0, QUIET},   {"version", 0, 0, VERSION}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+enum {
+    SET = 256,
+    TOKENS,
+    SEQS,
+    TARGET,
+    PRECISION,
+    MEMORY,
+    ISA,
+    LIBRARY,
+    DUMP,
+    DUMP_PROGRAM,
+    STOP_AFTER,
+    CHECK,
+    QUIET,
+    VERSION,
+    HELP
+};
+static const struct option long_options[] = {{"output", 1, 0, 'o'},
+                                             {"set", 1, 0, SET},
+                                             {"tokens", 1, 0, TOKENS},
+                                             {"seqs", 1, 0, SEQS},
+                                             {"target", 1, 0, TARGET},
+                                             {"precision", 1, 0, PRECISION},
+                                             {"memory", 1, 0, MEMORY},
+                                             {"isa", 1, 0, ISA},
+                                             {"library", 1, 0, LIBRARY},
+                                             {"dump", 1, 0, DUMP},
+                                             {"dump-program", 1, 0, DUMP_PROGRAM},
+                                             {"stop-after", 1, 0, STOP_AFTER},
+                                             {"check-passes", 0, 0, CHECK},
+                                             {"quiet", 0, 0, QUIET},
+                                             {"version", 0, 0, VERSION},
+                                             {"help", 0, 0, HELP},
+                                             {0, 0, 0, 0}};
 
 static mdl_status bad_value(const char *option, const char *value, const char *expected) {
     return mdl_fail(MDL_USAGE, "%s: expected %s, got '%s'", option, expected, value);
@@ -76,7 +104,9 @@ static mdl_status take(mdl_arena *arena, options *o, int c) {
         case TARGET: return strcmp(optarg, "cpu") ? bad_value("--target", optarg, "cpu") : MDL_OK;
         case PRECISION: return strcmp(optarg, "f32") ? bad_value("--precision", optarg, "f32") : MDL_OK;
         case MEMORY: return parse_size(optarg, &o->memory) ? MDL_OK : bad_value("--memory", optarg, "a size such as 24G");
-        case ISA: return o->pipeline.isa = optarg, mdl_isa_known(optarg) ? MDL_OK : bad_value("--isa", optarg, "x86-64-v2, -v3, -v4 or aarch64");
+        case ISA:
+            return o->pipeline.isa = optarg,
+                   mdl_isa_known(optarg) ? MDL_OK : bad_value("--isa", optarg, "x86-64-v2, -v3, -v4 or aarch64");
         case LIBRARY: o->library = optarg; break;
         case DUMP: o->pipeline.dump = optarg; break;
         case DUMP_PROGRAM: o->pipeline.dump_only = optarg; break;
@@ -147,8 +177,8 @@ static void report(const options *o, const mdl_plan *plan, double seconds) {
         launches += p->launches.n;
         if (p->activation_bytes > peak) peak = p->activation_bytes, live = p->live_bytes;
     }
-    printf("%s: %" PRId64 " parameters, %" PRId64 " tokens a batch, %d programs, %" PRId64 " launches, %d kernels (%s, %s)\n", plan->model, trained,
-           plan->tokens, plan->programs.n, launches, plan->kernels.n, plan->target, plan->isa);
+    printf("%s: %" PRId64 " parameters, %" PRId64 " tokens a batch, %d programs, %" PRId64 " launches, %d kernels (%s, %s)\n",
+           plan->model, trained, plan->tokens, plan->programs.n, launches, plan->kernels.n, plan->target, plan->isa);
     printf("peak memory %.1f MiB: parameters, gradients and moments %.1f, activations %.1f (%.1f %% above the live bytes)\n",
            (double)total_bytes(plan) / MiB, 4 * (double)plan->arena_bytes[MDL_ARENA_PARAM] / MiB, (double)peak / MiB,
            live ? 100.0 * (double)(peak - live) / (double)live : 0);
@@ -157,18 +187,20 @@ static void report(const options *o, const mdl_plan *plan, double seconds) {
 
 static mdl_status run(mdl_arena *arena, options *o) {
     double start = now();
-    mdl_front_options front = {o->model, o->library ? o->library : find_library(arena), o->sets.n, o->sets.at, o->tokens, o->segments};
+    mdl_front_options front = {o->model,   o->library ? o->library : find_library(arena), o->sets.n, o->sets.at, o->tokens,
+                               o->segments};
     mdl_diagnostics *d = mdl_diagnostics_new(arena);
     mdl_module *module = mdl_front(arena, &front, d);
     fputs(mdl_diagnostics_text(d), stderr);
-    if (!module) return mdl_fail(MDL_BAD_INPUT, "%d error%s in %s", mdl_error_count(d), mdl_error_count(d) == 1 ? "" : "s", o->model);
+    if (!module)
+        return mdl_fail(MDL_BAD_INPUT, "%d error%s in %s", mdl_error_count(d), mdl_error_count(d) == 1 ? "" : "s", o->model);
     mdl_plan *plan;
     MDL_TRY(mdl_compile(arena, module, &o->pipeline, &plan), "%s", o->model);
     if (!plan) return MDL_OK;
     mdl_status status = MDL_OK;
     if (o->memory && total_bytes(plan) > o->memory)
-        status = mdl_fail(MDL_BAD_INPUT, "the plan needs %" PRId64 " bytes, --memory allows %" PRId64 "; fewer --tokens need less", total_bytes(plan),
-                          o->memory);
+        status = mdl_fail(MDL_BAD_INPUT, "the plan needs %" PRId64 " bytes, --memory allows %" PRId64 "; fewer --tokens need less",
+                          total_bytes(plan), o->memory);
     if (!status) status = mdl_plan_write(plan, o->output);
     if (!status && !o->quiet) report(o, plan, now() - start);
     mdl_plan_free(plan);

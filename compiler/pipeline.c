@@ -101,11 +101,13 @@ static mdl_status compile_program(pipeline *p, mdl_emitter *e, const mdl_program
 static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
     const mdl_region *forward = p->context.module->forward;
     for (size_t i = 0; i < sizeof standard / sizeof *standard; i++)
-        if (e->plan->losses.n || standard[i].source == MDL_FROM_INIT) MDL_TRY(compile_program(p, e, &standard[i]), "%s", e->plan->model);
+        if (e->plan->losses.n || standard[i].source == MDL_FROM_INIT)
+            MDL_TRY(compile_program(p, e, &standard[i]), "%s", e->plan->model);
     for (int i = 0; i < forward->ops.n; i++) {
         if (forward->ops.at[i]->code != MDL_OP_OUTPUT) continue;
         mdl_program_spec *spec = MDL_NEW(p->context.arena, mdl_program_spec);
-        *spec = (mdl_program_spec){mdl_attr_str(forward->ops.at[i], "program"), MDL_FROM_OUTPUTS, false, false, MDL_GRAD_NONE, false};
+        *spec =
+            (mdl_program_spec){mdl_attr_str(forward->ops.at[i], "program"), MDL_FROM_OUTPUTS, false, false, MDL_GRAD_NONE, false};
         if (!mdl_plan_find_program(e->plan, spec->name)) MDL_TRY(compile_program(p, e, spec), "%s", e->plan->model);
     }
     return MDL_OK;

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/command/command.h"
 #include "runtime/base/nearest.h"
+#include "runtime/command/command.h"
 
 static const struct {
     const char *name, *about;

@@ -103,7 +103,8 @@ int mdl_shell(mdl_test *t, const char **output, const char *format, ...) {
     va_start(args, format);
     char *command = mdl_vprintf(t->arena, format, args);
     va_end(args);
-    FILE *pipe = popen(mdl_printf(t->arena, "exec 2>&1; cd '%s'; PATH='%s':$PATH; %s", MDL_SOURCE_DIR, MDL_BINARY_DIR, command), "r");
+    FILE *pipe =
+        popen(mdl_printf(t->arena, "exec 2>&1; cd '%s'; PATH='%s':$PATH; %s", MDL_SOURCE_DIR, MDL_BINARY_DIR, command), "r");
     if (!pipe) return -1;
     char *text = slurp(t, pipe);
     if (output) *output = text;

@@ -1,3 +1,4 @@
+/* Affine index expressions, and what views do to them. */
 #include "compiler/emit/affine.h"
 
 #include "compiler/op/op.h"
@@ -89,7 +90,8 @@ static mdl_demand divide(mdl_affine a, int64_t size, const mdl_loop_var *vars, m
 }
 
 /* Dims are matched in groups of equal product; within a group the position is computed and taken apart again. */
-static mdl_demand reshape_index(const mdl_type *to, const mdl_type *from, const mdl_loop_var *vars, const mdl_affine *out, mdl_affine *in) {
+static mdl_demand reshape_index(const mdl_type *to, const mdl_type *from, const mdl_loop_var *vars, const mdl_affine *out,
+                                mdl_affine *in) {
     int o = 0, i = 0;
     while (o < to->rank && i < from->rank) {
         int o1 = o + 1, i1 = i + 1;

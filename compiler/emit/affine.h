@@ -1,5 +1,5 @@
-/* Index expressions: constants plus multiples of loop variables. Views become arithmetic on them, so that a kernel body has no views
- * left, only loads at affine addresses. */
+/* Index expressions: constants plus multiples of loop variables. Views become arithmetic on them, so that a kernel body has no
+ * views left, only loads at affine addresses. */
 #ifndef MDL_EMIT_AFFINE_H
 #define MDL_EMIT_AFFINE_H
 
@@ -33,7 +33,7 @@ mdl_affine mdl_affine_add(mdl_affine a, mdl_affine b);
 mdl_affine mdl_affine_scale(mdl_affine a, int64_t k);
 mdl_affine mdl_affine_substitute(mdl_affine a, int var, mdl_affine by);
 bool mdl_affine_equal(const mdl_affine *a, const mdl_affine *b);
-int mdl_affine_depth(const mdl_affine *a);                                               /* largest variable, -1 for a constant */
+int mdl_affine_depth(const mdl_affine *a); /* largest variable, -1 for a constant */
 void mdl_affine_range(const mdl_affine *a, const mdl_loop_var *vars, int64_t *low, int64_t *high); /* inclusive */
 
 /* Row-major position of idx in t. */

@@ -10,9 +10,9 @@ typedef struct {
     mdl_emitter *e;
     const mdl_region *region;
     mdl_plan_program *program;
-    int *parent;   /* union-find over value ids */
-    int *home;     /* by class: buffer index, or -1 */
-    int *first;    /* by class: the op that first writes it */
+    int *parent; /* union-find over value ids */
+    int *home;   /* by class: buffer index, or -1 */
+    int *first;  /* by class: the op that first writes it */
     mdl_value **value;
 } assignment;
 
@@ -38,8 +38,11 @@ static mdl_range arena_range(const mdl_emitter *e, const char *name) {
     static const struct {
         const char *name;
         mdl_arena_id id;
-    } arenas[] = {{MDL_STATE_PARAM, MDL_ARENA_PARAM}, {MDL_STATE_GRAD, MDL_ARENA_GRAD}, {MDL_STATE_MOMENT1, MDL_ARENA_MOMENT1},
-                  {MDL_STATE_MOMENT2, MDL_ARENA_MOMENT2}, {MDL_STATE_DECAY, MDL_ARENA_CONST}};
+    } arenas[] = {{MDL_STATE_PARAM, MDL_ARENA_PARAM},
+                  {MDL_STATE_GRAD, MDL_ARENA_GRAD},
+                  {MDL_STATE_MOMENT1, MDL_ARENA_MOMENT1},
+                  {MDL_STATE_MOMENT2, MDL_ARENA_MOMENT2},
+                  {MDL_STATE_DECAY, MDL_ARENA_CONST}};
     for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
         if (!strcmp(arenas[i].name, name)) return (mdl_range){arenas[i].id, 0, e->plan->arena_bytes[arenas[i].id]};
     mdl_bug("no state '%s'", name);
@@ -51,7 +54,8 @@ mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op) {
     mdl_range range = param_range(e, names->ss[0]);
     for (int i = 1; i < names->n; i++) {
         mdl_range next = param_range(e, names->ss[i]);
-        if (next.arena != range.arena || next.offset != range.offset + range.bytes) mdl_bug("'%s' and '%s' are not adjacent", names->ss[i - 1], names->ss[i]);
+        if (next.arena != range.arena || next.offset != range.offset + range.bytes)
+            mdl_bug("'%s' and '%s' are not adjacent", names->ss[i - 1], names->ss[i]);
         range.bytes += next.bytes;
     }
     return range;
@@ -88,7 +92,8 @@ static bool free_to_overwrite(assignment *a, const mdl_value *v, mdl_range range
         for (int k = 0; k < op->n_in; k++) {
             const mdl_value *u = op->in[k];
             while (mdl_is(u, MDL_OP_RESHAPE)) u = u->def->in[0];
-            if (!mdl_is(u, MDL_OP_READ) || a->first[find(a, u->id)] > write || !overlap(mdl_state_range(a->e, u->def), range)) continue;
+            if (!mdl_is(u, MDL_OP_READ) || a->first[find(a, u->id)] > write || !overlap(mdl_state_range(a->e, u->def), range))
+                continue;
             bool produces = false;
             for (int o = 0; o < op->n_out; o++) produces |= find(a, op->out[o]->id) == find(a, v->id);
             if (!produces || !in_place(op, k)) return false;
@@ -101,8 +106,11 @@ static bool free_to_overwrite(assignment *a, const mdl_value *v, mdl_range range
 static void join_in_place(assignment *a) {
     for (int i = 0; i < a->region->ops.n; i++) {
         const mdl_op *op = a->region->ops.at[i];
-        int start = op->code == MDL_OP_RESHAPE ? 0 : (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3 ? 2 : -1;
-        if (start >= 0 && !(start == 2 && mdl_is(op->in[2], MDL_OP_READ))) a->parent[find(a, op->out[0]->id)] = find(a, op->in[start]->id);
+        int start = op->code == MDL_OP_RESHAPE                                                    ? 0
+                    : (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3 ? 2
+                                                                                                  : -1;
+        if (start >= 0 && !(start == 2 && mdl_is(op->in[2], MDL_OP_READ)))
+            a->parent[find(a, op->out[0]->id)] = find(a, op->in[start]->id);
     }
 }
 
@@ -135,7 +143,8 @@ static mdl_range new_result(assignment *a, const mdl_type *type) {
         int64_t end = (b->offset + b->bytes + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN;
         if (end > range.offset) range.offset = end;
     }
-    if (range.offset + range.bytes > plan->arena_bytes[MDL_ARENA_RESULT]) plan->arena_bytes[MDL_ARENA_RESULT] = range.offset + range.bytes;
+    if (range.offset + range.bytes > plan->arena_bytes[MDL_ARENA_RESULT])
+        plan->arena_bytes[MDL_ARENA_RESULT] = range.offset + range.bytes;
     return range;
 }
 
@@ -158,7 +167,9 @@ static const char *describe(mdl_emitter *e, const mdl_value *v) {
 
 mdl_buffers mdl_assign_buffers(mdl_emitter *e, const mdl_region *region, mdl_plan_program *program) {
     int n = region->next_id + 1;
-    assignment a = {e, region, program, MDL_NEW_ARRAY(e->arena, int, n), MDL_NEW_ARRAY(e->arena, int, n), MDL_NEW_ARRAY(e->arena, int, n), NULL};
+    assignment a = {
+        e,   region, program, MDL_NEW_ARRAY(e->arena, int, n), MDL_NEW_ARRAY(e->arena, int, n), MDL_NEW_ARRAY(e->arena, int, n),
+        NULL};
     mdl_buffers b = {MDL_NEW_ARRAY(e->arena, int, n), program};
     for (int i = 0; i < n; i++) a.parent[i] = i, a.home[i] = -1;
     mdl_region_clear_scratch((mdl_region *)region);
@@ -167,13 +178,15 @@ mdl_buffers mdl_assign_buffers(mdl_emitter *e, const mdl_region *region, mdl_pla
     for (int i = 0; i < region->ops.n; i++)
         if (region->ops.at[i]->code == MDL_OP_READ || region->ops.at[i]->code == MDL_OP_INPUT) place_leaf(&a, region->ops.at[i]);
     for (int i = 0; i < region->ops.n; i++)
-        if (region->ops.at[i]->code == MDL_OP_WRITE || region->ops.at[i]->code == MDL_OP_RESULT) place_sink(&a, region->ops.at[i], i);
+        if (region->ops.at[i]->code == MDL_OP_WRITE || region->ops.at[i]->code == MDL_OP_RESULT)
+            place_sink(&a, region->ops.at[i], i);
     for (int i = 0; i < region->ops.n; i++)
         for (int k = 0; k < region->ops.at[i]->n_out; k++) {
             const mdl_value *v = region->ops.at[i]->out[k];
             int *home = &a.home[find(&a, v->id)];
             if (*home < 0 && !mdl_is(v, MDL_OP_IMM))
-                *home = mdl_new_buffer(e, program, describe(e, v), (mdl_range){MDL_ARENA_ACTIVATION, 0, mdl_type_bytes(&v->type)}, v->type);
+                *home = mdl_new_buffer(e, program, describe(e, v), (mdl_range){MDL_ARENA_ACTIVATION, 0, mdl_type_bytes(&v->type)},
+                                       v->type);
             b.buffer[v->id] = *home;
         }
     return b;

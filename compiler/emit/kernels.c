@@ -9,7 +9,7 @@ struct mdl_kernel_table {
         uint64_t hash;
         const char *text;
         int index;
-    } *slot;
+    } * slot;
     size_t mask;
     int n;
 };
@@ -45,11 +45,12 @@ int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_s
     if (t->slot[at].text) return t->slot[at].index;
     const char *symbol = mdl_printf(e->arena, "k%d_%s", t->n, class), *source = with_symbol(e->arena, text, symbol);
     XXH128_hash_t full = XXH3_128bits(source, strlen(source));
-    mdl_plan_kernel kernel = {.symbol = symbol,
-                              .class = class,
-                              .hash = mdl_printf(e->arena, "%016llx%016llx", (unsigned long long)full.high64, (unsigned long long)full.low64),
-                              .source = source,
-                              .span = mdl_span_text(e->arena, span)};
+    mdl_plan_kernel kernel = {
+        .symbol = symbol,
+        .class = class,
+        .hash = mdl_printf(e->arena, "%016llx%016llx", (unsigned long long)full.high64, (unsigned long long)full.low64),
+        .source = source,
+        .span = mdl_span_text(e->arena, span)};
     MDL_PUSH(e->arena, e->plan->kernels, kernel);
     t->slot[at] = (struct entry){hash, text, t->n};
     return t->n++;

@@ -60,8 +60,9 @@ static void push_kernel(launcher *l, const char *class, const char *text, int64_
 /* ---- row kernels ---- */
 /* What a body does, in a few words: its costly ops and its reductions. */
 static const char *describe_body(launcher *l) {
-    static const mdl_opcode telling[] = {MDL_OP_GATHER, MDL_OP_RANDOM, MDL_OP_ERF, MDL_OP_EXP,  MDL_OP_LN,  MDL_OP_TANH,       MDL_OP_SIN,
-                                         MDL_OP_COS,    MDL_OP_RSQRT,  MDL_OP_SQRT, MDL_OP_CONCAT, MDL_OP_REDUCE_MAX, MDL_OP_SUM, MDL_OP_PARTIAL_SUM};
+    static const mdl_opcode telling[] = {MDL_OP_GATHER, MDL_OP_RANDOM,     MDL_OP_ERF, MDL_OP_EXP,        MDL_OP_LN,
+                                         MDL_OP_TANH,   MDL_OP_SIN,        MDL_OP_COS, MDL_OP_RSQRT,      MDL_OP_SQRT,
+                                         MDL_OP_CONCAT, MDL_OP_REDUCE_MAX, MDL_OP_SUM, MDL_OP_PARTIAL_SUM};
     mdl_text t = {.arena = l->e->arena};
     for (size_t k = 0; k < sizeof telling / sizeof *telling; k++)
         for (int i = 0; i < l->op->body->ops.n; i++) {
@@ -85,7 +86,8 @@ static int64_t pointwise_flops(const mdl_region *body) {
 
 static const char *class_of(const mdl_op *kernel) {
     for (int i = 0; i < kernel->n_in; i++)
-        if (mdl_is(kernel->in[i], MDL_OP_READ) && !strcmp(mdl_find_attr(kernel->in[i]->def, "state")->ss[0], MDL_STATE_GRAD)) return "optimizer";
+        if (mdl_is(kernel->in[i], MDL_OP_READ) && !strcmp(mdl_find_attr(kernel->in[i]->def, "state")->ss[0], MDL_STATE_GRAD))
+            return "optimizer";
     for (int i = 0; i < kernel->body->ops.n; i++)
         if (kernel->body->ops.at[i]->code == MDL_OP_RANDOM) return "random";
     return "row";
@@ -118,7 +120,8 @@ static void finish(launcher *l) {
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, l->op->in[0]->type.dim[0]);
     l->launch.label = "column sum";
-    push_kernel(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER), mdl_template_finish_grid(n, cols));
+    push_kernel(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER),
+                mdl_template_finish_grid(n, cols));
 }
 
 /* ---- templates ---- */
@@ -128,7 +131,8 @@ static void attention(launcher *l, bool backward) {
     if (mdl_attr_int_or(op, "left", -1) >= 0 || mdl_attr_int_or(op, "right", -1) >= 0) refuse(l, "attention with a window");
     if (cap && cap->f > 0) refuse(l, "attention with softcap");
     const mdl_type *q = &op->in[0]->type, *seq = &op->in[op->n_in - 1]->type;
-    mdl_attention_shape shape = {q->dim[1], op->in[1]->type.dim[1], q->dim[2], mdl_attr_int_or(op, "causal", 0), mdl_attr_real(op, "scale")};
+    mdl_attention_shape shape = {q->dim[1], op->in[1]->type.dim[1], q->dim[2], mdl_attr_int_or(op, "causal", 0),
+                                 mdl_attr_real(op, "scale")};
     int64_t T = seq->dim[1], S = seq->dim[0];
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
@@ -139,7 +143,8 @@ static void attention(launcher *l, bool backward) {
         push_kernel(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER),
                     mdl_template_attention_bwd_grid(&shape, T, S));
     else
-        push_kernel(l, "attention", mdl_template_attention(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER), mdl_template_attention_grid(&shape, T, S));
+        push_kernel(l, "attention", mdl_template_attention(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER),
+                    mdl_template_attention_grid(&shape, T, S));
 }
 
 static void scatter_add(launcher *l) {
@@ -150,7 +155,8 @@ static void scatter_add(launcher *l) {
     add_immediate(l, x->dim[0]);
     add_immediate(l, mdl_attr_int(l->op, "rows"));
     l->launch.label = "scatter add";
-    push_kernel(l, "scatter", mdl_template_scatter_add(l->e->arena, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), mdl_template_scatter_add_grid(cols));
+    push_kernel(l, "scatter", mdl_template_scatter_add(l->e->arena, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER),
+                mdl_template_scatter_add_grid(cols));
 }
 
 static void segment(launcher *l) {
@@ -280,6 +286,7 @@ void mdl_emit_program(mdl_emitter *e, const mdl_region *region) {
         launch(&l);
     }
     mdl_place_buffers(&program);
-    if (program.activation_bytes > e->plan->arena_bytes[MDL_ARENA_ACTIVATION]) e->plan->arena_bytes[MDL_ARENA_ACTIVATION] = program.activation_bytes;
+    if (program.activation_bytes > e->plan->arena_bytes[MDL_ARENA_ACTIVATION])
+        e->plan->arena_bytes[MDL_ARENA_ACTIVATION] = program.activation_bytes;
     MDL_PUSH(e->arena, e->plan->programs, program);
 }

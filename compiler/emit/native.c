@@ -1,5 +1,5 @@
-/* The plan's C becomes a shared object: two translation units, compiled side by side by the system's C compiler, linked and stripped
- * so that the same text gives the same bytes. */
+/* The plan's C becomes a shared object: two translation units, compiled side by side by the system's C compiler, linked and
+ * stripped so that the same text gives the same bytes. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,9 +71,24 @@ static char *compiler(void) {
 static pid_t compile(const char *folder, const char *isa, const char *source, const char *object) {
     char march[64];
     snprintf(march, sizeof march, "-march=%s", strcmp(isa, "aarch64") ? isa : "armv8-a");
-    char *argv[] = {compiler(), "-c", "-O3", "-std=gnu11", "-fPIC", "-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno",
-                    "-fno-trapping-math", "-fno-tree-loop-distribute-patterns", "-fno-ident", "-w", march, strcmp(isa, "x86-64-v4") ? "-O3" : "-mprefer-vector-width=512", "-o",
-                    (char *)object, (char *)source, NULL};
+    char *argv[] = {compiler(),
+                    "-c",
+                    "-O3",
+                    "-std=gnu11",
+                    "-fPIC",
+                    "-fopenmp-simd",
+                    "-ffp-contract=off",
+                    "-fno-math-errno",
+                    "-fno-trapping-math",
+                    "-fno-tree-loop-distribute-patterns",
+                    "-fno-ident",
+                    "-w",
+                    march,
+                    strcmp(isa, "x86-64-v4") ? "-O3" : "-mprefer-vector-width=512",
+                    "-o",
+                    (char *)object,
+                    (char *)source,
+                    NULL};
     return start(folder, argv);
 }
 
@@ -86,12 +101,14 @@ static mdl_status build(mdl_plan *plan, const char *folder) {
     }
     bool ok = true;
     for (int u = 0; u < UNITS; u++) ok &= succeeded(pid[u]);
-    char *link[] = {compiler(), "-shared", "-nostdlib", "-s", "-Wl,--build-id=none", "-o", "cpu.so", (char *)object[0], (char *)object[1], NULL};
+    char *link[] = {compiler(), "-shared",         "-nostdlib",       "-s", "-Wl,--build-id=none", "-o",
+                    "cpu.so",   (char *)object[0], (char *)object[1], NULL};
     if (ok && succeeded(start(folder, link))) return MDL_OK;
     const char *log = "";
     int64_t size;
     mdl_status_free(read_file(plan->memory, mdl_printf(plan->memory, "%s/log", folder), &log, &size));
-    return mdl_fail(MDL_SYSTEM, "the C compiler '%s' could not compile the kernels (CC chooses another):\n%.2000s", compiler(), log ? log : "");
+    return mdl_fail(MDL_SYSTEM, "the C compiler '%s' could not compile the kernels (CC chooses another):\n%.2000s", compiler(),
+                    log ? log : "");
 }
 
 static void remove_folder(const char *folder) {

@@ -44,10 +44,10 @@ typedef struct {
     int n_vars, n_temps;
     MDL_VEC(memo) memos;
     MDL_VEC(item) items;
-    int *phase;         /* by body value id */
-    int *stored;        /* by body value id: yield index + 1 */
-    int current;        /* phase */
-    mdl_text clauses;   /* reduction(...) of the innermost loop */
+    int *phase;       /* by body value id */
+    int *stored;      /* by body value id: yield index + 1 */
+    int current;      /* phase */
+    mdl_text clauses; /* reduction(...) of the innermost loop */
     bool simd;
     const char *error;
 } emitter;
@@ -197,8 +197,9 @@ static expr random_number(emitter *e, const mdl_value *v, const mdl_affine *idx)
     mdl_affine at = mdl_affine_position(&v->type, idx), none = mdl_affine_const(0);
     expr stream = generate(e, op->in[1], &none);
     int64_t seed = mdl_attr_int(op->in[0]->def, "index");
-    const char *value = mdl_printf(e->arena, "mdl_philox_%s((uint32_t)a%" PRId64 "[0], (uint32_t)a%" PRId64 "[1], (uint32_t)%s, (uint64_t)(%s))",
-                                   mdl_attr_str(op, "dist"), seed, seed, stream.name, affine_text(e, &at));
+    const char *value =
+        mdl_printf(e->arena, "mdl_philox_%s((uint32_t)a%" PRId64 "[0], (uint32_t)a%" PRId64 "[1], (uint32_t)%s, (uint64_t)(%s))",
+                   mdl_attr_str(op, "dist"), seed, seed, stream.name, affine_text(e, &at));
     return declare(e, v->type.dtype, depth_of(e, idx, v->type.rank), value);
 }
 
@@ -240,7 +241,8 @@ static expr reduced(emitter *e, const mdl_value *v, const mdl_affine *idx) {
 /* Is v at idx, in this very row, in an output that an earlier phase stored? */
 static bool is_stored(const emitter *e, const mdl_value *v, const mdl_affine *idx) {
     mdl_affine row = mdl_affine_var(ROW);
-    return e->stored[v->id] && e->phase[v->id] < e->current && !mdl_is(v, MDL_OP_ARG) && v->type.rank && mdl_affine_equal(&idx[0], &row);
+    return e->stored[v->id] && e->phase[v->id] < e->current && !mdl_is(v, MDL_OP_ARG) && v->type.rank &&
+           mdl_affine_equal(&idx[0], &row);
 }
 
 static expr compute(emitter *e, const mdl_value *v, const mdl_affine *idx) {
@@ -285,7 +287,8 @@ static expr generate(emitter *e, const mdl_value *v, const mdl_affine *idx) {
 static mdl_demand demand(emitter *e, const mdl_value *v, const mdl_affine *idx) {
     const mdl_op *op = v->def;
     mdl_demand d = {MDL_FINE, 0, 0};
-    if (is_stored(e, v, idx) || mdl_is_row_reduction(op) || op->code == MDL_OP_ARG || op->code == MDL_OP_RANDOM || !op->n_in) return d;
+    if (is_stored(e, v, idx) || mdl_is_row_reduction(op) || op->code == MDL_OP_ARG || op->code == MDL_OP_RANDOM || !op->n_in)
+        return d;
     if (op->code == MDL_OP_GATHER) return demand(e, op->in[1], idx);
     if (mdl_ops[op->code].class == MDL_VIEW) {
         mdl_affine in[MDL_MAX_RANK];
@@ -345,7 +348,8 @@ static int64_t outputs_stride(const mdl_value *v) { return mdl_span_product(&v->
 static void emit_store(emitter *e, const nest *n, const item *it) {
     expr x = generate(e, it->value, n->idx);
     mdl_affine at = mdl_affine_position(&it->value->type, n->idx);
-    mdl_text_printf(text_at(e, n->n_loops), "%*so%d[%s] = %s;\n", indent_at(n->n_loops), "", it->output, affine_text(e, &at), x.name);
+    mdl_text_printf(text_at(e, n->n_loops), "%*so%d[%s] = %s;\n", indent_at(n->n_loops), "", it->output, affine_text(e, &at),
+                    x.name);
 }
 
 static void emit_column(emitter *e, const nest *n, const item *it) {
@@ -354,7 +358,8 @@ static void emit_column(emitter *e, const nest *n, const item *it) {
     memcpy(cols, n->idx, sizeof cols);
     cols[0] = mdl_affine_const(0);
     mdl_affine at = mdl_affine_position(&walked(it)->type, cols);
-    mdl_text_printf(text_at(e, n->n_loops), "%*sc%d[%s] += %s;\n", indent_at(n->n_loops), "", it->output, affine_text(e, &at), x.name);
+    mdl_text_printf(text_at(e, n->n_loops), "%*sc%d[%s] += %s;\n", indent_at(n->n_loops), "", it->output, affine_text(e, &at),
+                    x.name);
 }
 
 static const char *reduce_step(emitter *e, const mdl_value *v, const char *to, const char *x) {
@@ -367,7 +372,8 @@ static const char *reduce_start(const mdl_value *v) {
     return v->def->code == MDL_OP_SUM ? (real ? "0.0f" : "0") : real ? "-__builtin_inff()" : "INT32_MIN";
 }
 
-/* Whole rows reduce into a scalar, which the innermost loop may keep in vector lanes; others into an array by their kept columns. */
+/* Whole rows reduce into a scalar, which the innermost loop may keep in vector lanes; others into an array by their kept columns.
+ */
 static void emit_reduce(emitter *e, const nest *n, const item *it) {
     const mdl_value *v = it->value;
     expr x = generate(e, walked(it), n->idx);
@@ -414,8 +420,8 @@ static void print_nest(emitter *e, const nest *n) {
         int64_t extent = e->vars[n->loops[i]].extent;
         bool innermost = i + 1 == n->n_loops;
         if (innermost && e->simd && extent > 1) mdl_text_printf(&e->row, "#pragma omp simd%s\n", e->clauses.n ? e->clauses.at : "");
-        mdl_text_printf(&e->row, "%*sfor (int64_t i%d = 0; i%d < %" PRId64 "; i%d++) {\n", indent_at(i), "", n->loops[i], n->loops[i], extent,
-                        n->loops[i]);
+        mdl_text_printf(&e->row, "%*sfor (int64_t i%d = 0; i%d < %" PRId64 "; i%d++) {\n", indent_at(i), "", n->loops[i],
+                        n->loops[i], extent, n->loops[i]);
         if (e->loop[i].n) mdl_text_append(&e->row, e->loop[i].at, e->loop[i].n);
     }
     for (int i = n->n_loops - 1; i >= 0; i--) {
@@ -466,7 +472,8 @@ static void start_reductions(emitter *e, const item *const *items, int n) {
             continue;
         }
         mdl_text_printf(&e->row, "        %s r%d[%" PRId64 "];\n", c_type(v->type.dtype), v->id, outputs_stride(v));
-        mdl_text_printf(&e->row, "        for (int64_t k = 0; k < %" PRId64 "; k++) r%d[k] = %s;\n", outputs_stride(v), v->id, reduce_start(v));
+        mdl_text_printf(&e->row, "        for (int64_t k = 0; k < %" PRId64 "; k++) r%d[k] = %s;\n", outputs_stride(v), v->id,
+                        reduce_start(v));
     }
 }
 

@@ -17,8 +17,14 @@ static void params(mdl_emitter *e) {
     for (int i = 0; i < e->module->params.n; i++) {
         const mdl_param *p = &e->module->params.at[i];
         const mdl_placed_param *at = placed(e->layout, p->name);
-        mdl_plan_param out = {p->name, p->type, at ? MDL_ARENA_PARAM : MDL_ARENA_FROZEN, at ? at->offset * 4 : *frozen, p->decay,
-                              p->role == MDL_CARRY, p->group ? p->group : "", p->init ? p->init : ""};
+        mdl_plan_param out = {p->name,
+                              p->type,
+                              at ? MDL_ARENA_PARAM : MDL_ARENA_FROZEN,
+                              at ? at->offset * 4 : *frozen,
+                              p->decay,
+                              p->role == MDL_CARRY,
+                              p->group ? p->group : "",
+                              p->init ? p->init : ""};
         if (!at) *frozen = aligned(*frozen + mdl_type_bytes(&p->type));
         MDL_PUSH(e->arena, e->plan->params, out);
     }
@@ -53,12 +59,15 @@ static void input(mdl_emitter *e, const char *name, const char *source, mdl_type
 }
 
 static void inputs(mdl_emitter *e) {
-    static const char *const scalars[] = {"lr", "one_minus_beta1", "beta2", "one_minus_beta2", "bias_correction1", "sqrt_bias_correction2",
-                                          "eps", "weight_decay", "max_grad_norm"};
+    static const char *const scalars[] = {
+        "lr",  "one_minus_beta1", "beta2",        "one_minus_beta2", "bias_correction1", "sqrt_bias_correction2",
+        "eps", "weight_decay",    "max_grad_norm"};
     mdl_type scalar = {.dtype = MDL_F32};
-    for (int i = 0; i < e->module->inputs.n; i++) input(e, e->module->inputs.at[i].name, e->module->inputs.at[i].source, e->module->inputs.at[i].type);
+    for (int i = 0; i < e->module->inputs.n; i++)
+        input(e, e->module->inputs.at[i].name, e->module->inputs.at[i].source, e->module->inputs.at[i].type);
     for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++) input(e, scalars[i], "scalar", scalar);
-    for (int i = 0; i < e->plan->losses.n; i++) input(e, mdl_printf(e->arena, "inv_count.%s", e->plan->losses.at[i].name), "scalar", scalar);
+    for (int i = 0; i < e->plan->losses.n; i++)
+        input(e, mdl_printf(e->arena, "inv_count.%s", e->plan->losses.at[i].name), "scalar", scalar);
     input(e, "seed", "seed", (mdl_type){.dtype = MDL_I32, .rank = 1, .dim = {2}});
 }
 
@@ -75,8 +84,10 @@ static void losses(mdl_emitter *e) {
 static void names(mdl_emitter *e) {
     static const char *const kinds[] = {"name", "also", "ignore"};
     const mdl_module *m = e->module;
-    for (int i = 0; i < m->dims.n; i++) MDL_PUSH(e->arena, e->plan->dims, ((mdl_plan_dim){m->dims.at[i].name, m->dims.at[i].value}));
-    for (int i = 0; i < m->specials.n; i++) MDL_PUSH(e->arena, e->plan->specials, ((mdl_plan_dim){m->specials.at[i].name, m->specials.at[i].value}));
+    for (int i = 0; i < m->dims.n; i++)
+        MDL_PUSH(e->arena, e->plan->dims, ((mdl_plan_dim){m->dims.at[i].name, m->dims.at[i].value}));
+    for (int i = 0; i < m->specials.n; i++)
+        MDL_PUSH(e->arena, e->plan->specials, ((mdl_plan_dim){m->specials.at[i].name, m->specials.at[i].value}));
     for (int i = 0; i < m->layouts.n; i++) {
         const mdl_name_map *n = &m->layouts.at[i];
         MDL_PUSH(e->arena, e->plan->layouts, ((mdl_plan_name_map){n->layout, kinds[n->kind], n->theirs, n->ours}));
@@ -91,8 +102,8 @@ static const char *base_name(const char *path) {
 static void assets(mdl_emitter *e) {
     const mdl_module *m = e->module;
     for (int i = 0; i < m->sources.n; i++)
-        file(e, mdl_printf(e->arena, "source/%s", i ? m->sources.at[i].name : base_name(m->sources.at[i].name)), m->sources.at[i].text,
-             (int64_t)strlen(m->sources.at[i].text));
+        file(e, mdl_printf(e->arena, "source/%s", i ? m->sources.at[i].name : base_name(m->sources.at[i].name)),
+             m->sources.at[i].text, (int64_t)strlen(m->sources.at[i].text));
     if (m->vocab_text) {
         e->plan->vocab = mdl_printf(e->arena, "assets/%s", base_name(m->vocab_name));
         file(e, e->plan->vocab, m->vocab_text, (int64_t)strlen(m->vocab_text));

@@ -270,8 +270,7 @@ static bool allowed_in_library(fe *e, const mdl_ast *item) {
         case MDL_AST_CONST:
         case MDL_AST_FN:
         case MDL_AST_BLOCK:
-        case MDL_AST_CHECK:
-            return true;
+        case MDL_AST_CHECK: return true;
         default:
             fe_fail(e, item->loc, NULL, "a used file holds use, const, check, fn and block; '%s' belongs in a model file",
                     mdl_ast_kind_name(item->kind));
@@ -282,39 +281,20 @@ static bool allowed_in_library(fe *e, const mdl_ast *item) {
 void fe_declare(fe *e, fe_env *env, const mdl_ast *item, bool library) {
     if (library && !allowed_in_library(e, item)) return;
     switch (item->kind) {
-        case MDL_AST_USE:
-            import(e, env, item);
-            break;
-        case MDL_AST_CONFIG:
-            declare_config(e, env, item);
-            break;
-        case MDL_AST_TABLE:
-            declare_table(e, env, item);
-            break;
-        case MDL_AST_CONST:
-            fe_exec_consts(e, env, item);
-            break;
-        case MDL_AST_DIM:
-            declare_dims(e, env, item);
-            break;
-        case MDL_AST_BATCH:
-            declare_batch(e, env, item);
-            break;
-        case MDL_AST_INPUT:
-            define(e, env, item, new_input(e, env, item));
-            break;
-        case MDL_AST_VOCAB:
-            fe_vocab(e, env, item);
-            break;
-        case MDL_AST_CHECK:
-            fe_exec_check(e, env, item);
-            break;
+        case MDL_AST_USE: import(e, env, item); break;
+        case MDL_AST_CONFIG: declare_config(e, env, item); break;
+        case MDL_AST_TABLE: declare_table(e, env, item); break;
+        case MDL_AST_CONST: fe_exec_consts(e, env, item); break;
+        case MDL_AST_DIM: declare_dims(e, env, item); break;
+        case MDL_AST_BATCH: declare_batch(e, env, item); break;
+        case MDL_AST_INPUT: define(e, env, item, new_input(e, env, item)); break;
+        case MDL_AST_VOCAB: fe_vocab(e, env, item); break;
+        case MDL_AST_CHECK: fe_exec_check(e, env, item); break;
         case MDL_AST_FN:
         case MDL_AST_BLOCK:
             fe_define(e, env, (fe_symbol){.name = item->text, .loc = item->name, .role = FE_FUNCTION, .decl = item, .home = env},
                       false);
             break;
-        default:
-            fe_fail(e, item->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(item->kind));
+        default: fe_fail(e, item->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(item->kind));
     }
 }

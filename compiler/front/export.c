@@ -11,16 +11,11 @@ static json_t *to_json(fe *e, fe_env *env, const mdl_ast *ast, int depth);
 static json_t *constant(fe *e, mdl_loc loc, const fe_value *v) {
     json_t *json = NULL;
     switch (v->kind) {
-        case FE_POISON:
-            return NULL;
-        case FE_INT:
-            return json_integer(v->i);
-        case FE_REAL:
-            return json_real(v->f);
-        case FE_BOOL:
-            return json_boolean(v->i);
-        case FE_NULL:
-            return json_null();
+        case FE_POISON: return NULL;
+        case FE_INT: return json_integer(v->i);
+        case FE_REAL: return json_real(v->f);
+        case FE_BOOL: return json_boolean(v->i);
+        case FE_NULL: return json_null();
         case FE_STR:
             if (!(json = json_string(v->s))) fe_fail(e, loc, NULL, "this string is not valid UTF-8");
             return json;
@@ -28,9 +23,7 @@ static json_t *constant(fe *e, mdl_loc loc, const fe_value *v) {
             json = json_array();
             for (int i = 0; i < v->n; i++) json_array_append_new(json, constant(e, loc, &v->items[i]));
             return json;
-        default:
-            fe_fail(e, loc, NULL, "%s has no form in JSON", fe_type_text(e, v));
-            return NULL;
+        default: fe_fail(e, loc, NULL, "%s has no form in JSON", fe_type_text(e, v)); return NULL;
     }
 }
 

@@ -143,34 +143,20 @@ static fe_value eval_string(fe *e, fe_env *env, const mdl_ast *ast) {
 
 static fe_value eval(fe *e, fe_env *env, const mdl_ast *ast) {
     switch (ast->kind) {
-        case MDL_AST_INT:
-            return fe_int(ast->i);
-        case MDL_AST_REAL:
-            return fe_real(ast->f);
-        case MDL_AST_BOOL:
-            return fe_bool(ast->i);
-        case MDL_AST_NULL:
-            return (fe_value){.kind = FE_NULL};
-        case MDL_AST_STR:
-            return eval_string(e, env, ast);
-        case MDL_AST_NAME:
-            return eval_name(e, env, ast);
-        case MDL_AST_LIST:
-            return eval_list(e, env, ast);
-        case MDL_AST_INDEX:
-            return eval_index(e, env, ast);
-        case MDL_AST_COND:
-            return eval_cond(e, env, ast);
-        case MDL_AST_UNARY:
-            return eval_unary(e, env, ast);
-        case MDL_AST_BINARY:
-            return eval_binary(e, env, ast);
-        case MDL_AST_CALL:
-            return eval_call(e, env, ast);
-        case MDL_AST_OBJECT:
-            return fe_fail(e, ast->loc, NULL, "an object '{ ... }' belongs in export or vocab");
-        default:
-            return fe_fail(e, ast->loc, NULL, "an expression is expected here");
+        case MDL_AST_INT: return fe_int(ast->i);
+        case MDL_AST_REAL: return fe_real(ast->f);
+        case MDL_AST_BOOL: return fe_bool(ast->i);
+        case MDL_AST_NULL: return (fe_value){.kind = FE_NULL};
+        case MDL_AST_STR: return eval_string(e, env, ast);
+        case MDL_AST_NAME: return eval_name(e, env, ast);
+        case MDL_AST_LIST: return eval_list(e, env, ast);
+        case MDL_AST_INDEX: return eval_index(e, env, ast);
+        case MDL_AST_COND: return eval_cond(e, env, ast);
+        case MDL_AST_UNARY: return eval_unary(e, env, ast);
+        case MDL_AST_BINARY: return eval_binary(e, env, ast);
+        case MDL_AST_CALL: return eval_call(e, env, ast);
+        case MDL_AST_OBJECT: return fe_fail(e, ast->loc, NULL, "an object '{ ... }' belongs in export or vocab");
+        default: return fe_fail(e, ast->loc, NULL, "an expression is expected here");
     }
 }
 

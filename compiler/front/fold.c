@@ -15,28 +15,17 @@ static fe_value fold_ints(fe *e, mdl_loc loc, const char *shown, mdl_opcode code
     int64_t r = 0;
     *done = true;
     switch (code) {
-        case MDL_OP_ADD:
-            return __builtin_add_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
-        case MDL_OP_SUB:
-            return __builtin_sub_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
-        case MDL_OP_MUL:
-            return __builtin_mul_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
-        case MDL_OP_NEG:
-            return __builtin_sub_overflow(0, a, &r) ? overflow(e, loc, shown) : fe_int(r);
-        case MDL_OP_ABS:
-            return a == INT64_MIN ? overflow(e, loc, shown) : fe_int(a < 0 ? -a : a);
-        case MDL_OP_MAX:
-            return fe_int(a > b ? a : b);
-        case MDL_OP_MIN:
-            return fe_int(a < b ? a : b);
-        case MDL_OP_EQ:
-            return fe_bool(a == b);
-        case MDL_OP_NE:
-            return fe_bool(a != b);
-        case MDL_OP_LT:
-            return fe_bool(a < b);
-        case MDL_OP_LE:
-            return fe_bool(a <= b);
+        case MDL_OP_ADD: return __builtin_add_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_SUB: return __builtin_sub_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_MUL: return __builtin_mul_overflow(a, b, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_NEG: return __builtin_sub_overflow(0, a, &r) ? overflow(e, loc, shown) : fe_int(r);
+        case MDL_OP_ABS: return a == INT64_MIN ? overflow(e, loc, shown) : fe_int(a < 0 ? -a : a);
+        case MDL_OP_MAX: return fe_int(a > b ? a : b);
+        case MDL_OP_MIN: return fe_int(a < b ? a : b);
+        case MDL_OP_EQ: return fe_bool(a == b);
+        case MDL_OP_NE: return fe_bool(a != b);
+        case MDL_OP_LT: return fe_bool(a < b);
+        case MDL_OP_LE: return fe_bool(a <= b);
         case MDL_OP_DIV:
             if (b == 0) return fe_fail_value(e, loc, "division by zero");
             if (b == -1) return __builtin_sub_overflow(0, a, &r) ? overflow(e, loc, shown) : fe_int(r);
@@ -44,9 +33,7 @@ static fe_value fold_ints(fe *e, mdl_loc loc, const char *shown, mdl_opcode code
                 return fe_fail_value(e, loc, "%lld is not a multiple of %lld: '/' of integers is exact, idiv rounds down",
                                      (long long)a, (long long)b);
             return fe_int(a / b);
-        default:
-            *done = false;
-            return fe_poison();
+        default: *done = false; return fe_poison();
     }
 }
 

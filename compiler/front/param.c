@@ -109,14 +109,10 @@ static mdl_value *init_expression(fe *e, const mdl_ast *param, const fe_init *in
 static mdl_value *initial(fe *e, const mdl_ast *param, const fe_init *init, int stream, int rank, const fe_dim *const *dims) {
     mdl_type type = fe_shape(MDL_F32, rank, dims);
     switch (init->kind) {
-        case FE_INIT_NORMAL:
-            return affine(e, draw(e, "normal", stream, &type), init->b, init->a);
-        case FE_INIT_UNIFORM:
-            return affine(e, draw(e, "uniform", stream, &type), init->b - init->a, init->a);
-        case FE_INIT_CONSTANT:
-            return mdl_const_like(&e->b, &type, init->a);
-        case FE_INIT_VALUE:
-            return init_expression(e, param, init, rank, dims);
+        case FE_INIT_NORMAL: return affine(e, draw(e, "normal", stream, &type), init->b, init->a);
+        case FE_INIT_UNIFORM: return affine(e, draw(e, "uniform", stream, &type), init->b - init->a, init->a);
+        case FE_INIT_CONSTANT: return mdl_const_like(&e->b, &type, init->a);
+        case FE_INIT_VALUE: return init_expression(e, param, init, rank, dims);
     }
     return NULL;
 }

@@ -21,10 +21,8 @@ static bool takes_integers(mdl_opcode code) {
         case MDL_OP_NE:
         case MDL_OP_LT:
         case MDL_OP_LE:
-        case MDL_OP_SELECT:
-            return true;
-        default:
-            return false;
+        case MDL_OP_SELECT: return true;
+        default: return false;
     }
 }
 

@@ -193,43 +193,22 @@ static void exec(fe *e, fe_env *env, const mdl_ast *stmt) {
     }
     e->nesting++;
     switch (stmt->kind) {
-        case MDL_AST_LET:
-            exec_let(e, env, stmt);
-            break;
-        case MDL_AST_ASSIGN:
-            exec_assign(e, env, stmt);
-            break;
-        case MDL_AST_CONST:
-            fe_exec_consts(e, env, stmt);
-            break;
-        case MDL_AST_DIM:
-            fe_exec_dims(e, env, stmt);
-            break;
-        case MDL_AST_CHECK:
-            fe_exec_check(e, env, stmt);
-            break;
-        case MDL_AST_PARAM:
-            fe_exec_param(e, env, stmt);
-            break;
-        case MDL_AST_FOR:
-            exec_for(e, env, stmt);
-            break;
-        case MDL_AST_SCOPE:
-            exec_scoped(e, fe_env_new(e, env), stmt->c, stmt->d);
-            break;
-        case MDL_AST_IF:
-            exec_if(e, env, stmt);
-            break;
-        case MDL_AST_RETURN:
-            exec_return(e, env, stmt);
-            break;
+        case MDL_AST_LET: exec_let(e, env, stmt); break;
+        case MDL_AST_ASSIGN: exec_assign(e, env, stmt); break;
+        case MDL_AST_CONST: fe_exec_consts(e, env, stmt); break;
+        case MDL_AST_DIM: fe_exec_dims(e, env, stmt); break;
+        case MDL_AST_CHECK: fe_exec_check(e, env, stmt); break;
+        case MDL_AST_PARAM: fe_exec_param(e, env, stmt); break;
+        case MDL_AST_FOR: exec_for(e, env, stmt); break;
+        case MDL_AST_SCOPE: exec_scoped(e, fe_env_new(e, env), stmt->c, stmt->d); break;
+        case MDL_AST_IF: exec_if(e, env, stmt); break;
+        case MDL_AST_RETURN: exec_return(e, env, stmt); break;
         case MDL_AST_LOSS:
         case MDL_AST_METRIC:
         case MDL_AST_OUTPUT:
             if (only_in_model(e, stmt)) fe_exec_sink(e, env, stmt);
             break;
-        default:
-            fe_fail(e, stmt->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(stmt->kind));
+        default: fe_fail(e, stmt->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(stmt->kind));
     }
     e->nesting--;
 }

@@ -48,18 +48,12 @@ static range range_of_leaf(fe *e, const mdl_op *op) {
     const mdl_type *type = &op->out[0]->type;
     double value;
     switch (op->code) {
-        case MDL_OP_INPUT:
-            return (range){e->vocab_size > 0, 0, e->vocab_size - 1};
-        case MDL_OP_POSITION:
-            return (range){e->module->max_length > 0, 0, e->module->max_length - 1};
-        case MDL_OP_FIRST:
-            return (range){true, -1, op->in[0]->type.dim[1] - 1};
-        case MDL_OP_IOTA:
-            return (range){true, 0, type->dim[mdl_attr_int(op, "axis")] - 1};
-        case MDL_OP_ARGMAX:
-            return (range){true, 0, op->in[0]->type.dim[mdl_attr_int(op, "axis")] - 1};
-        default:
-            break;
+        case MDL_OP_INPUT: return (range){e->vocab_size > 0, 0, e->vocab_size - 1};
+        case MDL_OP_POSITION: return (range){e->module->max_length > 0, 0, e->module->max_length - 1};
+        case MDL_OP_FIRST: return (range){true, -1, op->in[0]->type.dim[1] - 1};
+        case MDL_OP_IOTA: return (range){true, 0, type->dim[mdl_attr_int(op, "axis")] - 1};
+        case MDL_OP_ARGMAX: return (range){true, 0, op->in[0]->type.dim[mdl_attr_int(op, "axis")] - 1};
+        default: break;
     }
     if (mdl_is_const(op->out[0], &value)) return (range){true, (int64_t)value, (int64_t)value};
     return (range){0};
@@ -82,16 +76,11 @@ static range range_of(fe *e, const mdl_value *v, int depth) {
     range a = range_of(e, op->in[pairs], depth + 1), b = range_of(e, op->in[pairs + 1], depth + 1);
     bool known = a.known && b.known;
     switch (op->code) {
-        case MDL_OP_MIN:
-            return (range){known, least(a.low, b.low), least(a.high, b.high)};
-        case MDL_OP_MAX:
-            return (range){known, most(a.low, b.low), most(a.high, b.high)};
-        case MDL_OP_ADD:
-            return (range){known, a.low + b.low, a.high + b.high};
-        case MDL_OP_SUB:
-            return (range){known, a.low - b.high, a.high - b.low};
-        default:
-            return (range){known, least(a.low, b.low), most(a.high, b.high)};
+        case MDL_OP_MIN: return (range){known, least(a.low, b.low), least(a.high, b.high)};
+        case MDL_OP_MAX: return (range){known, most(a.low, b.low), most(a.high, b.high)};
+        case MDL_OP_ADD: return (range){known, a.low + b.low, a.high + b.high};
+        case MDL_OP_SUB: return (range){known, a.low - b.high, a.high - b.low};
+        default: return (range){known, least(a.low, b.low), most(a.high, b.high)};
     }
 }
 

@@ -41,18 +41,12 @@ const char *fe_real_text(fe *e, double f) {
 
 const char *fe_value_text(fe *e, const fe_value *v) {
     switch (v->kind) {
-        case FE_INT:
-            return mdl_printf(e->arena, "%lld", (long long)v->i);
-        case FE_REAL:
-            return fe_real_text(e, v->f);
-        case FE_BOOL:
-            return v->i ? "true" : "false";
-        case FE_STR:
-            return v->s;
-        case FE_INIT:
-            return v->init->text;
-        default:
-            return "?";
+        case FE_INT: return mdl_printf(e->arena, "%lld", (long long)v->i);
+        case FE_REAL: return fe_real_text(e, v->f);
+        case FE_BOOL: return v->i ? "true" : "false";
+        case FE_STR: return v->s;
+        case FE_INIT: return v->init->text;
+        default: return "?";
     }
 }
 
@@ -70,27 +64,19 @@ const char *fe_dims_text(fe *e, int n, const fe_dim *const *dims) {
 
 const char *fe_type_text(fe *e, const fe_value *v) {
     switch (v->kind) {
-        case FE_INT:
-            return mdl_printf(e->arena, "the integer %lld", (long long)v->i);
+        case FE_INT: return mdl_printf(e->arena, "the integer %lld", (long long)v->i);
         case FE_REAL:
             return mdl_printf(e->arena, "the number %s%s", fe_real_text(e, v->f), strpbrk(fe_real_text(e, v->f), ".e") ? "" : ".0");
-        case FE_BOOL:
-            return v->i ? "the bool true" : "the bool false";
-        case FE_STR:
-            return mdl_printf(e->arena, "the string \"%s\"", v->s);
-        case FE_NULL:
-            return "null";
-        case FE_LIST:
-            return mdl_printf(e->arena, "a list of %d", v->n);
-        case FE_INIT:
-            return mdl_printf(e->arena, "the initial value %s", v->init->text);
-        case FE_TUPLE:
-            return mdl_printf(e->arena, "%d values", v->n);
+        case FE_BOOL: return v->i ? "the bool true" : "the bool false";
+        case FE_STR: return mdl_printf(e->arena, "the string \"%s\"", v->s);
+        case FE_NULL: return "null";
+        case FE_LIST: return mdl_printf(e->arena, "a list of %d", v->n);
+        case FE_INIT: return mdl_printf(e->arena, "the initial value %s", v->init->text);
+        case FE_TUPLE: return mdl_printf(e->arena, "%d values", v->n);
         case FE_TENSOR:
             return mdl_printf(e->arena, "%s%s", fe_dtype(v) == MDL_F32 ? "" : mdl_dtype_name(fe_dtype(v)),
                               fe_dims_text(e, fe_rank(v), v->dims));
-        default:
-            return "nothing";
+        default: return "nothing";
     }
 }
 

@@ -1,3 +1,4 @@
+/* The scalar f64 interpreter. Values are arrays of doubles, held in each value's scratch while a program runs. */
 #include "compiler/ir/interp.h"
 
 #include <string.h>

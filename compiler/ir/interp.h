@@ -16,7 +16,8 @@ typedef struct {
 typedef MDL_VEC(mdl_named_array) mdl_arrays;
 
 mdl_named_array *mdl_arrays_find(mdl_arrays *arrays, const char *name); /* NULL when absent */
-double *mdl_arrays_set(mdl_arena *arena, mdl_arrays *arrays, const char *name, mdl_type type, const double *from /* or NULL: zeros */);
+double *mdl_arrays_set(mdl_arena *arena, mdl_arrays *arrays, const char *name, mdl_type type,
+                       const double *from /* or NULL: zeros */);
 
 /* Runs a program: reads inputs, reads and writes states, sets results (also the front end's loss, metric and output). */
 void mdl_interpret(mdl_arena *arena, const mdl_region *program, mdl_arrays *inputs, mdl_arrays *states, mdl_arrays *results);

@@ -99,7 +99,8 @@ mdl_op *mdl_build(mdl_builder *b, mdl_opcode code, int n_in, mdl_value *const *i
         wrong = mdl_printf(b->arena, "%s takes %d operands, not %d", info->name, info->arity, n_in);
     else
         wrong = mdl_rules[code].type(b->arena, op, hint, types);
-    if (wrong && !error) mdl_bug("%s: %s (%s:%d:%d)", info->name, wrong, b->span.file ? b->span.file : "?", b->span.line, b->span.column);
+    if (wrong && !error)
+        mdl_bug("%s: %s (%s:%d:%d)", info->name, wrong, b->span.file ? b->span.file : "?", b->span.line, b->span.column);
     if (error) *error = wrong;
     if (wrong) return NULL;
     append(b, op, info->results, types);
@@ -129,7 +130,9 @@ mdl_op *mdl_clone(mdl_builder *b, const mdl_op *old, mdl_value *const *in) {
 
 static mdl_value *first(mdl_op *op) { return op->out[0]; }
 
-mdl_value *mdl_unary(mdl_builder *b, mdl_opcode code, mdl_value *x) { return first(mdl_build(b, code, 1, &x, 0, NULL, NULL, NULL)); }
+mdl_value *mdl_unary(mdl_builder *b, mdl_opcode code, mdl_value *x) {
+    return first(mdl_build(b, code, 1, &x, 0, NULL, NULL, NULL));
+}
 
 mdl_value *mdl_binary(mdl_builder *b, mdl_opcode code, mdl_value *x, mdl_value *y) {
     mdl_value *in[] = {x, y};

@@ -28,7 +28,18 @@ typedef enum {
     MDL_OP_COUNT
 } mdl_opcode;
 
-typedef enum { MDL_POINTWISE, MDL_LEAF, MDL_VIEW, MDL_REDUCE, MDL_INDEX, MDL_SEGMENT, MDL_CONTRACT, MDL_STRUCTURED, MDL_SINK, MDL_REGION } mdl_class;
+typedef enum {
+    MDL_POINTWISE,
+    MDL_LEAF,
+    MDL_VIEW,
+    MDL_REDUCE,
+    MDL_INDEX,
+    MDL_SEGMENT,
+    MDL_CONTRACT,
+    MDL_STRUCTURED,
+    MDL_SINK,
+    MDL_REGION
+} mdl_class;
 
 /* Where in the user's source an op comes from. `file` is NULL when unknown. */
 typedef struct {
@@ -119,7 +130,7 @@ mdl_value *mdl_unary(mdl_builder *b, mdl_opcode code, mdl_value *x);
 mdl_value *mdl_binary(mdl_builder *b, mdl_opcode code, mdl_value *x, mdl_value *y);
 mdl_value *mdl_select(mdl_builder *b, mdl_value *cond, mdl_value *yes, mdl_value *no);
 mdl_value *mdl_cast(mdl_builder *b, mdl_value *x, mdl_dtype to);
-mdl_value *mdl_const(mdl_builder *b, mdl_dtype dtype, double value); /* rank 0 */
+mdl_value *mdl_const(mdl_builder *b, mdl_dtype dtype, double value);           /* rank 0 */
 mdl_value *mdl_const_like(mdl_builder *b, const mdl_type *type, double value); /* const + broadcast to the type's shape and dtype */
 mdl_value *mdl_input(mdl_builder *b, const char *name, mdl_type type);
 mdl_value *mdl_read(mdl_builder *b, const char *state, mdl_type type);

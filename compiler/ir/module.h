@@ -47,20 +47,20 @@ typedef struct {
 } mdl_source;
 
 typedef struct {
-    const char *name;      /* of the model block */
-    mdl_region *forward;   /* ends in loss, metric and output ops */
-    mdl_region *init;      /* writes every parameter; reads input "seed" i32[2] */
+    const char *name;          /* of the model block */
+    mdl_region *forward;       /* ends in loss, metric and output ops */
+    mdl_region *init;          /* writes every parameter; reads input "seed" i32[2] */
     MDL_VEC(mdl_param) params; /* in declaration order of the unrolled forward */
     MDL_VEC(mdl_tie) ties;
     MDL_VEC(mdl_input_decl) inputs;
-    MDL_VEC(mdl_dim_value) dims;    /* every global dim, config and table cell that is an integer, for inspect */
+    MDL_VEC(mdl_dim_value) dims;     /* every global dim, config and table cell that is an integer, for inspect */
     MDL_VEC(mdl_dim_value) specials; /* vocabulary constants: bos eos pad unk mask -> id */
-    MDL_VEC(mdl_source) sources;    /* the model file first, then what it uses */
+    MDL_VEC(mdl_source) sources;     /* the model file first, then what it uses */
     MDL_VEC(mdl_name_map) layouts;
-    const char *vocab_name, *vocab_text; /* NULL without a vocab */
+    const char *vocab_name, *vocab_text;   /* NULL without a vocab */
     const char *export_name, *export_json; /* "config.json" and its evaluated text, or NULL */
-    int64_t tokens, segments;        /* T and S of `batch` */
-    int64_t max_length;              /* of `maxlen(P)`, or 0 */
+    int64_t tokens, segments;              /* T and S of `batch` */
+    int64_t max_length;                    /* of `maxlen(P)`, or 0 */
 } mdl_module;
 
 #endif

@@ -129,13 +129,15 @@ static mdl_value *value(reader *r) {
     return r->values.at[id];
 }
 
-static void define(reader *r, mdl_region *region, mdl_value *v, int64_t id) {
-    if (id < 0 || id > 1 << 24) fail(r, "bad value id");
+/* Returns NULL, or what is wrong with the id. */
+static const char *define(reader *r, mdl_region *region, mdl_value *v, int64_t id) {
+    if (id < 0 || id > 1 << 24) return "bad value id";
     while (r->values.n <= id) MDL_PUSH(r->arena, r->values, NULL);
-    if (r->values.at[id]) fail(r, mdl_printf(r->arena, "%%%" PRId64 " is defined twice", id));
+    if (r->values.at[id]) return mdl_printf(r->arena, "%%%" PRId64 " is defined twice", id);
     v->id = (int)id;
     r->values.at[id] = v;
     if (region->next_id <= id) region->next_id = (int)id + 1;
+    return NULL;
 }
 
 static mdl_span span(reader *r) {
@@ -172,7 +174,8 @@ static void read_parts(reader *r, parts *p, mdl_opcode *code) {
     const char *name = word(r);
     if (!mdl_opcode_parse(name, code)) fail(r, mdl_printf(r->arena, "unknown op '%s'", name));
     skip(r);
-    if (*r->at == '%') do MDL_PUSH(r->arena, p->in, value(r));
+    if (*r->at == '%') do
+            MDL_PUSH(r->arena, p->in, value(r));
         while (take(r, ","));
     if (take(r, "{"))
         while (!take(r, "}")) {
@@ -205,20 +208,23 @@ static void read_op(reader *r, mdl_region *region) {
     int keep = region->next_id;
     const char *error = NULL;
     if ((mdl_ops[code].class == MDL_REGION) != (p.body != NULL)) fail_at(r, line, at, "only region ops have a body, and they must");
-    if (p.body && (!p.body->ops.n || p.body->ops.at[p.body->ops.n - 1]->code != MDL_OP_YIELD)) fail_at(r, line, at, "a body ends in yield");
+    if (p.body && (!p.body->ops.n || p.body->ops.at[p.body->ops.n - 1]->code != MDL_OP_YIELD))
+        fail_at(r, line, at, "a body ends in yield");
     mdl_op *op = p.body ? mdl_build_region(&b, code, p.in.n, p.in.at, p.attrs.n, p.attrs.at, p.body)
                         : mdl_build(&b, code, p.in.n, p.in.at, p.attrs.n, p.attrs.at, p.types.n ? &p.types.at[0] : NULL, &error);
     if (error) fail_at(r, line, at, error);
     region->next_id = keep;
     if (op->n_out != p.ids.n || op->n_out != p.types.n)
         fail_at(r, line, at,
-                mdl_printf(r->arena, "%s has %d results, %d are named and %d typed", mdl_ops[code].name, op->n_out, p.ids.n, p.types.n));
+                mdl_printf(r->arena, "%s has %d results, %d are named and %d typed", mdl_ops[code].name, op->n_out, p.ids.n,
+                           p.types.n));
     for (int i = 0; i < op->n_out; i++) {
         if (!mdl_type_equal(&op->out[i]->type, &p.types.at[i]))
             fail_at(r, line, at,
-                    mdl_printf(r->arena, "result %d of %s is %s, not %s", i, mdl_ops[code].name, mdl_type_text(r->arena, &op->out[i]->type),
-                               mdl_type_text(r->arena, &p.types.at[i])));
-        define(r, region, op->out[i], p.ids.at[i]);
+                    mdl_printf(r->arena, "result %d of %s is %s, not %s", i, mdl_ops[code].name,
+                               mdl_type_text(r->arena, &op->out[i]->type), mdl_type_text(r->arena, &p.types.at[i])));
+        error = define(r, region, op->out[i], p.ids.at[i]);
+        if (error) fail_at(r, line, at, error);
     }
 }
 

@@ -63,7 +63,8 @@ void mdl_print_op(mdl_text *text, const mdl_op *op, int indent, bool spans) {
         }
         mdl_text_printf(text, "}");
     }
-    for (int i = 0; i < op->n_out; i++) mdl_text_printf(text, "%s%s", i ? ", " : " : ", mdl_type_text(text->arena, &op->out[i]->type));
+    for (int i = 0; i < op->n_out; i++)
+        mdl_text_printf(text, "%s%s", i ? ", " : " : ", mdl_type_text(text->arena, &op->out[i]->type));
     if (spans && op->span.file) mdl_text_printf(text, " @ %s:%d:%d", op->span.file, op->span.line, op->span.column);
     if (op->body) {
         mdl_text_printf(text, " do\n");

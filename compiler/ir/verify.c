@@ -42,11 +42,13 @@ static const char *check(mdl_arena *arena, const mdl_region *region) {
         if (info->arity >= 0 && op->n_in != info->arity) return complain(arena, op, "wrong number of operands");
         if (info->results >= 0 && op->n_out != info->results) return complain(arena, op, "wrong number of results");
         for (int k = 0; k < op->n_in; k++)
-            if (op->in[k]->scratch != region) return complain(arena, op, mdl_printf(arena, "operand %d is used before it is defined", k));
+            if (op->in[k]->scratch != region)
+                return complain(arena, op, mdl_printf(arena, "operand %d is used before it is defined", k));
         const char *wrong = check_types(arena, op);
         if (wrong) return complain(arena, op, wrong);
         for (int k = 0; k < op->n_out; k++) {
-            if (op->out[k]->def != op || op->out[k]->index != k) return complain(arena, op, "a result does not point back at its op");
+            if (op->out[k]->def != op || op->out[k]->index != k)
+                return complain(arena, op, "a result does not point back at its op");
             op->out[k]->scratch = (void *)region;
         }
         if (op->body && (wrong = mdl_verify(arena, op->body))) return wrong;

@@ -1,3 +1,4 @@
+/* What may share a row kernel: which ops reduce, which keep a row a row. */
 #include "compiler/kernel/rows.h"
 
 bool mdl_is_column_sum(const mdl_op *op) {

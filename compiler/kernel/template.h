@@ -39,8 +39,8 @@ const char *mdl_template_segment(mdl_arena *arena, const char *name, int64_t col
 int64_t mdl_template_segment_grid(const char *name, int64_t cols, int64_t tokens, int64_t segments);
 
 /* The shared column-sum finish: for every output i of width cols[i]: out_i = (init_i or 0) + sum over c < chunks of
- * partial_i[c, :], in order of c. Buffers: n partials f32[chunks, cols[i]], then n inits when with_init (each may be the same memory
- * as its output), then n outputs. Immediate: chunks. */
+ * partial_i[c, :], in order of c. Buffers: n partials f32[chunks, cols[i]], then n inits when with_init (each may be the same
+ * memory as its output), then n outputs. Immediate: chunks. */
 const char *mdl_template_finish(mdl_arena *arena, int n, const int64_t *cols, bool with_init, const char *symbol);
 int64_t mdl_template_finish_grid(int n, const int64_t *cols);
 

@@ -28,7 +28,8 @@ TYPE(ATTENTION) {
 TYPE(ATTENTION_BWD) {
     const char *wrong = check_heads(op);
     if (wrong || (wrong = check_segments(op, 6))) return wrong;
-    if (!mdl_type_equal(IN(3), IN(0)) || !mdl_type_equal(IN(4), IN(5)) || IN(4)->rank != 2) return "do is [T,H,K], lse and delta are [T,H]";
+    if (!mdl_type_equal(IN(3), IN(0)) || !mdl_type_equal(IN(4), IN(5)) || IN(4)->rank != 2)
+        return "do is [T,H,K], lse and delta are [T,H]";
     for (int i = 0; i < 3; i++) out[i] = *IN(i);
     return NULL;
 }

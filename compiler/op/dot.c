@@ -94,8 +94,9 @@ GRADIENT(DOT) {
     if (mdl_ad_wants(ad, a)) mdl_ad_add(ad, a, by_labels(B, dout[0], d.out, b, d.b, a->type.rank, d.a));
     if (mdl_ad_wants(ad, b)) { /* the order of operands that gives b's axes without a transpose */
         bool contracted_first = b->type.rank && find(d.n_out, d.out, d.b[0]) < 0;
-        mdl_ad_add(ad, b, contracted_first ? by_labels(B, a, d.a, dout[0], d.out, b->type.rank, d.b)
-                                           : by_labels(B, dout[0], d.out, a, d.a, b->type.rank, d.b));
+        mdl_ad_add(ad, b,
+                   contracted_first ? by_labels(B, a, d.a, dout[0], d.out, b->type.rank, d.b)
+                                    : by_labels(B, dout[0], d.out, a, d.a, b->type.rank, d.b));
     }
     if (op->n_in == 3 && mdl_ad_wants(ad, op->in[2])) mdl_ad_add(ad, op->in[2], dout[0]);
 }

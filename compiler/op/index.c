@@ -15,7 +15,8 @@ TYPE(GATHER) {
 
 TYPE(SCATTER_ADD) {
     if (op->n_in != 2 && op->n_in != 3) return "takes x, index and an optional init";
-    if (IN(1)->dtype != MDL_I32 || IN(1)->rank != 1 || !IN(0)->rank || IN(1)->dim[0] != IN(0)->dim[0]) return "the index is i32[T] of x's rows";
+    if (IN(1)->dtype != MDL_I32 || IN(1)->rank != 1 || !IN(0)->rank || IN(1)->dim[0] != IN(0)->dim[0])
+        return "the index is i32[T] of x's rows";
     int64_t rows = mdl_attr_int_or(op, "rows", 0);
     if (rows < 1) return "needs {rows}";
     const char *wrong = rows_by(op, 0, rows, out);
@@ -96,9 +97,9 @@ EVALUATE(SCATTER_ADD) {
         if (index[t] >= 0 && index[t] < rows) add_row(out + (int64_t)index[t] * cols, x + t * cols, cols);
 }
 
-/* Calls visit(segment, from, to) for every segment; cu_seqlens is S + 1 offsets. */
-#define FOR_SEGMENTS(seq, type, s, from, to)                                                                        \
-    for (int64_t s = 0, from = (int64_t)(seq)[0], to = (int64_t)(seq)[1]; s < (type)->dim[0];                       \
+/* Loops over the segments, each from .. to-1; cu_seqlens is S + 1 offsets. */
+#define FOR_SEGMENTS(seq, type, s, from, to)                                                  \
+    for (int64_t s = 0, from = (int64_t)(seq)[0], to = (int64_t)(seq)[1]; s < (type)->dim[0]; \
          s++, from = to, to = s < (type)->dim[0] ? (int64_t)(seq)[s + 1] : to)
 
 EVALUATE(SEGMENT_ID) {

@@ -76,5 +76,6 @@ EVALUATE(RANDOM) {
     double *out = mdl_eval_out(in, op, 0);
     uint32_t k0 = (uint32_t)(int64_t)seed[0], k1 = (uint32_t)(int64_t)seed[1], at = (uint32_t)(int64_t)stream[0];
     for (int64_t i = 0, n = mdl_type_count(&op->out[0]->type); i < n; i++)
-        out[i] = normal ? mdl_philox_reference_normal(k0, k1, at, (uint64_t)i) : mdl_philox_reference_uniform(k0, k1, at, (uint64_t)i);
+        out[i] =
+            normal ? mdl_philox_reference_normal(k0, k1, at, (uint64_t)i) : mdl_philox_reference_uniform(k0, k1, at, (uint64_t)i);
 }

@@ -5,7 +5,8 @@
 #include "compiler/ir/ir.h"
 
 /* ---- type rules ---- */
-/* Sets out[0 .. results-1] from the operands, the attributes and (where the table says so) the hint. Returns NULL, or what is wrong. */
+/* Sets out[0 .. results-1] from the operands, the attributes and (where the table says so) the hint. Returns NULL, or what is
+ * wrong. */
 typedef const char *mdl_type_rule(mdl_arena *arena, const mdl_op *op, const mdl_type *hint, mdl_type *out);
 
 /* ---- gradients ---- */
@@ -21,16 +22,16 @@ void mdl_ad_add_slice(mdl_ad *ad, const mdl_value *of, mdl_value *term, int axis
 /* ---- evaluation: the scalar f64 interpreter ---- */
 typedef struct mdl_interp mdl_interp;
 typedef void mdl_evaluation(mdl_interp *in, const mdl_op *op);
-double *mdl_eval_in(mdl_interp *in, const mdl_op *op, int i);   /* operand i, row-major */
-double *mdl_eval_out(mdl_interp *in, const mdl_op *op, int i);  /* result i, zeroed */
+double *mdl_eval_in(mdl_interp *in, const mdl_op *op, int i);  /* operand i, row-major */
+double *mdl_eval_out(mdl_interp *in, const mdl_op *op, int i); /* result i, zeroed */
 void mdl_eval_bind(mdl_interp *in, const mdl_value *v, double *at);
-void mdl_eval_body(mdl_interp *in, const mdl_op *op);           /* of a region op: binds args, runs, binds results */
+void mdl_eval_body(mdl_interp *in, const mdl_op *op); /* of a region op: binds args, runs, binds results */
 void mdl_eval_yield(mdl_interp *in, const mdl_op *op);
-void mdl_eval_read(mdl_interp *in, const mdl_op *op);  /* of the current states */
+void mdl_eval_read(mdl_interp *in, const mdl_op *op); /* of the current states */
 void mdl_eval_write(mdl_interp *in, const mdl_op *op);
 double *mdl_eval_input(mdl_interp *in, const char *name);
 void mdl_eval_result(mdl_interp *in, const char *name, const mdl_type *type, const double *at);
-double *mdl_eval_arg(mdl_interp *in, int64_t index);            /* of the innermost region op */
+double *mdl_eval_arg(mdl_interp *in, int64_t index); /* of the innermost region op */
 mdl_arena *mdl_eval_arena(mdl_interp *in);
 
 /* Table rows: one per opcode, in compiler/op/table.c. */

@@ -37,15 +37,14 @@ EVAL(SELECT, a != 0 ? b : c)
 EVAL(CAST, a) /* rounding to i32 and bool is done by the interpreter, which knows the type */
 
 /* ---- gradients ---- */
-#define GRAD(id)                                                                                   \
-    static void grad_##id(mdl_ad *ad, const mdl_op *op, mdl_value *const *dout)
+#define GRAD(id) static void grad_##id(mdl_ad *ad, const mdl_op *op, mdl_value *const *dout)
 #define B mdl_ad_builder(ad)
 #define D (dout[0])
 #define X0 (op->in[0])
 #define X1 (op->in[1])
 #define Y (op->out[0])
-#define ADD_TO(i, expr)                                                    \
-    do {                                                                   \
+#define ADD_TO(i, expr)                                                     \
+    do {                                                                    \
         if (mdl_ad_wants(ad, op->in[i])) mdl_ad_add(ad, op->in[i], (expr)); \
     } while (0)
 
@@ -151,7 +150,8 @@ const char *mdl_pointwise_type(mdl_arena *arena, const mdl_op *op, const mdl_typ
         return to && mdl_dtype_parse(to->s, &out->dtype) && out->dtype != MDL_SEG ? NULL : "cast needs a dtype {to=...}";
     }
     if (op->code == MDL_OP_SELECT && op->in[0]->type.dtype != MDL_BOOL) return "the condition must be bool";
-    if ((op->code == MDL_OP_AND || op->code == MDL_OP_OR || op->code == MDL_OP_NOT) && out->dtype != MDL_BOOL) return "operands must be bool";
+    if ((op->code == MDL_OP_AND || op->code == MDL_OP_OR || op->code == MDL_OP_NOT) && out->dtype != MDL_BOOL)
+        return "operands must be bool";
     const char *wrong = same_dtypes(arena, op, op->code == MDL_OP_SELECT);
     if (rows[op->code].rule == BOOL) out->dtype = MDL_BOOL;
     return wrong;

@@ -8,7 +8,8 @@ static const char *reduced(const mdl_op *op, mdl_type *out) {
     const mdl_attr *axes = mdl_find_attr(op, "axes");
     if (!axes || !axes->n) return "needs {axes}";
     for (int i = 0; i < axes->n; i++)
-        if (axes->is[i] < 0 || axes->is[i] >= IN(0)->rank || (i && axes->is[i] <= axes->is[i - 1])) return "axes must ascend within the rank";
+        if (axes->is[i] < 0 || axes->is[i] >= IN(0)->rank || (i && axes->is[i] <= axes->is[i - 1]))
+            return "axes must ascend within the rank";
     *out = (mdl_type){.dtype = IN(0)->dtype};
     for (int i = 0; i < IN(0)->rank; i++)
         if (!mdl_attr_has_axis(axes, i)) out->dim[out->rank++] = IN(0)->dim[i];

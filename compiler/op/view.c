@@ -7,7 +7,9 @@ TYPE(RESHAPE) {
     if (!hint) return "needs a type";
     *out = *hint;
     if (hint->dtype != IN(0)->dtype) return "reshape keeps the dtype";
-    return mdl_type_count(hint) == mdl_type_count(IN(0)) ? NULL : mdl_printf(arena, "reshape changes the number of elements of %s", mdl_type_text(arena, IN(0)));
+    return mdl_type_count(hint) == mdl_type_count(IN(0))
+               ? NULL
+               : mdl_printf(arena, "reshape changes the number of elements of %s", mdl_type_text(arena, IN(0)));
 }
 
 TYPE(PERMUTE) {
@@ -52,7 +54,8 @@ TYPE(BROADCAST) {
     *out = *hint;
     if (hint->dtype != IN(0)->dtype) return "broadcast keeps the dtype";
     for (int i = 0; i < axes->n; i++) {
-        if (axes->is[i] < 0 || axes->is[i] >= hint->rank || (i && axes->is[i] <= axes->is[i - 1])) return "axes must ascend within the result";
+        if (axes->is[i] < 0 || axes->is[i] >= hint->rank || (i && axes->is[i] <= axes->is[i - 1]))
+            return "axes must ascend within the result";
         if (hint->dim[axes->is[i]] != IN(0)->dim[i]) return mdl_printf(arena, "axis %d changes its size", i);
     }
     return NULL;

@@ -38,7 +38,8 @@ EVALUATE(XENT) {
 
 EVALUATE(XENT_BWD) {
     int64_t V = IN(0)->dim[1];
-    const double *z = mdl_eval_in(in, op, 0), *label = mdl_eval_in(in, op, 1), *lse = mdl_eval_in(in, op, 2), *d = mdl_eval_in(in, op, 3);
+    const double *z = mdl_eval_in(in, op, 0), *label = mdl_eval_in(in, op, 1), *lse = mdl_eval_in(in, op, 2),
+                 *d = mdl_eval_in(in, op, 3);
     double *dz = mdl_eval_out(in, op, 0);
     for (int64_t t = 0; t < IN(0)->dim[0]; t++)
         for (int64_t v = 0; v < V; v++)

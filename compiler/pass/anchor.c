@@ -15,7 +15,8 @@ static bool accumulates(const mdl_value *v, const int *uses) {
     return ((mdl_is(v, MDL_OP_DOT) || mdl_is(v, MDL_OP_SCATTER_ADD)) && v->def->n_in == 2) || is_column_sum(v->def);
 }
 
-/* May x be overwritten by a sum? Yes if it is used only here, and is memory of its own: an anchor's result or the gradient's state. */
+/* May x be overwritten by a sum? Yes if it is used only here, and is memory of its own: an anchor's result or the gradient's state.
+ */
 static bool gives_way(const mdl_value *x, const int *uses) {
     if (uses[x->id] != 1) return false;
     return mdl_is(x, MDL_OP_READ) || mdl_is(x, MDL_OP_DOT) || mdl_is(x, MDL_OP_SCATTER_ADD) ||
@@ -50,7 +51,8 @@ mdl_region *mdl_pass_anchor(mdl_pass_context *c, mdl_region *in) {
         for (int k = 0; k < anchor->n_in; k++) operands[k] = mdl_mapped(anchor->in[k]);
         operands[anchor->n_in] = mdl_mapped(op->in[start]);
         r.b.span = anchor->span;
-        mdl_map(op->out[0], mdl_build(&r.b, anchor->code, anchor->n_in + 1, operands, anchor->n_attr, anchor->attr, NULL, NULL)->out[0]);
+        mdl_map(op->out[0],
+                mdl_build(&r.b, anchor->code, anchor->n_in + 1, operands, anchor->n_attr, anchor->attr, NULL, NULL)->out[0]);
     }
     return mdl_rewrite_end(&r);
 }

@@ -33,7 +33,9 @@ static void add_term(mdl_ad *ad, const mdl_value *of, term t) {
     if (mdl_ad_wants(ad, of)) MDL_PUSH(ad->c->arena, ad->of[of->id].terms, t);
 }
 void mdl_ad_add(mdl_ad *ad, const mdl_value *of, mdl_value *v) { add_term(ad, of, (term){v, -1, 0}); }
-void mdl_ad_add_slice(mdl_ad *ad, const mdl_value *of, mdl_value *v, int axis, int64_t start) { add_term(ad, of, (term){v, axis, start}); }
+void mdl_ad_add_slice(mdl_ad *ad, const mdl_value *of, mdl_value *v, int axis, int64_t start) {
+    add_term(ad, of, (term){v, axis, start});
+}
 
 /* ---- summing terms ---- */
 /* Whole terms first, then by axis and start: a term that is taken in a later round never moves in front of one already passed. */
@@ -115,7 +117,8 @@ static void write_gradient(mdl_ad *ad, const mdl_op *read) {
     for (int i = 0; i < names->n; i++) grads[i] = mdl_printf(b->arena, "grad/%s", names->ss[i]);
     mdl_attr attr = mdl_strs(b->arena, "state", names->n, grads);
     mdl_value *old = NULL;
-    if (ad->c->program->grad == MDL_GRAD_ACCUMULATE) old = mdl_build(b, MDL_OP_READ, 0, NULL, 1, &attr, &read->out[0]->type, NULL)->out[0];
+    if (ad->c->program->grad == MDL_GRAD_ACCUMULATE)
+        old = mdl_build(b, MDL_OP_READ, 0, NULL, 1, &attr, &read->out[0]->type, NULL)->out[0];
     mdl_value *sum = sum_terms(ad, read->out[0], old);
     if (!sum) sum = mdl_const_like(b, &read->out[0]->type, 0);
     mdl_build(b, MDL_OP_WRITE, 1, &sum, 1, &attr, NULL, NULL);
@@ -145,7 +148,8 @@ mdl_region *mdl_pass_autodiff(mdl_pass_context *c, mdl_region *in) {
         if (op->code != MDL_OP_LOSS)
             mdl_keep(&ad.r, op);
         else
-            MDL_PUSH(c->arena, losses, mdl_clone(&(mdl_builder){c->arena, mdl_region_new(c->arena, ""), op->span}, op, mdl_mapped_in(&ad.r, op)));
+            MDL_PUSH(c->arena, losses,
+                     mdl_clone(&(mdl_builder){c->arena, mdl_region_new(c->arena, ""), op->span}, op, mdl_mapped_in(&ad.r, op)));
     }
     ad.n_values = ad.r.b.region->next_id;
     ad.of = MDL_NEW_ARRAY(c->arena, adjoint, ad.n_values);

@@ -2,7 +2,7 @@
  * a reshape of memory, a kernel or a sink.
  *
  * Everything that is not an anchor becomes row kernels, by demand:
- *   1. level(v): how many anchors and column sums lie before v at least. What has one level and one number of rows can share a kernel.
+ *   1. level(v): how many anchors and column sums lie before v at least. Values of one level and row count can share a kernel.
  *   2. roots: values that must be in memory, for an anchor, a sink, another kernel's gather table, or because several kernels need
  *      them and computing them again would cost more than a load (see worth_storing). All else is computed where it is used.
  *   3. roots of one level and row count that share work or a large operand form one kernel. */
@@ -20,10 +20,10 @@ typedef struct {
     place place;
     int level;
     bool root;
-    bool anywhere;           /* can be computed at any index: no row reduction in it */
-    bool reduces;            /* a row reduction that is not in memory lies in it */
-    bool heavy, spread;      /* a transcendental; used through a broadcast */
-    bool varies;             /* depends on memory: not a constant */
+    bool anywhere;      /* can be computed at any index: no row reduction in it */
+    bool reduces;       /* a row reduction that is not in memory lies in it */
+    bool heavy, spread; /* a transcendental; used through a broadcast */
+    bool varies;        /* depends on memory: not a constant */
     int fanout;
     int big[2], n_big;       /* large operands that computing it again would load; n_big 2 means two or more */
     int needed[2], n_needed; /* levels of the kernels that use it; 2 means two or more */
@@ -80,8 +80,8 @@ static bool from_memory(fusion *f, const mdl_op *op, int i) {
 }
 
 static bool is_heavy(const mdl_op *op) {
-    return op->code == MDL_OP_EXP || op->code == MDL_OP_LN || op->code == MDL_OP_SIN || op->code == MDL_OP_COS || op->code == MDL_OP_ERF ||
-           op->code == MDL_OP_TANH || op->code == MDL_OP_RANDOM;
+    return op->code == MDL_OP_EXP || op->code == MDL_OP_LN || op->code == MDL_OP_SIN || op->code == MDL_OP_COS ||
+           op->code == MDL_OP_ERF || op->code == MDL_OP_TANH || op->code == MDL_OP_RANDOM;
 }
 
 static void describe_fusable(fusion *f, const mdl_op *op, fact *v) {
@@ -151,7 +151,8 @@ static void use(fusion *f, const mdl_op *user, int i) {
         make_root(f, user->in[i]);
         return;
     }
-    if (user->code == MDL_OP_BROADCAST && mdl_type_count(&result(user)->type) > mdl_type_count(&user->in[i]->type)) u->spread = true;
+    if (user->code == MDL_OP_BROADCAST && mdl_type_count(&result(user)->type) > mdl_type_count(&user->in[i]->type))
+        u->spread = true;
     u->spread |= v->spread && !v->root;
     if (v->root)
         add_to_set(u->needed, &u->n_needed, v->level);
@@ -212,7 +213,8 @@ static void reach(walk *w, mdl_value *root, mdl_value *v) {
 
 static void make_groups(fusion *f) {
     int n = f->in->next_id + 1;
-    walk w = {f, MDL_NEW_ARRAY(f->c->arena, int, n), MDL_NEW_ARRAY(f->c->arena, int, n), MDL_NEW_ARRAY(f->c->arena, mdl_value *, n)};
+    walk w = {f, MDL_NEW_ARRAY(f->c->arena, int, n), MDL_NEW_ARRAY(f->c->arena, int, n),
+              MDL_NEW_ARRAY(f->c->arena, mdl_value *, n)};
     for (int i = 0; i < f->in->ops.n; i++)
         for (int k = 0; k < f->in->ops.at[i]->n_out; k++) w.values[f->in->ops.at[i]->out[k]->id] = f->in->ops.at[i]->out[k];
     for (int i = 0; i < f->in->ops.n; i++) {

@@ -54,7 +54,8 @@ static void argmax(mdl_rewrite *r, const mdl_op *op) {
         if (i != axis) kept[n++] = i;
     mdl_value *top = mdl_broadcast(b, mdl_reduce(b, MDL_OP_REDUCE_MAX, x, 1, &axis), x->type.rank - 1, kept, &x->type);
     mdl_value *i = iota(r, &x->type, (int)axis), *last = mdl_const_like(b, &i->type, (double)x->type.dim[axis] - 1);
-    mdl_value *rank = mdl_select(b, mdl_binary(b, MDL_OP_EQ, x, top), mdl_binary(b, MDL_OP_SUB, last, i), mdl_const_like(b, &i->type, 0));
+    mdl_value *rank =
+        mdl_select(b, mdl_binary(b, MDL_OP_EQ, x, top), mdl_binary(b, MDL_OP_SUB, last, i), mdl_const_like(b, &i->type, 0));
     mdl_value *best = mdl_reduce(b, MDL_OP_REDUCE_MAX, rank, 1, &axis);
     mdl_map(op->out[0], mdl_binary(b, MDL_OP_SUB, mdl_const_like(b, &best->type, (double)x->type.dim[axis] - 1), best));
 }

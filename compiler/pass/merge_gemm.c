@@ -19,7 +19,8 @@ static bool mergeable(const mdl_op *op, const int *uses) {
     if (op->code != MDL_OP_DOT || op->n_in != 2 || mdl_find_attr(op, "left_batch")) return false;
     const mdl_attr *left = mdl_find_attr(op, "left"), *right = mdl_find_attr(op, "right");
     const mdl_value *x = op->in[0], *w = op->in[1];
-    return is_param_read(w) && uses[w->id] == 1 && w->type.rank == 2 && left->n == 1 && right->is[0] == 1 && left->is[0] == x->type.rank - 1;
+    return is_param_read(w) && uses[w->id] == 1 && w->type.rank == 2 && left->n == 1 && right->is[0] == 1 &&
+           left->is[0] == x->type.rank - 1;
 }
 
 static const mdl_param *param_of(const mdl_module *m, const mdl_value *read) {
@@ -38,10 +39,13 @@ static bool same_kind(const mdl_module *m, const mdl_value *x, const mdl_value *
 
 /* add(dot, broadcast(read b [O])), the dot's only use */
 static bool is_bias_add(const mdl_op *op, const int *uses) {
-    if (op->code != MDL_OP_ADD || !mdl_is(op->in[0], MDL_OP_DOT) || uses[op->in[0]->id] != 1 || !mdl_is(op->in[1], MDL_OP_BROADCAST)) return false;
+    if (op->code != MDL_OP_ADD || !mdl_is(op->in[0], MDL_OP_DOT) || uses[op->in[0]->id] != 1 ||
+        !mdl_is(op->in[1], MDL_OP_BROADCAST))
+        return false;
     const mdl_value *b = op->in[1]->def->in[0];
     const mdl_attr *axes = mdl_find_attr(op->in[1]->def, "axes");
-    return is_param_read(b) && uses[b->id] == 1 && uses[op->in[1]->id] == 1 && b->type.rank == 1 && axes->is[0] == op->out[0]->type.rank - 1;
+    return is_param_read(b) && uses[b->id] == 1 && uses[op->in[1]->id] == 1 && b->type.rank == 1 &&
+           axes->is[0] == op->out[0]->type.rank - 1;
 }
 
 static mdl_value *read_group(mdl_rewrite *r, int n, mdl_value *const *reads) {

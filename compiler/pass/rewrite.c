@@ -1,3 +1,4 @@
+/* Copying a program op by op: what every pass is made of. */
 #include "compiler/pass/pass.h"
 #include "runtime/base/status.h"
 

@@ -1,3 +1,4 @@
+/* Bump allocation: chunks of at least 64 KiB in a list, freed together. */
 #include "runtime/base/arena.h"
 
 #include <stdio.h>

@@ -23,16 +23,15 @@ char *mdl_vprintf(mdl_arena *arena, const char *format, va_list args);
 #define MDL_NEW_ARRAY(arena, type, count) ((type *)mdl_alloc((arena), sizeof(type) * (size_t)(count)))
 
 /* A growable array that lives in an arena: MDL_VEC(int) xs = {0}; MDL_PUSH(arena, xs, 7); xs.at[0]; xs.n */
-#define MDL_VEC(type)  \
-    struct {           \
-        type *at;      \
-        int n, cap;    \
+#define MDL_VEC(type) \
+    struct {          \
+        type *at;     \
+        int n, cap;   \
     }
-#define MDL_PUSH(arena, vec, item)                                                                     \
-    do {                                                                                               \
-        if ((vec).n == (vec).cap)                                                                      \
-            (vec).at = mdl_grow((arena), (vec).at, sizeof *(vec).at, (vec).n, &(vec).cap);             \
-        (vec).at[(vec).n++] = (item);                                                                  \
+#define MDL_PUSH(arena, vec, item)                                                                               \
+    do {                                                                                                         \
+        if ((vec).n == (vec).cap) (vec).at = mdl_grow((arena), (vec).at, sizeof *(vec).at, (vec).n, &(vec).cap); \
+        (vec).at[(vec).n++] = (item);                                                                            \
     } while (0)
 void *mdl_grow(mdl_arena *arena, void *at, size_t item, int n, int *cap);
 

@@ -1,3 +1,4 @@
+/* Element types and tensor types. */
 #include "runtime/base/dtype.h"
 
 #include <inttypes.h>

@@ -39,8 +39,8 @@ int mdl_dtype_bits(mdl_dtype dtype);
 bool mdl_dtype_parse(const char *name, mdl_dtype *dtype);
 bool mdl_dtype_is_real(mdl_dtype dtype);
 
-int64_t mdl_type_count(const mdl_type *type);  /* elements; segments: S + 1 */
-int64_t mdl_type_bytes(const mdl_type *type);  /* bytes in memory, unpadded */
+int64_t mdl_type_count(const mdl_type *type); /* elements; segments: S + 1 */
+int64_t mdl_type_bytes(const mdl_type *type); /* bytes in memory, unpadded */
 bool mdl_type_equal(const mdl_type *a, const mdl_type *b);
 const char *mdl_type_text(mdl_arena *arena, const mdl_type *type); /* "f32[2048,320]" */
 mdl_type mdl_type_make(mdl_dtype dtype, int rank, const int64_t *dim);

@@ -1,3 +1,4 @@
+/* Statuses: a code and a message on the heap; context is put in front on the way up. */
 #include "runtime/base/status.h"
 
 #include <errno.h>

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 
 typedef enum {
-    MDL_USAGE = 2,    /* wrong command line or configuration: exit code 2 */
-    MDL_BAD_INPUT = 3, /* a file is missing, malformed or does not fit: exit code 3 */
-    MDL_SYSTEM = 4,   /* the operating system or a library refused: exit code 4 */
-    MDL_MISMATCH = 1, /* a check ran and its answer is no: exit code 1 */
+    MDL_USAGE = 2,         /* wrong command line or configuration: exit code 2 */
+    MDL_BAD_INPUT = 3,     /* a file is missing, malformed or does not fit: exit code 3 */
+    MDL_SYSTEM = 4,        /* the operating system or a library refused: exit code 4 */
+    MDL_MISMATCH = 1,      /* a check ran and its answer is no: exit code 1 */
     MDL_INTERRUPTED = 130, /* a signal asked for the end, and it came in good order: exit code 130 */
 } mdl_code;
 
@@ -27,18 +27,18 @@ mdl_code mdl_status_code(mdl_status status);
 void mdl_status_free(mdl_status status);
 
 /* Returns on failure, adding context; for functions that hold no resource. */
-#define MDL_TRY(expr, ...)                                                 \
-    do {                                                                   \
-        mdl_status mdl_try_ = (expr);                                      \
-        if (mdl_try_) return mdl_context(mdl_try_, __VA_ARGS__);           \
+#define MDL_TRY(expr, ...)                                       \
+    do {                                                         \
+        mdl_status mdl_try_ = (expr);                            \
+        if (mdl_try_) return mdl_context(mdl_try_, __VA_ARGS__); \
     } while (0)
 /* Sets `status` and jumps to `done` on failure; for functions that hold resources. */
-#define MDL_TRY_OR_DONE(expr, ...)                                         \
-    do {                                                                   \
-        if ((status = (expr))) {                                           \
-            status = mdl_context(status, __VA_ARGS__);                     \
-            goto done;                                                     \
-        }                                                                  \
+#define MDL_TRY_OR_DONE(expr, ...)                     \
+    do {                                               \
+        if ((status = (expr))) {                       \
+            status = mdl_context(status, __VA_ARGS__); \
+            goto done;                                 \
+        }                                              \
     } while (0)
 
 /* An invariant of our own is broken: prints file, line and message, then aborts. */

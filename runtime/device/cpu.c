@@ -169,16 +169,10 @@ static void run_kernel(const prepared *p) {
 
 static mdl_status run_launch(const mdl_device *d, const prepared *p) {
     switch (p->record->kind) {
-        case MDL_LAUNCH_KERNEL:
-            run_kernel(p);
-            return MDL_OK;
-        case MDL_LAUNCH_GEMM:
-            return mdl_cpu_gemm_run(p->gemm, d->threads, p->buffer[0], p->buffer[1], p->buffer[2]);
-        case MDL_LAUNCH_COPY:
-            memcpy(p->buffer[1], p->buffer[0], (size_t)p->copy_bytes);
-            return MDL_OK;
-        default:
-            return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the cpu does not have");
+        case MDL_LAUNCH_KERNEL: run_kernel(p); return MDL_OK;
+        case MDL_LAUNCH_GEMM: return mdl_cpu_gemm_run(p->gemm, d->threads, p->buffer[0], p->buffer[1], p->buffer[2]);
+        case MDL_LAUNCH_COPY: memcpy(p->buffer[1], p->buffer[0], (size_t)p->copy_bytes); return MDL_OK;
+        default: return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the cpu does not have");
     }
 }
 

@@ -7,20 +7,13 @@
 
 static const char *kind_name(const json_t *value) {
     switch (json_typeof(value)) {
-        case JSON_OBJECT:
-            return "an object";
-        case JSON_ARRAY:
-            return "a list";
-        case JSON_STRING:
-            return "a string";
-        case JSON_INTEGER:
-            return "an integer";
-        case JSON_REAL:
-            return "a real number";
-        case JSON_NULL:
-            return "null";
-        default:
-            return json_is_true(value) ? "true" : "false";
+        case JSON_OBJECT: return "an object";
+        case JSON_ARRAY: return "a list";
+        case JSON_STRING: return "a string";
+        case JSON_INTEGER: return "an integer";
+        case JSON_REAL: return "a real number";
+        case JSON_NULL: return "null";
+        default: return json_is_true(value) ? "true" : "false";
     }
 }
 
@@ -143,8 +136,7 @@ static mdl_status get_text(mdl_arena *arena, const mdl_field *f, const json_t *v
             if (!parse_name(s, launch_name, MDL_LAUNCH_COLLECTIVE + 1, &index)) return expected("a kind of launch", value);
             *(mdl_launch_kind *)at = (mdl_launch_kind)index;
             break;
-        default:
-            *(const char **)at = mdl_strdup(arena, s);
+        default: *(const char **)at = mdl_strdup(arena, s);
     }
     return MDL_OK;
 }
@@ -170,12 +162,9 @@ static mdl_status get(mdl_arena *arena, const mdl_field *f, const json_t *value,
             return MDL_OK;
         case MDL_FIELD_ARGS:
         case MDL_FIELD_INTS:
-        case MDL_FIELD_STRS:
-            return get_list(arena, f->kind, value, at);
-        case MDL_FIELD_SIZES:
-            return get_sizes(value, at);
-        default:
-            return get_text(arena, f, value, at);
+        case MDL_FIELD_STRS: return get_list(arena, f->kind, value, at);
+        case MDL_FIELD_SIZES: return get_sizes(value, at);
+        default: return get_text(arena, f, value, at);
     }
 }
 

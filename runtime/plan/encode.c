@@ -34,18 +34,10 @@ static void put_type(mdl_text *text, const mdl_type *type) {
 static void put_arg(mdl_text *text, const mdl_plan_arg *arg) {
     static const char access[] = "?rwu";
     switch (arg->kind) {
-        case MDL_ARG_BUFFER:
-            mdl_text_printf(text, "\"%c", access[arg->access & 3]);
-            break;
-        case MDL_ARG_IMMEDIATE:
-            mdl_text_printf(text, "\"i");
-            break;
-        case MDL_ARG_SCALAR:
-            mdl_text_printf(text, "\"s");
-            break;
-        case MDL_ARG_TENSOR_MAP:
-            mdl_text_printf(text, "\"t%c", access[arg->access & 3]);
-            break;
+        case MDL_ARG_BUFFER: mdl_text_printf(text, "\"%c", access[arg->access & 3]); break;
+        case MDL_ARG_IMMEDIATE: mdl_text_printf(text, "\"i"); break;
+        case MDL_ARG_SCALAR: mdl_text_printf(text, "\"s"); break;
+        case MDL_ARG_TENSOR_MAP: mdl_text_printf(text, "\"t%c", access[arg->access & 3]); break;
     }
     mdl_text_printf(text, "%" PRId64 "\"", arg->value);
 }
@@ -83,33 +75,17 @@ static mdl_status put(mdl_text *text, mdl_field_kind kind, const void *at) {
             mdl_text_append(text, "null", 4);
             break;
         }
-        case MDL_FIELD_I64:
-            mdl_text_printf(text, "%" PRId64, *(const int64_t *)at);
-            break;
-        case MDL_FIELD_INT:
-            mdl_text_printf(text, "%d", *(const int *)at);
-            break;
-        case MDL_FIELD_BOOL:
-            mdl_text_printf(text, "%s", *(const bool *)at ? "true" : "false");
-            break;
-        case MDL_FIELD_REAL:
-            return put_real(text, *(const double *)at);
-        case MDL_FIELD_TYPE:
-            put_type(text, at);
-            break;
-        case MDL_FIELD_ARENA:
-            mdl_text_printf(text, "\"%s\"", mdl_arena_name(*(const mdl_arena_id *)at));
-            break;
-        case MDL_FIELD_LAUNCH:
-            mdl_text_printf(text, "\"%s\"", mdl_launch_name(*(const mdl_launch_kind *)at));
-            break;
+        case MDL_FIELD_I64: mdl_text_printf(text, "%" PRId64, *(const int64_t *)at); break;
+        case MDL_FIELD_INT: mdl_text_printf(text, "%d", *(const int *)at); break;
+        case MDL_FIELD_BOOL: mdl_text_printf(text, "%s", *(const bool *)at ? "true" : "false"); break;
+        case MDL_FIELD_REAL: return put_real(text, *(const double *)at);
+        case MDL_FIELD_TYPE: put_type(text, at); break;
+        case MDL_FIELD_ARENA: mdl_text_printf(text, "\"%s\"", mdl_arena_name(*(const mdl_arena_id *)at)); break;
+        case MDL_FIELD_LAUNCH: mdl_text_printf(text, "\"%s\"", mdl_launch_name(*(const mdl_launch_kind *)at)); break;
         case MDL_FIELD_ARGS:
         case MDL_FIELD_INTS:
-        case MDL_FIELD_STRS:
-            return put_list(text, kind, at);
-        case MDL_FIELD_SIZES:
-            put_sizes(text, at);
-            break;
+        case MDL_FIELD_STRS: return put_list(text, kind, at);
+        case MDL_FIELD_SIZES: put_sizes(text, at); break;
     }
     return MDL_OK;
 }
@@ -118,15 +94,10 @@ static bool is_default(const mdl_field *field, const void *at) {
     if (!field->optional) return false;
     mdl_any_vec vec;
     switch (field->kind) {
-        case MDL_FIELD_I64:
-            return *(const int64_t *)at == field->otherwise;
-        case MDL_FIELD_INT:
-            return *(const int *)at == field->otherwise;
-        case MDL_FIELD_INTS:
-            memcpy(&vec, at, sizeof vec);
-            return vec.n == 0;
-        default:
-            return false;
+        case MDL_FIELD_I64: return *(const int64_t *)at == field->otherwise;
+        case MDL_FIELD_INT: return *(const int *)at == field->otherwise;
+        case MDL_FIELD_INTS: memcpy(&vec, at, sizeof vec); return vec.n == 0;
+        default: return false;
     }
 }
 

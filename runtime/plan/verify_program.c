@@ -95,8 +95,7 @@ static mdl_status check_kind(const mdl_plan *plan, const mdl_plan_program *progr
             if (buffers[0]->bytes != buffers[1]->bytes)
                 return mdl_fail(MDL_BAD_INPUT, "copy of %" PRId64 " bytes into %" PRId64, buffers[0]->bytes, buffers[1]->bytes);
             return MDL_OK;
-        default:
-            return mdl_fail(MDL_BAD_INPUT, "launches of kind %s are not known to this target", mdl_launch_name(launch->kind));
+        default: return mdl_fail(MDL_BAD_INPUT, "launches of kind %s are not known to this target", mdl_launch_name(launch->kind));
     }
 }
 

@@ -110,21 +110,11 @@ static void print_quoted(FILE *out, const char *text) {
 
 static void print_value(FILE *out, const mdl_config_key *key, const void *at) {
     switch (key->type) {
-        case MDL_KEY_INT:
-            fprintf(out, "%lld", (long long)*(const int64_t *)at);
-            break;
-        case MDL_KEY_REAL:
-            print_real(out, *(const double *)at);
-            break;
-        case MDL_KEY_BOOL:
-            fputs(*(const bool *)at ? "true" : "false", out);
-            break;
-        case MDL_KEY_TEXT:
-            print_quoted(out, *(const char *const *)at);
-            break;
-        case MDL_KEY_CHOICE:
-            fputs(mdl_schedule_name(*(const mdl_schedule_kind *)at), out);
-            break;
+        case MDL_KEY_INT: fprintf(out, "%lld", (long long)*(const int64_t *)at); break;
+        case MDL_KEY_REAL: print_real(out, *(const double *)at); break;
+        case MDL_KEY_BOOL: fputs(*(const bool *)at ? "true" : "false", out); break;
+        case MDL_KEY_TEXT: print_quoted(out, *(const char *const *)at); break;
+        case MDL_KEY_CHOICE: fputs(mdl_schedule_name(*(const mdl_schedule_kind *)at), out); break;
         case MDL_KEY_LIST:
             for (int i = 0; i < ((const mdl_config_list *)at)->n; i++) {
                 fputs(i ? ", " : "[", out);

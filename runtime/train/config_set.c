@@ -122,18 +122,12 @@ mdl_status mdl_config_set(mdl_config *config, const char *origin, const char *se
     if (key == end) return unknown_key(origin, section, name);
     void *to = (char *)config + key->offset;
     switch (key->type) {
-        case MDL_KEY_INT:
-            return set_int(to, origin, key, v);
-        case MDL_KEY_REAL:
-            return set_real(to, origin, key, v);
-        case MDL_KEY_BOOL:
-            return set_bool(to, origin, key, v);
-        case MDL_KEY_CHOICE:
-            return set_choice(to, origin, key, v);
-        case MDL_KEY_LIST:
-            return set_list(config, to, origin, key, v);
-        case MDL_KEY_TEXT:
-            break;
+        case MDL_KEY_INT: return set_int(to, origin, key, v);
+        case MDL_KEY_REAL: return set_real(to, origin, key, v);
+        case MDL_KEY_BOOL: return set_bool(to, origin, key, v);
+        case MDL_KEY_CHOICE: return set_choice(to, origin, key, v);
+        case MDL_KEY_LIST: return set_list(config, to, origin, key, v);
+        case MDL_KEY_TEXT: break;
     }
     if (v->kind != MDL_VALUE_TEXT) return wrong(origin, key, "a text", v);
     *(const char **)to = mdl_strdup(config->memory, v->item[0]);

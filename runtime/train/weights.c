@@ -90,9 +90,7 @@ mdl_status mdl_weights_floats(const mdl_tensor *tensor, float *to) {
     double wide;
     uint16_t half;
     switch (tensor->type.dtype) {
-        case MDL_F32:
-            memcpy(to, from, n * sizeof *to);
-            return MDL_OK;
+        case MDL_F32: memcpy(to, from, n * sizeof *to); return MDL_OK;
         case MDL_F64:
             for (size_t i = 0; i < n; i++) memcpy(&wide, from + 8 * i, 8), to[i] = (float)wide;
             return MDL_OK;
