@@ -26,12 +26,12 @@ static void fill_normal(mdl_pass_checker *k, mdl_named_array *a, double scale) {
 
 /* The smallest table that anything is gathered from: integers stay below it. */
 static int64_t smallest_table(const mdl_region *r) {
-    int64_t least = 8;
+    int64_t least = INT64_MAX;
     for (int i = 0; i < r->ops.n; i++) {
         const mdl_op *op = r->ops.at[i];
         if (op->code == MDL_OP_GATHER && op->in[0]->type.dim[0] < least) least = op->in[0]->type.dim[0];
     }
-    return least;
+    return least < INT64_MAX ? least : 8;
 }
 
 static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
@@ -46,7 +46,7 @@ static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
         else if (t->dtype == MDL_F32)
             at[i] = 0.1 + uniform(k);
         else
-            at[i] = floor(uniform(k) * (double)below);
+            at[i] = uniform(k) < 0.25 ? (double)below - 1 : floor(uniform(k) * (double)below); /* special tokens often come last */
         if (!strcmp(name, "labels") && uniform(k) < 0.5) at[i] = -100;
     }
 }

@@ -49,7 +49,7 @@ static void draw_array(mdl_values *v, const mdl_op *op, bool input, const char *
         return;
     }
     for (int64_t k = 0, n = mdl_type_count(type); k < n; k++)
-        at[k] = input ? draw_input(v, name, type->dtype) : strncmp(name, "pos", 3) ? mdl_draw(v) : 1.25 + mdl_draw(v) / 2;
+        at[k] = input ? draw_input(v, name, type->dtype) : strncmp(name, "pos", 3) && strcmp(name, "@moment2") ? mdl_draw(v) : 1.25 + mdl_draw(v) / 2;
 }
 
 void mdl_draw_values(mdl_values *v, const mdl_region *r) {

@@ -122,6 +122,7 @@ typedef struct {
     mdl_program_spec spec;
     mdl_layout layout;
     mdl_region *program;
+    mdl_pass_checker *checker;
 } subject;
 
 /* train_only of a tiny model up to the gradients, simplified, as a wrong pass might leave it. */
@@ -135,6 +136,7 @@ static bool make_subject(mdl_test *t, subject *s) {
     s->layout = *mdl_layout_params(arena, module);
     s->context.layout = &s->layout;
     s->program = mdl_make_program(&s->context);
+    s->checker = mdl_checker_new(&s->context, s->program);
     s->program = mdl_pass_autodiff(&s->context, s->program);
     s->program = mdl_pass_simplify(&s->context, mdl_pass_lower(&s->context, s->program));
     return true;
@@ -157,8 +159,7 @@ static void test_planted(mdl_test *t) {
     subject s;
     mdl_case(t, "--check-passes finds any op replaced by another");
     if (!make_subject(t, &s)) return;
-    mdl_pass_checker *checker = mdl_checker_new(&s.context, s.program);
-    mdl_status status = mdl_check_pass(checker, "simplify", s.program);
+    mdl_status status = mdl_check_pass(s.checker, "simplify", s.program);
     CHECK(t, !status, "%s", mdl_message(status));
     int planted = 0;
     for (int i = 0; i < s.program->ops.n; i++) {
@@ -167,7 +168,7 @@ static void test_planted(mdl_test *t) {
         if (wrong == MDL_OP_COUNT || op->out[0]->type.dtype != MDL_F32 || (right == MDL_OP_SUM && op->n_in == 2)) continue;
         planted++;
         op->code = wrong;
-        status = mdl_check_pass(checker, "planted", s.program);
+        status = mdl_check_pass(s.checker, "planted", s.program);
         op->code = right;
         mdl_text text = {.arena = s.arena};
         mdl_print_op(&text, op, 0, true);
@@ -183,7 +184,7 @@ static void test_planted(mdl_test *t) {
         less.ops.at = mdl_copy(s.arena, s.program->ops.at, sizeof *less.ops.at * (size_t)less.ops.n);
         memmove(less.ops.at + i, less.ops.at + i + 1, sizeof *less.ops.at * (size_t)(less.ops.n - i - 1));
         less.ops.n--;
-        status = mdl_check_pass(checker, "planted", &less);
+        status = mdl_check_pass(s.checker, "planted", &less);
         CHECK(t, status && strstr(mdl_message(status), "pass planted loses "), "goes unseen: %s", mdl_message(status));
         mdl_status_free(status);
     }
