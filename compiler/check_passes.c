@@ -46,7 +46,7 @@ static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
         else if (t->dtype == MDL_F32)
             at[i] = 0.1 + uniform(k);
         else
-            at[i] = uniform(k) < 0.25 ? (double)below - 1 : floor(uniform(k) * (double)below); /* special tokens often come last */
+            at[i] = i % 4 == 1 ? (double)below - 1 : floor(uniform(k) * (double)below); /* special tokens often come last */
         if (!strcmp(name, "labels") && uniform(k) < 0.5) at[i] = -100;
     }
 }

@@ -188,6 +188,14 @@ static bool same_kernel(fusion *f, const mdl_value *a, const mdl_value *b) {
     return fact_of(f, a)->level == fact_of(f, b)->level && rows_of(a) == rows_of(b);
 }
 
+/* A root of the same level but another number of rows, reached across rows: computed again rather than loaded, so that kernels of
+ * one level never wait for each other. */
+static bool computed_again(fusion *f, const mdl_value *v, const mdl_value *root) {
+    const fact *x = fact_of(f, v);
+    return x->place == FUSABLE && x->root && x->anywhere && !mdl_is_column_sum(v->def) && x->level == fact_of(f, root)->level &&
+           rows_of(v) != rows_of(root);
+}
+
 /* Walks what a root computes; `touch` is called for every root and large memory operand in reach. */
 typedef struct {
     fusion *f;
@@ -201,7 +209,7 @@ static void reach(walk *w, mdl_value *root, mdl_value *v) {
     fact *x = fact_of(w->f, v);
     if (w->seen[v->id] == root->id + 1) return;
     w->seen[v->id] = root->id + 1;
-    bool inside = x->place == FUSABLE && (v == root || !x->root);
+    bool inside = x->place == FUSABLE && (v == root || !x->root || computed_again(w->f, v, root));
     bool shared = x->place == FUSABLE ? x->varies : is_large(v) && v->type.dim[0] == rows_of(root);
     if (shared) {
         mdl_value *other = x->root ? v : w->by[v->id] ? w->values[w->by[v->id] - 1] : NULL;
@@ -255,7 +263,8 @@ static mdl_value *body_value(body_builder *bb, mdl_value *old) {
         mdl_value *x0 = body_value(bb, old->def->in[0]);
         return *made = result(mdl_clone(&bb->b, old->def, &x0));
     }
-    bool computed = x->place == FUSABLE && (!x->root || (in_group(bb->f, old, bb->g) && !mdl_is_column_sum(old->def)));
+    bool computed = x->place == FUSABLE && (!x->root || (in_group(bb->f, old, bb->g) && !mdl_is_column_sum(old->def)) ||
+                                            computed_again(bb->f, old, bb->g->roots.at[0]));
     if (!computed) return *made = body_arg(bb, old);
     mdl_value *in[3], **many = old->def->n_in > 3 ? MDL_NEW_ARRAY(bb->b.arena, mdl_value *, old->def->n_in) : in;
     for (int i = 0; i < old->def->n_in; i++)
