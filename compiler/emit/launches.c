@@ -111,7 +111,14 @@ static void row_kernel(launcher *l) {
     push_kernel(l, class_of(l->op), text, chunks);
 }
 
+/* The templates add f32. */
+static void only_f32(launcher *l, const char *what) {
+    for (int i = 0; i < l->op->n_out; i++)
+        if (l->op->out[i]->type.dtype != MDL_F32) refuse(l, what);
+}
+
 static void finish(launcher *l) {
+    only_f32(l, "a sum of whole numbers over rows: cast them to f32");
     bool init = mdl_attr_int(l->op, "init");
     int n = l->op->n_out;
     int64_t *cols = MDL_NEW_ARRAY(l->e->arena, int64_t, n);
@@ -150,6 +157,7 @@ static void attention(launcher *l, bool backward) {
 static void scatter_add(launcher *l) {
     const mdl_type *x = &l->op->in[0]->type;
     int64_t cols = mdl_span_product(x, 1, x->rank);
+    only_f32(l, "a scatter of whole numbers: cast them to f32");
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, x->dim[0]);
@@ -163,6 +171,7 @@ static void segment(launcher *l) {
     const char *name = mdl_ops[l->op->code].name;
     const mdl_type *seq = &l->op->in[l->op->n_in - 1]->type, *x = &l->op->in[0]->type;
     int64_t cols = l->op->code == MDL_OP_SEGSUM ? mdl_span_product(x, 1, x->rank) : 1;
+    if (l->op->code == MDL_OP_SEGSUM) only_f32(l, "a sum of whole numbers over segments: cast them to f32");
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, seq->dim[1]);

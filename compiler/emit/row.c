@@ -261,7 +261,10 @@ static expr compute(emitter *e, const mdl_value *v, const mdl_affine *idx) {
         default: break;
     }
     if (mdl_ops[op->code].class == MDL_POINTWISE) return pointwise(e, v, idx);
-    MDL_ASSERT(mdl_ops[op->code].class == MDL_VIEW);
+    if (mdl_ops[op->code].class != MDL_VIEW) { /* a reduction that crosses rows and is no sum */
+        e->error = mdl_printf(e->arena, "'%s' over rows", mdl_ops[op->code].name);
+        return (expr){"0", 0};
+    }
     mdl_affine in[MDL_MAX_RANK];
     int part;
     mdl_view_index(op, e->vars, idx, in, &part);

@@ -52,6 +52,13 @@ static void add_to_set(int *set, int *n, int item) {
 }
 
 /* ---- 1. places and levels, forward ---- */
+/* A reshape whose rows are parts of its operand's rows: no affine index reaches them, so it is only ever a view of memory. */
+static bool splits_rows(const mdl_op *op) {
+    const mdl_type *in = &op->in[0]->type, *out = &op->out[0]->type;
+    if (op->code != MDL_OP_RESHAPE || !in->rank || !out->rank) return false;
+    return mdl_type_count(out) / out->dim[0] % (mdl_type_count(in) / in->dim[0]) != 0;
+}
+
 static place place_of(fusion *f, const mdl_op *op) {
     switch (mdl_ops[op->code].class) {
         case MDL_SINK: return OUTSIDE;
@@ -60,7 +67,8 @@ static place place_of(fusion *f, const mdl_op *op) {
         case MDL_STRUCTURED: return MEMORY;
         case MDL_LEAF: return op->code == MDL_OP_CONST || op->code == MDL_OP_IOTA || op->code == MDL_OP_RANDOM ? FUSABLE : MEMORY;
         case MDL_INDEX: return op->code == MDL_OP_GATHER ? FUSABLE : MEMORY;
-        case MDL_VIEW: return op->code == MDL_OP_RESHAPE && fact_of(f, op->in[0])->place == MEMORY ? MEMORY : FUSABLE;
+        case MDL_VIEW:
+            return op->code == MDL_OP_RESHAPE && (fact_of(f, op->in[0])->place == MEMORY || splits_rows(op)) ? MEMORY : FUSABLE;
         default: return FUSABLE;
     }
 }
@@ -111,9 +119,10 @@ static void describe(fusion *f, const mdl_op *op, int *write_level) {
     if (op->code == MDL_OP_WRITE && level >= *write_level) *write_level = level + 1;
     if (op->code == MDL_OP_READ && mdl_find_attr(op, "state")->ss[0][0] == '@') level = *write_level;
     if (where == OUTSIDE) return;
+    bool waits = is_anchor(op) || (splits_rows(op) && fact_of(f, op->in[0])->place == FUSABLE);
     for (int i = 0; i < op->n_out; i++) {
         fact *v = fact_of(f, op->out[i]);
-        *v = (fact){.place = where, .level = level + is_anchor(op), .anywhere = true, .fanout = v->fanout, .group = op->out[i]->id};
+        *v = (fact){.place = where, .level = level + waits, .anywhere = true, .fanout = v->fanout, .group = op->out[i]->id};
         if (where == FUSABLE) describe_fusable(f, op, v);
     }
     /* joins two streams and is used again: if it is ever needed twice it will be in memory */
@@ -259,6 +268,7 @@ static mdl_value *body_value(body_builder *bb, mdl_value *old) {
     mdl_value **made = &bb->made[old->id];
     if (*made) return *made;
     fact *x = fact_of(bb->f, old);
+    if (splits_rows(old->def)) return *made = body_arg(bb, old);
     if (mdl_is(old, MDL_OP_RESHAPE)) { /* also of memory, which may be a root of this very kernel */
         mdl_value *x0 = body_value(bb, old->def->in[0]);
         return *made = result(mdl_clone(&bb->b, old->def, &x0));

@@ -27,6 +27,11 @@ static void draw_segments(double *at, int64_t S, int64_t T) {
     if (S > 2) at[2] = at[1];
 }
 
+static double draw_real(mdl_values *v, const char *name) {
+    bool positive = !strncmp(name, "pos", 3) || !strcmp(name, "@moment2");
+    return positive ? 1.25 + mdl_draw(v) / 2 : mdl_draw(v);
+}
+
 static double draw_input(mdl_values *v, const char *name, mdl_dtype dtype) {
     const char *dot = strchr(name, '.');
     int64_t n = dot ? atoll(dot + 1) : 0;
@@ -36,7 +41,7 @@ static double draw_input(mdl_values *v, const char *name, mdl_dtype dtype) {
     }
     if (dtype == MDL_I32) return n ? whole(v, -1, n - 1) : whole(v, 0, 4);
     if (dtype == MDL_BOOL) return mdl_draw(v) < 0.4;
-    return strncmp(name, "inv_count", 9) ? mdl_draw(v) : 0.7;
+    return strncmp(name, "inv_count", 9) ? draw_real(v, name) : 0.7;
 }
 
 static void draw_array(mdl_values *v, const mdl_op *op, bool input, const char *name) {
@@ -48,8 +53,7 @@ static void draw_array(mdl_values *v, const mdl_op *op, bool input, const char *
         draw_segments(at, type->dim[0], type->dim[1]);
         return;
     }
-    for (int64_t k = 0, n = mdl_type_count(type); k < n; k++)
-        at[k] = input ? draw_input(v, name, type->dtype) : strncmp(name, "pos", 3) && strcmp(name, "@moment2") ? mdl_draw(v) : 1.25 + mdl_draw(v) / 2;
+    for (int64_t k = 0, n = mdl_type_count(type); k < n; k++) at[k] = input ? draw_input(v, name, type->dtype) : draw_real(v, name);
 }
 
 void mdl_draw_values(mdl_values *v, const mdl_region *r) {

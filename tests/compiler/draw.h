@@ -7,9 +7,9 @@
 #include "tests/check.h"
 
 /* Inputs and states of a program, repeatable.
- *   input  index.N: i32 in -1 .. N-1; labels.N: in -1 .. N and -100; other i32: 0 .. 4; bool: 0 or 1; inv_count...: 0.7;
- *          segments: an empty one and a tail
- *   state  pos... and the second moment: 0.6 .. 1.9; all other reals: -1.3 .. 1.3 */
+ *   reals   -1.3 .. 1.3; those of pos... and the second moment: 0.6 .. 1.9; inv_count...: 0.7
+ *   others  index.N: i32 in -1 .. N-1; labels.N: in -1 .. N and -100; other i32: 0 .. 4; bool: 0 or 1;
+ *           segments: an empty one and a tail */
 typedef struct {
     mdl_arena *arena;
     mdl_arrays inputs, states;

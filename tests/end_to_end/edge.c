@@ -140,6 +140,18 @@ static void interrupt(mdl_e2e *e, const char *signal) {
     mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", mdl_printf(e->memory, "after%s", signal), "trainer.max_steps=1 model.init_from=cut");
 }
 
+/* The model that docs/how-to.md shows compiles and trains as it says there. */
+static void documented_model(mdl_e2e *e) {
+    mdl_e2e_run(e, 0, "mkdir shown && cp -r models/* shown && sed -n '/^```mdl$/,/^```$/p' '%s/docs/how-to.md' | sed '/^```/d' > shown/plain.mdl",
+                mdl_test_source(e->t));
+    mdl_e2e_run(e, 0, "mdlc shown/plain.mdl --tokens 256 --seqs 8 -o shown.plan");
+    mdl_e2e_train(e, 0, "shown.plan", "plain.fasta", "shown_run", "trainer.max_steps=30 trainer.learning_rate=1e-2");
+    mdl_e2e_check_finite(e, "shown_run", 30);
+    double *losses;
+    int n = mdl_e2e_metrics(e, "shown_run", "loss", &losses);
+    if (n) CHECK(e->t, losses[n - 1] < losses[0] - 0.3, "the loss goes from %g to %g", losses[0], losses[n - 1]);
+}
+
 void suite_edge(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "edge");
     if (mdl_case(t, "edge: no label in a step")) no_label(&e);
@@ -153,5 +165,6 @@ void suite_edge(mdl_test *t) {
     if (mdl_case(t, "edge: an output folder that holds results")) overwrite(&e);
     if (mdl_case(t, "edge: SIGINT")) interrupt(&e, "INT");
     if (mdl_case(t, "edge: SIGTERM")) interrupt(&e, "TERM");
+    if (mdl_case(t, "edge: the model that docs/how-to.md shows")) documented_model(&e);
     mdl_e2e_end(&e);
 }

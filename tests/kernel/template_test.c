@@ -184,7 +184,7 @@ static bool is_zero(const float *x, int64_t first, int64_t end) {
 /* Runs a kernel in both orders of blocks into fresh outputs; the outputs are buffer[first_out ..]. */
 static void run_twice(mdl_test *t, mdl_arena *arena, mdl_kernel_fn kernel, void **buffer, int first_out, const int64_t *size, int n,
                       const int64_t *immediate, int64_t grid) {
-    float *first[3];
+    float *first[3] = {0};
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < n; i++) buffer[first_out + i] = array(arena, size[i]);
         native_run(kernel, buffer, immediate, grid, pass);

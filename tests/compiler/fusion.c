@@ -1,0 +1,154 @@
+/* What fusion must reach: the launches that one more layer adds, counted by what they are. A layer norm forward is one kernel; its
+ * backward with the residual's gradient, dgamma and dbeta is one kernel and one finish; so is GELU's with its bias gradient. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler/pipeline.h"
+#include "tests/compiler/draw.h"
+
+enum { ROW, FINISH, PRODUCT, ATTENTION, ATTENTION_BWD, COPY, OTHER, N_KINDS };
+static const char *const kinds[N_KINDS] = {"row", "finish", "product", "attention", "attention_bwd", "copy", "other"};
+
+typedef struct {
+    int of[N_KINDS];
+} counts;
+
+static int kind_of(const mdl_plan *plan, const mdl_plan_launch *l) {
+    if (l->kind == MDL_LAUNCH_GEMM) return PRODUCT;
+    if (l->kind == MDL_LAUNCH_COPY) return COPY;
+    const char *class = plan->kernels.at[l->kernel].class;
+    for (int k = 0; k < OTHER; k++)
+        if (!strcmp(kinds[k], class)) return k;
+    return OTHER;
+}
+
+static counts count(const mdl_plan *plan, const mdl_plan_program *p) {
+    counts c = {{0}};
+    for (int i = 0; i < p->launches.n; i++) c.of[kind_of(plan, &p->launches.at[i])]++;
+    return c;
+}
+
+static mdl_plan *compile(mdl_test *t, mdl_arena *arena, const char *model, const char *sets, int layers) {
+    mdl_module *module = mdl_test_model(t, arena, model, mdl_printf(arena, "%s L=%d", sets, layers), 64, 4);
+    mdl_pipeline_options options = {.out = stdout};
+    mdl_plan *plan = NULL;
+    mdl_status status = module ? mdl_compile(arena, module, &options, &plan) : MDL_OK;
+    CHECK(t, !status, "%s: %s", model, mdl_message(status));
+    mdl_status_free(status);
+    return plan;
+}
+
+/* ---- the launches of a layer ---- */
+/* forward: eval. train: forward, backward and gradients, written or accumulated. */
+static const struct {
+    const char *model, *sets;
+    counts forward, train;
+} blocks[] = {
+    /* forward, row kernels: rotary with the biases of q, k, v; residual and norm, twice; GELU.
+     * backward, row kernels: both norms, GELU, rotary; attention's delta. All but the last have a finish, for their biases too. */
+    {"esm2", "D=16 H=2", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 4, 12, 1, 1, 0, 0}}},
+    /* No biases: the products w12 and q, k, v have none to sum; only the norms' weights need a finish. */
+    {"amplify", "D=16 H=2 M=24", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 2, 12, 1, 1, 0, 0}}},
+    {"decoder", "D=16 H=2 G=1 F=24", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 2, 12, 1, 1, 0, 0}}},
+    {"twohead", "D=16 H=2", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 4, 12, 1, 1, 0, 0}}},
+};
+
+static void check_program(mdl_test *t, const mdl_plan *two, const mdl_plan *three, const char *name, const counts *want) {
+    counts a = count(two, mdl_plan_find_program(two, name)), b = count(three, mdl_plan_find_program(three, name));
+    for (int k = 0; k < N_KINDS; k++)
+        CHECK(t, b.of[k] - a.of[k] == want->of[k], "%s: a layer adds %d launches of kind %s, expected %d", name, b.of[k] - a.of[k], kinds[k], want->of[k]);
+}
+
+/* ---- the same, by name ---- */
+static bool same_work(const mdl_plan *p, const mdl_plan_launch *a, const mdl_plan *q, const mdl_plan_launch *b) {
+    return kind_of(p, a) == kind_of(q, b) && !strcmp(a->label, b->label) && !strcmp(a->span, b->span) &&
+           !memcmp(&a->gemm, &b->gemm, sizeof a->gemm);
+}
+
+static int occurrences(const mdl_plan *p, const mdl_plan_program *in, const mdl_plan *q, const mdl_plan_launch *l) {
+    int n = 0;
+    for (int i = 0; i < in->launches.n; i++) n += same_work(p, &in->launches.at[i], q, l);
+    return n;
+}
+
+/* The launches that `three` has more of than `two`, in the order of their first. */
+static const char *added_launches(mdl_arena *arena, const mdl_plan *two, const mdl_plan *three, const char *root) {
+    const mdl_plan_program *a = mdl_plan_find_program(two, "train_only"), *b = mdl_plan_find_program(three, "train_only");
+    mdl_text text = {.arena = arena};
+    for (int i = 0; i < b->launches.n; i++) {
+        const mdl_plan_launch *l = &b->launches.at[i];
+        bool earlier = false;
+        for (int k = 0; k < i; k++) earlier |= same_work(three, &b->launches.at[k], three, l);
+        int more = occurrences(three, b, three, l) - occurrences(two, a, three, l);
+        if (earlier || !more) continue;
+        const char *span = strncmp(l->span, root, strlen(root)) ? l->span : l->span + strlen(root) + 1;
+        mdl_text_printf(&text, "%dx %-13s %-20s %s", more, kinds[kind_of(three, l)], l->label, span);
+        if (l->kind == MDL_LAUNCH_GEMM)
+            mdl_text_printf(&text, "  %d x %d x %d%s", (int)l->gemm.m, (int)l->gemm.n, (int)l->gemm.k, l->gemm.beta ? ", added" : "");
+        mdl_text_printf(&text, "\n");
+    }
+    return text.at;
+}
+
+static void test_block(mdl_test *t, int i) {
+    mdl_arena *arena = mdl_arena_new();
+    const char *model = blocks[i].model;
+    mdl_case(t, "%s: the launches of a layer", model);
+    mdl_plan *two = compile(t, arena, model, blocks[i].sets, 2), *three = compile(t, arena, model, blocks[i].sets, 3);
+    if (two && three) {
+        check_program(t, two, three, "eval", &blocks[i].forward);
+        check_program(t, two, three, "train_only", &blocks[i].train);
+        check_program(t, two, three, "train_middle", &blocks[i].train);
+        CHECK(t, two->kernels.n == three->kernels.n, "%d kernels, then %d", two->kernels.n, three->kernels.n);
+        if (i == 0) mdl_golden(t, "compiler/block.txt", added_launches(arena, two, three, mdl_test_source(t)));
+    }
+    mdl_plan_free(two);
+    mdl_plan_free(three);
+    mdl_arena_free(arena);
+}
+
+/* ---- depth ---- */
+static bool same_kernels(const mdl_plan *a, const mdl_plan *b) {
+    if (a->kernels.n != b->kernels.n) return false;
+    for (int i = 0; i < a->kernels.n; i++)
+        if (strcmp(a->kernels.at[i].source, b->kernels.at[i].source)) return false;
+    return true;
+}
+
+static void test_depth(mdl_test *t) {
+    static const int layers[] = {2, 6, 48};
+    mdl_plan *plan[3];
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "2, 6 and 48 layers have the same kernels, and launches grow by layer");
+    for (int i = 0; i < 3; i++) plan[i] = compile(t, arena, "esm2", "D=16 H=2", layers[i]);
+    for (int p = 0; plan[0] && plan[1] && plan[2] && p < plan[0]->programs.n; p++) {
+        const mdl_plan_program *two = &plan[0]->programs.at[p], *six = &plan[1]->programs.at[p], *many = &plan[2]->programs.at[p];
+        counts a = count(plan[0], two), b = count(plan[1], six), c = count(plan[2], many);
+        for (int k = 0; k < N_KINDS; k++)
+            CHECK(t, (c.of[k] - b.of[k]) * 4 == (b.of[k] - a.of[k]) * 42, "%s: %d, %d, %d launches of kind %s", two->name, a.of[k], b.of[k],
+                  c.of[k], kinds[k]);
+    }
+    for (int i = 1; i < 3; i++)
+        CHECK(t, !plan[0] || !plan[i] || same_kernels(plan[0], plan[i]), "%d kernels with 2 layers, %d with %d", plan[0]->kernels.n,
+              plan[i]->kernels.n, layers[i]);
+    for (int i = 0; i < 3; i++) mdl_plan_free(plan[i]);
+    mdl_arena_free(arena);
+}
+
+/* A step's optimizer is the global norm (a kernel and a finish) and one kernel over all parameters, whatever their number. */
+static void test_optimizer(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "the optimizer is three launches");
+    mdl_plan *plan = compile(t, arena, "esm2", "D=16 H=2", 2);
+    const mdl_plan_program *p = plan ? mdl_plan_find_program(plan, "update") : NULL;
+    CHECK(t, p && p->launches.n == 3, "%d launches", p ? p->launches.n : 0);
+    mdl_plan_free(plan);
+    mdl_arena_free(arena);
+}
+
+void suite_fusion(mdl_test *t) {
+    for (int i = 0; i < (int)(sizeof blocks / sizeof *blocks); i++) test_block(t, i);
+    test_depth(t);
+    test_optimizer(t);
+}

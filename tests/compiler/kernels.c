@@ -1,0 +1,274 @@
+/* Generated kernels, templates and products against the interpreter: fixed and random programs at odd sizes. Each is an `output`
+ * program of a made-up module; a batch of them is one plan, compiled, written and read back. Memory is poisoned with NaN before
+ * each run. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler/pipeline.h"
+#include "runtime/device/device.h"
+#include "tests/compiler/draw.h"
+#include "tests/compiler/kernels.h"
+
+/* f32 rounds to 6e-8; a dozen ops in a row and sums of up to 320 terms stay below 2e-6 of the result's norm. Where a result cancels
+ * to less than its terms, which are of order 1, the norm of ones takes its place. */
+static const double tolerance = 2e-6;
+enum { RANDOM_PROGRAMS = 24, BATCH = 64 };
+static const int64_t row_counts[] = {1, 7, 65, 130}, column_counts[] = {1, 3, 33, 320};
+
+typedef struct {
+    const char *name, *program; /* of the plan */
+    mdl_region *region;
+    mdl_values v;
+} subject;
+
+typedef struct {
+    mdl_test *t;
+    mdl_arena *arena;
+    mdl_module module;
+    MDL_VEC(subject) subjects;
+    mdl_plan *plan;
+    mdl_device *device;
+} bench;
+
+/* ---- programs ---- */
+/* The number that an expression of $-sizes and + and * means, or -1 when there is none at `at`. */
+static int64_t size_at(const char *at, const char **end, int64_t T, int64_t C) {
+    int64_t sum = 0, product = 1;
+    for (;; at++) {
+        char *stop = (char *)at + 2;
+        int64_t factor = *at != '$' ? strtoll(at, &stop, 10) : at[1] == 'T' ? T : at[1] == 'C' ? C : at[1] == 'D' ? 2 * C : C + 5;
+        product *= factor;
+        at = stop;
+        if (*at != '*') sum += product, product = 1;
+        if (*at != '*' && *at != '+') break;
+    }
+    *end = at;
+    return sum;
+}
+
+static const char *with_sizes(mdl_arena *arena, const char *text, int64_t T, int64_t C) {
+    mdl_text out = {.arena = arena};
+    mdl_text_printf(&out, "program p {\n");
+    for (const char *at = text; *at;) {
+        size_t digits = strspn(at, "0123456789");
+        if (*at == '$' || (digits && at[digits] == '*' && at[digits + 1] == '$'))
+            mdl_text_printf(&out, "%" PRId64, size_at(at, &at, T, C));
+        else
+            mdl_text_append(&out, at, digits ? digits : 1), at += digits ? digits : 1;
+    }
+    mdl_text_printf(&out, "}\n");
+    return out.at;
+}
+
+static void declare_leaf(bench *b, mdl_op *op, const char *prefix) {
+    bool input = op->code == MDL_OP_INPUT;
+    const char *name = mdl_printf(b->arena, "%s/%s", prefix, input ? mdl_attr_str(op, "name") : mdl_find_attr(op, "state")->ss[0]);
+    if (input) {
+        const char *source = op->out[0]->type.dtype == MDL_SEG ? "segments" : "tokens";
+        MDL_PUSH(b->arena, b->module.inputs, ((mdl_input_decl){.name = name, .source = source, .type = op->out[0]->type}));
+        op->attr = mdl_copy(b->arena, &(mdl_attr){.key = "name", .kind = MDL_ATTR_STR, .s = name}, sizeof(mdl_attr));
+    } else {
+        MDL_PUSH(b->arena, b->module.params, ((mdl_param){.name = name, .type = op->out[0]->type, .decay = true, .group = "", .init = ""}));
+        mdl_attr attr = mdl_strs(b->arena, "state", 1, &name);
+        op->attr = mdl_copy(b->arena, &attr, sizeof attr);
+    }
+}
+
+/* Copies a region's ops into the module's forward: names get the program's in front, results become its outputs. */
+static void append(bench *b, const subject *s) {
+    mdl_builder to = {.arena = b->arena, .region = b->module.forward};
+    mdl_region_clear_scratch(s->region);
+    for (int i = 0; i < s->region->ops.n; i++) {
+        mdl_op *op = s->region->ops.at[i];
+        mdl_value **in = MDL_NEW_ARRAY(b->arena, mdl_value *, op->n_in);
+        for (int k = 0; k < op->n_in; k++) in[k] = op->in[k]->scratch;
+        if (op->code == MDL_OP_RESULT) {
+            mdl_attr attr[] = {mdl_str("program", s->program), mdl_str("name", mdl_attr_str(op, "name"))};
+            mdl_build(&to, MDL_OP_OUTPUT, 1, in, 2, attr, NULL, NULL);
+            continue;
+        }
+        mdl_op *copy = mdl_clone(&to, op, in);
+        copy->span = (mdl_span){s->name, i + 1, 1}; /* so that a refusal says which */
+        if (op->code == MDL_OP_INPUT || op->code == MDL_OP_READ) declare_leaf(b, copy, s->program);
+        for (int k = 0; k < op->n_out; k++) op->out[k]->scratch = copy->out[k];
+    }
+}
+
+/* Real inputs are what an f32 can hold. */
+static void round_reals(mdl_arrays *arrays) {
+    for (int i = 0; i < arrays->n; i++)
+        for (int64_t k = 0, n = mdl_type_count(&arrays->at[i].type); k < n; k++)
+            if (arrays->at[i].type.dtype == MDL_F32) arrays->at[i].at[k] = (float)arrays->at[i].at[k];
+}
+
+static void begin(bench *b, int64_t rows) {
+    b->arena = mdl_arena_new();
+    b->subjects.n = b->subjects.cap = 0;
+    b->module = (mdl_module){.name = "kernels", .tokens = rows, .segments = 3, .max_length = rows};
+    b->module.forward = mdl_region_new(b->arena, "forward");
+    b->module.init = mdl_region_new(b->arena, "init");
+}
+
+static void run_batch(bench *b);
+
+static void add_subject(bench *b, const char *name, mdl_region *region) {
+    subject s = {name, mdl_printf(b->arena, "p%d", b->subjects.n), region, {.arena = b->arena}};
+    mdl_draw_values(&s.v, region);
+    round_reals(&s.v.inputs);
+    round_reals(&s.v.states);
+    append(b, &s);
+    MDL_PUSH(b->arena, b->subjects, s);
+    if (b->subjects.n == BATCH) run_batch(b);
+}
+
+static void run_case(bench *b, const mdl_kernel_case *c, int64_t rows) {
+    for (int k = 0; k < 4; k++) { /* one width where the text has none */
+        if (k && !strstr(c->text, "$C") && !strstr(c->text, "$E")) continue;
+        int64_t columns = column_counts[k];
+        mdl_region *region = mdl_test_parse(b->t, b->arena, with_sizes(b->arena, c->text, rows, columns));
+        if (region) add_subject(b, mdl_printf(b->arena, "%s, %d x %d", c->name, (int)rows, (int)columns), region);
+    }
+}
+
+static void run_random(bench *b, int i, int64_t rows) {
+    int64_t columns = column_counts[i % 4];
+    mdl_region *region = mdl_random_program(b->arena, (uint64_t)(i * 1000 + rows), rows, columns);
+    add_subject(b, mdl_printf(b->arena, "random program %d, %d x %d", i, (int)rows, (int)columns), region);
+}
+
+/* ---- the device ---- */
+static const mdl_backend *cpu = &mdl_backend_cpu;
+
+static bool ok(bench *b, mdl_status status) {
+    bool fine = !status;
+    CHECK(b->t, fine, "%s", mdl_message(status));
+    mdl_status_free(status);
+    return fine;
+}
+
+static void *to_bytes(mdl_arena *arena, const mdl_named_array *a) {
+    int64_t n = mdl_type_count(&a->type);
+    void *bytes = mdl_alloc(arena, (size_t)mdl_type_bytes(&a->type));
+    for (int64_t i = 0; i < n; i++) {
+        if (a->type.dtype == MDL_F32) ((float *)bytes)[i] = (float)a->at[i];
+        if (a->type.dtype == MDL_I32 || a->type.dtype == MDL_SEG) ((int32_t *)bytes)[i] = (int32_t)a->at[i];
+        if (a->type.dtype == MDL_BOOL) ((uint8_t *)bytes)[i] = (uint8_t)a->at[i];
+    }
+    return bytes;
+}
+
+static void upload(bench *b, const subject *s) {
+    for (int i = 0; i < s->v.inputs.n; i++) {
+        const mdl_named_array *a = &s->v.inputs.at[i];
+        const mdl_plan_input *in = mdl_plan_find_input(b->plan, mdl_printf(b->arena, "%s/%s", s->program, a->name));
+        ok(b, cpu->upload(b->device, MDL_ARENA_INPUT, in->offset, to_bytes(b->arena, a), mdl_type_bytes(&a->type)));
+    }
+    for (int i = 0; i < s->v.states.n; i++) {
+        const mdl_named_array *a = &s->v.states.at[i];
+        const mdl_plan_param *p = mdl_plan_find_param(b->plan, mdl_printf(b->arena, "%s/%s", s->program, a->name));
+        ok(b, cpu->upload(b->device, p->arena, p->offset, to_bytes(b->arena, a), mdl_type_bytes(&a->type)));
+    }
+}
+
+static double element(const mdl_type *type, const void *bytes, int64_t i) {
+    if (type->dtype == MDL_F32) return ((const float *)bytes)[i];
+    return type->dtype == MDL_BOOL ? ((const uint8_t *)bytes)[i] : ((const int32_t *)bytes)[i];
+}
+
+static void compare(bench *b, const mdl_plan_program *p, int r, mdl_arrays *expected) {
+    const mdl_plan_buffer *from = &p->buffers.at[p->results.at[r].buffer];
+    const mdl_named_array *want = mdl_arrays_find(expected, p->results.at[r].name);
+    void *bytes = mdl_alloc(b->arena, (size_t)from->bytes);
+    if (!ok(b, cpu->download(b->device, from->arena, from->offset, bytes, from->bytes)) || !want) return;
+    int64_t n = mdl_type_count(&want->type), wrong = -1;
+    double error = 0, norm = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double got = element(&from->type, bytes, i), d = got - want->at[i];
+        if (wrong < 0 && !(fabs(d) <= tolerance * fmax(1, fabs(want->at[i])))) wrong = i;
+        error += d * d;
+        norm += want->at[i] * want->at[i];
+    }
+    double limit = from->type.dtype == MDL_F32 ? tolerance * sqrt(fmax(norm, (double)n)) : 0;
+    CHECK(b->t, sqrt(error) <= limit, "%s is off by %.3g of %.3g; element %" PRId64 " is %.9g, expected %.9g", p->results.at[r].name, sqrt(error), sqrt(norm),
+          wrong, wrong < 0 ? 0 : element(&from->type, bytes, wrong), wrong < 0 ? 0 : want->at[wrong]);
+}
+
+/* A program must not touch parameters. */
+static void check_states(bench *b, const subject *s) {
+    for (int i = 0; i < s->v.states.n; i++) {
+        const mdl_named_array *a = &s->v.states.at[i];
+        const mdl_plan_param *p = mdl_plan_find_param(b->plan, mdl_printf(b->arena, "%s/%s", s->program, a->name));
+        void *now = mdl_alloc(b->arena, (size_t)mdl_type_bytes(&a->type));
+        ok(b, cpu->download(b->device, p->arena, p->offset, now, mdl_type_bytes(&a->type)));
+        CHECK(b->t, !memcmp(now, to_bytes(b->arena, a), (size_t)mdl_type_bytes(&a->type)), "parameter %s changed", a->name);
+    }
+}
+
+static void run_subject(bench *b, subject *s) {
+    const mdl_plan_program *p = mdl_plan_find_program(b->plan, s->program);
+    mdl_arrays results = {0};
+    upload(b, s);
+    cpu->fill(b->device, MDL_ARENA_ACTIVATION, 0xff);
+    cpu->fill(b->device, MDL_ARENA_RESULT, 0xff);
+    if (!ok(b, cpu->run(b->device, s->program))) return;
+    mdl_interpret(b->arena, s->region, &s->v.inputs, &s->v.states, &results);
+    CHECK(b->t, p->results.n == results.n, "%d results, expected %d", p->results.n, results.n);
+    for (int r = 0; r < p->results.n; r++) compare(b, p, r, &results);
+    check_states(b, s);
+}
+
+/* Compiles what was added, runs it, and begins anew. */
+static void run_batch(bench *b) {
+    mdl_pipeline_options options = {.out = stdout};
+    mdl_plan *plan = NULL;
+    const char *path = mdl_printf(b->arena, "%s/kernels.plan", mdl_test_scratch(b->t));
+    mdl_case(b->t, "%d programs compile into a plan that verifies", b->subjects.n);
+    b->plan = NULL;
+    b->device = NULL;
+    mdl_region_renumber(b->module.forward);
+    if (ok(b, mdl_compile(b->arena, &b->module, &options, &plan)) && ok(b, mdl_plan_write(plan, path)) &&
+        ok(b, mdl_plan_read(path, &b->plan)) && ok(b, cpu->load(b->plan, 2, &b->device)))
+        for (int i = 0; i < b->subjects.n; i++)
+            if (mdl_case(b->t, "%s", b->subjects.at[i].name)) run_subject(b, &b->subjects.at[i]);
+    cpu->unload(b->device);
+    mdl_plan_free(b->plan);
+    mdl_plan_free(plan);
+    mdl_arena_free(b->arena);
+    begin(b, b->module.tokens);
+}
+
+static void test_refused(bench *b) {
+    mdl_arena *kept = mdl_arena_new();
+    mdl_text all = {.arena = kept};
+    mdl_case(b->t, "what the target does not have is refused");
+    for (const mdl_kernel_case *c = mdl_refused_cases; c->name; c++) {
+        mdl_pipeline_options options = {.out = stdout};
+        mdl_plan *plan = NULL;
+        begin(b, 7);
+        run_case(b, c, 7);
+        mdl_region_renumber(b->module.forward);
+        mdl_status status = mdl_compile(b->arena, &b->module, &options, &plan);
+        CHECK(b->t, status && !plan, "%s: accepted", c->name);
+        mdl_text_printf(&all, "%s\n", mdl_message(status));
+        mdl_status_free(status);
+        mdl_plan_free(plan);
+        mdl_arena_free(b->arena);
+    }
+    mdl_golden(b->t, "compiler/refused.txt", all.at);
+    mdl_arena_free(kept);
+}
+
+void suite_kernels(mdl_test *t) {
+    bench b = {.t = t};
+    test_refused(&b);
+    for (int r = 0; r < 4; r++) { /* a plan has one number of tokens */
+        begin(&b, row_counts[r]);
+        for (const mdl_kernel_case *c = mdl_kernel_cases; c->name; c++) run_case(&b, c, row_counts[r]);
+        for (int i = 0; i < RANDOM_PROGRAMS; i++) run_random(&b, i, row_counts[r]);
+        if (b.subjects.n) run_batch(&b);
+        mdl_arena_free(b.arena);
+    }
+}
