@@ -6,14 +6,20 @@
 #include "compiler/kernel/rows.h"
 #include "runtime/base/status.h"
 
+/* Operand `operand` of op `at` is the state that `read` reads, perhaps reshaped. */
+typedef struct {
+    int at, operand;
+    const mdl_value *read;
+} state_use;
+
 typedef struct {
     mdl_emitter *e;
     const mdl_region *region;
     mdl_plan_program *program;
-    int *parent; /* union-find over value ids */
-    int *home;   /* by class: buffer index, or -1 */
-    int *first;  /* by class: the op that first writes it */
-    mdl_value **value;
+    int *parent;             /* union-find over value ids */
+    int *home;               /* by class: buffer index, or -1 */
+    int *first;              /* by class: the op that first writes it */
+    MDL_VEC(state_use) uses; /* in order */
 } assignment;
 
 static int find(assignment *a, int id) {
@@ -29,9 +35,11 @@ int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, 
 /* ---- states ---- */
 static mdl_range param_range(const mdl_emitter *e, const char *name) {
     bool gradient = !strncmp(name, "grad/", 5);
-    const mdl_plan_param *p = mdl_plan_find_param(e->plan, gradient ? name + 5 : name);
+    const mdl_placed_param *placed = mdl_layout_find(e->layout, gradient ? name + 5 : name);
+    if (placed) return (mdl_range){gradient ? MDL_ARENA_GRAD : MDL_ARENA_PARAM, placed->offset * 4, mdl_type_bytes(&placed->type)};
+    const mdl_plan_param *p = mdl_plan_find_param(e->plan, name);
     if (!p) mdl_bug("no parameter '%s'", name);
-    return (mdl_range){gradient ? MDL_ARENA_GRAD : p->arena, p->offset, mdl_type_bytes(&p->type)};
+    return (mdl_range){p->arena, p->offset, mdl_type_bytes(&p->type)};
 }
 
 static mdl_range arena_range(const mdl_emitter *e, const char *name) {
@@ -87,30 +95,41 @@ static bool in_place(const mdl_op *op, int i) {
  * comes before op `write`, used after. (A read behind the write wants the new value.) */
 static bool free_to_overwrite(assignment *a, const mdl_value *v, mdl_range range, int write) {
     int first = a->first[find(a, v->id)];
-    for (int i = first; i < a->region->ops.n; i++) {
-        const mdl_op *op = a->region->ops.at[i];
-        for (int k = 0; k < op->n_in; k++) {
-            const mdl_value *u = op->in[k];
-            while (mdl_is(u, MDL_OP_RESHAPE)) u = u->def->in[0];
-            if (!mdl_is(u, MDL_OP_READ) || a->first[find(a, u->id)] > write || !overlap(mdl_state_range(a->e, u->def), range))
-                continue;
-            bool produces = false;
-            for (int o = 0; o < op->n_out; o++) produces |= find(a, op->out[o]->id) == find(a, v->id);
-            if (!produces || !in_place(op, k)) return false;
-        }
+    for (int i = 0; i < a->uses.n; i++) {
+        const state_use *use = &a->uses.at[i];
+        const mdl_op *op = a->region->ops.at[use->at];
+        const mdl_plan_buffer *old = &a->program->buffers.at[a->home[find(a, use->read->id)]];
+        if (use->at < first || a->first[find(a, use->read->id)] > write) continue;
+        if (!overlap((mdl_range){old->arena, old->offset, old->bytes}, range)) continue;
+        bool produces = false;
+        for (int o = 0; o < op->n_out; o++) produces |= find(a, op->out[o]->id) == find(a, v->id);
+        if (!produces || !in_place(op, use->operand)) return false;
     }
     return true;
 }
 
+static void note_uses(assignment *a) {
+    for (int i = 0; i < a->region->ops.n; i++)
+        for (int k = 0; k < a->region->ops.at[i]->n_in; k++) {
+            const mdl_value *u = a->region->ops.at[i]->in[k];
+            while (mdl_is(u, MDL_OP_RESHAPE)) u = u->def->in[0];
+            if (mdl_is(u, MDL_OP_READ)) MDL_PUSH(a->e->arena, a->uses, ((state_use){i, k, u}));
+        }
+}
+
 /* ---- classes ---- */
+/* The operand whose memory an op's result takes over, or -1. A state may be shared only by the rules for sinks. */
+static int taken_over(const mdl_op *op) {
+    if (op->code == MDL_OP_RESHAPE) return 0;
+    bool starts = (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3;
+    return starts && !mdl_is(op->in[2], MDL_OP_READ) ? 2 : -1;
+}
+
 static void join_in_place(assignment *a) {
     for (int i = 0; i < a->region->ops.n; i++) {
         const mdl_op *op = a->region->ops.at[i];
-        int start = op->code == MDL_OP_RESHAPE                                                    ? 0
-                    : (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3 ? 2
-                                                                                                  : -1;
-        if (start >= 0 && !(start == 2 && mdl_is(op->in[2], MDL_OP_READ)))
-            a->parent[find(a, op->out[0]->id)] = find(a, op->in[start]->id);
+        int from = taken_over(op);
+        if (from >= 0) a->parent[find(a, op->out[0]->id)] = find(a, op->in[from]->id);
     }
 }
 
@@ -167,14 +186,16 @@ static const char *describe(mdl_emitter *e, const mdl_value *v) {
 
 mdl_buffers mdl_assign_buffers(mdl_emitter *e, const mdl_region *region, mdl_plan_program *program) {
     int n = region->next_id + 1;
-    assignment a = {
-        e,   region, program, MDL_NEW_ARRAY(e->arena, int, n), MDL_NEW_ARRAY(e->arena, int, n), MDL_NEW_ARRAY(e->arena, int, n),
-        NULL};
+    assignment a = {.e = e, .region = region, .program = program};
+    a.parent = MDL_NEW_ARRAY(e->arena, int, n);
+    a.home = MDL_NEW_ARRAY(e->arena, int, n);
+    a.first = MDL_NEW_ARRAY(e->arena, int, n);
     mdl_buffers b = {MDL_NEW_ARRAY(e->arena, int, n), program};
     for (int i = 0; i < n; i++) a.parent[i] = i, a.home[i] = -1;
     mdl_region_clear_scratch((mdl_region *)region);
     join_in_place(&a);
     note_first(&a);
+    note_uses(&a);
     for (int i = 0; i < region->ops.n; i++)
         if (region->ops.at[i]->code == MDL_OP_READ || region->ops.at[i]->code == MDL_OP_INPUT) place_leaf(&a, region->ops.at[i]);
     for (int i = 0; i < region->ops.n; i++)

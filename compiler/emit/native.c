@@ -1,6 +1,8 @@
 /* The plan's C becomes a shared object: two translation units, compiled side by side by the system's C compiler, linked and
  * stripped so that the same text gives the same bytes. */
 #include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,19 +47,28 @@ static mdl_status read_file(mdl_arena *arena, const char *path, const char **byt
     return MDL_OK;
 }
 
-/* Starts a command in a folder, its messages in the file `log` there. */
+/* Starts a command in a folder, its messages in the file `log` there; -1 when it cannot be. Spawned, not forked: the compiler of a
+ * large model holds much memory. */
 static pid_t start(const char *folder, char *const *argv) {
-    fflush(NULL); /* what is buffered must not be written twice */
-    pid_t pid = fork();
-    if (pid) return pid;
-    if (chdir(folder) || !freopen("log", "a", stderr) || !freopen("log", "a", stdout)) _exit(126);
-    execvp(argv[0], argv);
-    dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
-    _exit(127);
+    posix_spawn_file_actions_t actions;
+    pid_t pid = -1;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addchdir_np(&actions, folder);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "log", O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    int error = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (!error) return pid;
+    char path[512];
+    snprintf(path, sizeof path, "%s/log", folder);
+    FILE *log = fopen(path, "a");
+    if (log) fprintf(log, "%s: %s\n", argv[0], strerror(error)), fclose(log);
+    return -1;
 }
 
 static bool succeeded(pid_t pid) {
     int status = 0;
+    if (pid < 0) return false;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return false;
     return WIFEXITED(status) && !WEXITSTATUS(status);

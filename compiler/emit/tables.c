@@ -5,18 +5,12 @@
 
 static int64_t aligned(int64_t n) { return (n + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN; }
 
-static const mdl_placed_param *placed(const mdl_layout *l, const char *name) {
-    for (int i = 0; i < l->trained.n; i++)
-        if (!strcmp(l->trained.at[i].name, name)) return &l->trained.at[i];
-    return NULL;
-}
-
 /* Trained parameters as the layout has them; frozen and carried ones one after the other. */
 static void params(mdl_emitter *e) {
     int64_t *frozen = &e->plan->arena_bytes[MDL_ARENA_FROZEN];
     for (int i = 0; i < e->module->params.n; i++) {
         const mdl_param *p = &e->module->params.at[i];
-        const mdl_placed_param *at = placed(e->layout, p->name);
+        const mdl_placed_param *at = mdl_layout_find(e->layout, p->name);
         mdl_plan_param out = {p->name,
                               p->type,
                               at ? MDL_ARENA_PARAM : MDL_ARENA_FROZEN,

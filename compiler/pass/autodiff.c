@@ -83,15 +83,10 @@ static mdl_value *sum_terms(mdl_ad *ad, const mdl_value *of, mdl_value *sum) {
 
 /* ---- the sweep ---- */
 /* Without a module (a pass run alone on text) every state is trained but those called frozen.*. */
-static bool trained(const mdl_module *m, const char *name) {
-    if (!m) return strncmp(name, "frozen.", 7) != 0;
-    for (int i = 0; i < m->params.n; i++)
-        if (!strcmp(m->params.at[i].name, name)) return m->params.at[i].role == MDL_TRAINED;
-    return false;
-}
-
 static bool is_trained_read(mdl_ad *ad, const mdl_op *op) {
-    return op->code == MDL_OP_READ && trained(ad->c->module, mdl_find_attr(op, "state")->ss[0]);
+    if (op->code != MDL_OP_READ) return false;
+    const char *name = mdl_find_attr(op, "state")->ss[0];
+    return ad->c->module ? mdl_layout_find(ad->c->layout, name) != NULL : strncmp(name, "frozen.", 7) != 0;
 }
 
 static void mark_wanted(mdl_ad *ad, const mdl_op *op) {

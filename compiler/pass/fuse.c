@@ -54,8 +54,9 @@ static void add_to_set(int *set, int *n, int item) {
 /* ---- 1. places and levels, forward ---- */
 /* A reshape whose rows are parts of its operand's rows: no affine index reaches them, so it is only ever a view of memory. */
 static bool splits_rows(const mdl_op *op) {
+    if (op->code != MDL_OP_RESHAPE) return false;
     const mdl_type *in = &op->in[0]->type, *out = &op->out[0]->type;
-    if (op->code != MDL_OP_RESHAPE || !in->rank || !out->rank) return false;
+    if (!in->rank || !out->rank) return false;
     return mdl_type_count(out) / out->dim[0] % (mdl_type_count(in) / in->dim[0]) != 0;
 }
 

@@ -17,6 +17,7 @@ typedef struct {
 } mdl_placed_param;
 typedef struct {
     MDL_VEC(mdl_placed_param) trained;
+    const mdl_placed_param **by_name; /* sorted */
     int64_t tiles;
 } mdl_layout;
 
@@ -52,6 +53,7 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #define MDL_STATE_DECAY "@decay" /* bool[tiles]: where weight decay applies */
 
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
+const mdl_placed_param *mdl_layout_find(const mdl_layout *layout, const char *name); /* NULL: not trained */
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 
 /* ---- rewriting: copies a region op by op; scratch of an old value is its new value ---- */

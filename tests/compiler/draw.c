@@ -1,14 +1,15 @@
+/* Values for programs, tiny models, IR text: what the compiler's suites share. */
 #include "tests/compiler/draw.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "compiler/front/front.h"
 
-const mdl_tiny_model mdl_tiny_models[] = {{"esm2", "L=2 D=8 H=2"},
-                                          {"amplify", "L=2 D=8 H=2 M=12"},
-                                          {"decoder", "L=2 D=8 H=2 G=1 F=12"},
-                                          {"twohead", "L=2 D=8 H=2"}};
+const mdl_tiny_model mdl_tiny_models[] = {
+    {"esm2", "L=2 D=8 H=2"}, {"amplify", "L=2 D=8 H=2 M=12"}, {"decoder", "L=2 D=8 H=2 G=1 F=12"}, {"twohead", "L=2 D=8 H=2"}};
 const int mdl_tiny_models_count = sizeof mdl_tiny_models / sizeof *mdl_tiny_models;
 
 double mdl_draw(mdl_values *v) {
@@ -72,6 +73,32 @@ mdl_region *mdl_test_parse(mdl_test *t, mdl_arena *arena, const char *text) {
     return wrong || programs.n != 1 ? NULL : programs.at[0];
 }
 
+char *mdl_test_read(mdl_test *t, mdl_arena *arena, const char *path) {
+    FILE *f = fopen(mdl_printf(arena, "%s/tests/%s", mdl_test_source(t), path), "r");
+    mdl_text text = {.arena = arena};
+    char block[4096];
+    CHECK(t, f, "cannot read tests/%s", path);
+    mdl_text_append(&text, "", 0);
+    for (size_t n; f && (n = fread(block, 1, sizeof block, f));) mdl_text_append(&text, block, n);
+    if (f) fclose(f);
+    return text.at;
+}
+
+const mdl_test_program *mdl_test_programs(mdl_test *t, mdl_arena *arena, const char *path) {
+    MDL_VEC(mdl_test_program) list = {0};
+    char *at = strstr(mdl_test_read(t, arena, path), "\n== ");
+    while (at) {
+        char *name = at + 4, *text = strchr(name, '\n');
+        *text++ = 0;
+        at = strstr(text, "\n== ");
+        if (at) *at = 0;
+        MDL_PUSH(arena, list, ((mdl_test_program){name, mdl_printf(arena, "%s\n", text)}));
+    }
+    CHECK(t, list.n, "tests/%s has no programs", path);
+    MDL_PUSH(arena, list, ((mdl_test_program){0}));
+    return list.at;
+}
+
 const char *mdl_region_text(mdl_arena *arena, const mdl_region *region) {
     mdl_text text = {.arena = arena};
     mdl_print_region(&text, region, true);
@@ -86,9 +113,22 @@ mdl_module *mdl_test_model(mdl_test *t, mdl_arena *arena, const char *name, cons
                                  .sets = list,
                                  .tokens = tokens,
                                  .segments = segments};
-    for (char *set = strtok_r(text, " ", &save); set && options.n_sets < 16; set = strtok_r(NULL, " ", &save)) list[options.n_sets++] = set;
+    for (char *set = strtok_r(text, " ", &save); set && options.n_sets < 16; set = strtok_r(NULL, " ", &save))
+        list[options.n_sets++] = set;
     mdl_diagnostics *d = mdl_diagnostics_new(arena);
     mdl_module *module = mdl_front(arena, &options, d);
     CHECK(t, module, "%s %s:\n%s", name, sets, mdl_diagnostics_text(d));
     return module;
+}
+
+const char *mdl_empty_compiler(mdl_test *t) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/cc", mdl_test_scratch(t));
+    FILE *f = fopen(path, "w");
+    CHECK(t, f, "cannot write %s", path);
+    if (!f) return "cc";
+    fputs("#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\n: > \"$2\"\n", f);
+    fclose(f);
+    chmod(path, 0755);
+    return path;
 }

@@ -25,8 +25,18 @@ double mdl_draw(mdl_values *v);
 mdl_region *mdl_test_parse(mdl_test *t, mdl_arena *arena, const char *text);
 const char *mdl_region_text(mdl_arena *arena, const mdl_region *region);
 
+/* The programs of a text file under tests/: after a comment, each is a line "== NAME" and its ops. Ends in a row of NULLs. */
+typedef struct {
+    const char *name, *text;
+} mdl_test_program;
+const mdl_test_program *mdl_test_programs(mdl_test *t, mdl_arena *arena, const char *path);
+char *mdl_test_read(mdl_test *t, mdl_arena *arena, const char *path); /* the whole file */
+
 /* models/NAME.mdl, or with a slash a path in the source tree; sets are separated by blanks. NULL after a failed check. */
 mdl_module *mdl_test_model(mdl_test *t, mdl_arena *arena, const char *name, const char *sets, int64_t tokens, int64_t segments);
+
+/* The path of a C compiler that writes empty files, for plans whose code is not run: compiling it takes most of the time. */
+const char *mdl_empty_compiler(mdl_test *t);
 
 /* The smallest size of every model of the project. */
 typedef struct {

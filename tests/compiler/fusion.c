@@ -57,7 +57,8 @@ static const struct {
 static void check_program(mdl_test *t, const mdl_plan *two, const mdl_plan *three, const char *name, const counts *want) {
     counts a = count(two, mdl_plan_find_program(two, name)), b = count(three, mdl_plan_find_program(three, name));
     for (int k = 0; k < N_KINDS; k++)
-        CHECK(t, b.of[k] - a.of[k] == want->of[k], "%s: a layer adds %d launches of kind %s, expected %d", name, b.of[k] - a.of[k], kinds[k], want->of[k]);
+        CHECK(t, b.of[k] - a.of[k] == want->of[k], "%s: a layer adds %d launches of kind %s, expected %d", name, b.of[k] - a.of[k],
+              kinds[k], want->of[k]);
 }
 
 /* ---- the same, by name ---- */
@@ -85,7 +86,8 @@ static const char *added_launches(mdl_arena *arena, const mdl_plan *two, const m
         const char *span = strncmp(l->span, root, strlen(root)) ? l->span : l->span + strlen(root) + 1;
         mdl_text_printf(&text, "%dx %-13s %-20s %s", more, kinds[kind_of(three, l)], l->label, span);
         if (l->kind == MDL_LAUNCH_GEMM)
-            mdl_text_printf(&text, "  %d x %d x %d%s", (int)l->gemm.m, (int)l->gemm.n, (int)l->gemm.k, l->gemm.beta ? ", added" : "");
+            mdl_text_printf(&text, "  %d x %d x %d%s", (int)l->gemm.m, (int)l->gemm.n, (int)l->gemm.k,
+                            l->gemm.beta ? ", added" : "");
         mdl_text_printf(&text, "\n");
     }
     return text.at;
@@ -109,10 +111,11 @@ static void test_block(mdl_test *t, int i) {
 }
 
 /* ---- depth ---- */
+/* But for random numbers: a parameter of the model's contact head has a column for each head of each layer. */
 static bool same_kernels(const mdl_plan *a, const mdl_plan *b) {
     if (a->kernels.n != b->kernels.n) return false;
     for (int i = 0; i < a->kernels.n; i++)
-        if (strcmp(a->kernels.at[i].source, b->kernels.at[i].source)) return false;
+        if (strcmp(a->kernels.at[i].source, b->kernels.at[i].source) && strcmp(a->kernels.at[i].class, "random")) return false;
     return true;
 }
 
@@ -126,8 +129,8 @@ static void test_depth(mdl_test *t) {
         const mdl_plan_program *two = &plan[0]->programs.at[p], *six = &plan[1]->programs.at[p], *many = &plan[2]->programs.at[p];
         counts a = count(plan[0], two), b = count(plan[1], six), c = count(plan[2], many);
         for (int k = 0; k < N_KINDS; k++)
-            CHECK(t, (c.of[k] - b.of[k]) * 4 == (b.of[k] - a.of[k]) * 42, "%s: %d, %d, %d launches of kind %s", two->name, a.of[k], b.of[k],
-                  c.of[k], kinds[k]);
+            CHECK(t, (c.of[k] - b.of[k]) * 4 == (b.of[k] - a.of[k]) * 42, "%s: %d, %d, %d launches of kind %s", two->name, a.of[k],
+                  b.of[k], c.of[k], kinds[k]);
     }
     for (int i = 1; i < 3; i++)
         CHECK(t, !plan[0] || !plan[i] || same_kernels(plan[0], plan[i]), "%d kernels with 2 layers, %d with %d", plan[0]->kernels.n,
@@ -136,19 +139,26 @@ static void test_depth(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
-/* A step's optimizer is the global norm (a kernel and a finish) and one kernel over all parameters, whatever their number. */
+/* A step's optimizer: squares summed by kernel and finish, the root of one number, and one kernel over all parameters. */
 static void test_optimizer(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
-    mdl_case(t, "the optimizer is three launches");
+    mdl_case(t, "the optimizer is four launches");
     mdl_plan *plan = compile(t, arena, "esm2", "D=16 H=2", 2);
     const mdl_plan_program *p = plan ? mdl_plan_find_program(plan, "update") : NULL;
-    CHECK(t, p && p->launches.n == 3, "%d launches", p ? p->launches.n : 0);
+    CHECK(t, p && p->launches.n == 4, "%d launches", p ? p->launches.n : 0);
     mdl_plan_free(plan);
     mdl_arena_free(arena);
 }
 
 void suite_fusion(mdl_test *t) {
+    char *cc = getenv("CC") ? strdup(getenv("CC")) : NULL;
+    setenv("CC", mdl_empty_compiler(t), 1); /* no code is run here */
     for (int i = 0; i < (int)(sizeof blocks / sizeof *blocks); i++) test_block(t, i);
     test_depth(t);
     test_optimizer(t);
+    if (cc)
+        setenv("CC", cc, 1);
+    else
+        unsetenv("CC");
+    free(cc);
 }

@@ -158,14 +158,16 @@ static void test_parse_errors(mdl_test *t) {
         "%0 = input {name=\"a\"} : f32[2,3]\n%1 = dot %0, %0 {left=[2], right=[1]} : f32[2,2]",
         "%0 = input {name=\"q\"} : f32[6,3,4]\n%1 = input {name=\"k\"} : f32[6,2,4]\n%2 = input {name=\"s\"} : segments[2,6]\n"
         "%3, %4 = attention %0, %1, %1, %2 {scale=1.0} : f32[6,3,4], f32[6,3]",
-        "%0 = input {name=\"q\"} : f32[6,2,4]\n%1 = input {name=\"s\"} : segments[2,6]\n%2, %3 = attention %0, %0, %0, %1 : f32[6,2,4], f32[6,2]",
+        "%0 = input {name=\"q\"} : f32[6,2,4]\n%1 = input {name=\"s\"} : segments[2,6]\n%2, %3 = attention %0, %0, %0, %1 : "
+        "f32[6,2,4], f32[6,2]",
         "%0 = input {name=\"q\"} : f32[6,2,4]\n%1 = input {name=\"s\"} : segments[2,7]\n"
         "%2, %3 = attention %0, %0, %0, %1 {scale=1.0} : f32[6,2,4], f32[6,2]",
         "%0 = input {name=\"z\"} : f32[6,5]\n%1 = input {name=\"l\"} : i32[5]\n%2, %3 = xent %0, %1 : f32[6], f32[6]",
         "%0 = input {name=\"a\"} : f32[2]\nloss %0, %0 {name=\"l\", weight=1.0}",
         "%0 = input {name=\"a\"} : f32[2]\nresult %0",
     };
-    static const char *const wholes[] = {"prog a {}", "program {\n}", "program a {", "program a }", "program a {\n}\n}", "%0 = const {value=1.0} : f32[]"};
+    static const char *const wholes[] = {"prog a {}",   "program {\n}",      "program a {",
+                                         "program a }", "program a {\n}\n}", "%0 = const {value=1.0} : f32[]"};
     mdl_case(t, "each malformed text has its message");
     mdl_arena *arena = mdl_arena_new();
     mdl_text all = {.arena = arena};
@@ -222,7 +224,9 @@ static void drop_an_operand(breakable *b) { b->add->n_in = 1; }
 static void drop_a_result(breakable *b) { b->add->n_out = 0; }
 static void change_a_type(breakable *b) { b->add->out[0]->type.dim[1] = 3; }
 static void change_a_dtype(breakable *b) { b->add->out[0]->type.dtype = MDL_BF16; }
-static void change_an_attribute(breakable *b) { b->broadcast->attr = mdl_copy(b->arena, &(mdl_attr){.key = "axes"}, sizeof(mdl_attr)); }
+static void change_an_attribute(breakable *b) {
+    b->broadcast->attr = mdl_copy(b->arena, &(mdl_attr){.key = "axes"}, sizeof(mdl_attr));
+}
 static void share_a_result(breakable *b) { b->add->out[0] = b->broadcast->out[0]; }
 static void empty_the_body(breakable *b) { b->body->ops.n = 0; }
 static void drop_the_body(breakable *b) { b->kernel->body = NULL; }

@@ -99,7 +99,8 @@ static void step_reduce(maker *m, int i) {
     int64_t axis = below(m, x->type.rank), n = x->type.dim[axis];
     mdl_type full = x->type;
     bool rows = axis == 0, largest = !rows && below(m, 2);
-    mdl_value *r = mdl_reduce(&m->b, largest ? MDL_OP_REDUCE_MAX : MDL_OP_SUM, largest ? x : scaled(m, x, 1.0 / (double)n), 1, &axis);
+    mdl_value *r =
+        mdl_reduce(&m->b, largest ? MDL_OP_REDUCE_MAX : MDL_OP_SUM, largest ? x : scaled(m, x, 1.0 / (double)n), 1, &axis);
     if (!rows) {
         keep(m, r, m->bound[i]);
         return;
@@ -174,7 +175,8 @@ mdl_region *mdl_random_program(mdl_arena *arena, uint64_t seed, int64_t rows, in
     keep(&m, input(&m, MDL_F32, 2, dim), 1.3);
     keep(&m, input(&m, MDL_F32, 1, dim), 1.3);
     for (int i = 0; i < STEPS; i++) step(&m);
-    for (int i = 0, from = m.n > 4 ? m.n - 4 : 0; from + i < m.n; i++) mdl_result(&m.b, mdl_printf(arena, "y%d", i), m.pool[from + i]);
+    for (int i = 0, from = m.n > 4 ? m.n - 4 : 0; from + i < m.n; i++)
+        mdl_result(&m.b, mdl_printf(arena, "y%d", i), m.pool[from + i]);
     int64_t row = 0; /* and a column sum */
     mdl_result(&m.b, "sum", mdl_reduce(&m.b, MDL_OP_SUM, scaled(&m, m.pool[m.n - 1], 1 / (double)rows), 1, &row));
     return m.b.region;

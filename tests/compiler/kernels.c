@@ -71,7 +71,8 @@ static void declare_leaf(bench *b, mdl_op *op, const char *prefix) {
         MDL_PUSH(b->arena, b->module.inputs, ((mdl_input_decl){.name = name, .source = source, .type = op->out[0]->type}));
         op->attr = mdl_copy(b->arena, &(mdl_attr){.key = "name", .kind = MDL_ATTR_STR, .s = name}, sizeof(mdl_attr));
     } else {
-        MDL_PUSH(b->arena, b->module.params, ((mdl_param){.name = name, .type = op->out[0]->type, .decay = true, .group = "", .init = ""}));
+        MDL_PUSH(b->arena, b->module.params,
+                 ((mdl_param){.name = name, .type = op->out[0]->type, .decay = true, .group = "", .init = ""}));
         mdl_attr attr = mdl_strs(b->arena, "state", 1, &name);
         op->attr = mdl_copy(b->arena, &attr, sizeof attr);
     }
@@ -124,7 +125,7 @@ static void add_subject(bench *b, const char *name, mdl_region *region) {
     if (b->subjects.n == BATCH) run_batch(b);
 }
 
-static void run_case(bench *b, const mdl_kernel_case *c, int64_t rows) {
+static void run_case(bench *b, const mdl_test_program *c, int64_t rows) {
     for (int k = 0; k < 4; k++) { /* one width where the text has none */
         if (k && !strstr(c->text, "$C") && !strstr(c->text, "$E")) continue;
         int64_t columns = column_counts[k];
@@ -192,8 +193,9 @@ static void compare(bench *b, const mdl_plan_program *p, int r, mdl_arrays *expe
         norm += want->at[i] * want->at[i];
     }
     double limit = from->type.dtype == MDL_F32 ? tolerance * sqrt(fmax(norm, (double)n)) : 0;
-    CHECK(b->t, sqrt(error) <= limit, "%s is off by %.3g of %.3g; element %" PRId64 " is %.9g, expected %.9g", p->results.at[r].name, sqrt(error), sqrt(norm),
-          wrong, wrong < 0 ? 0 : element(&from->type, bytes, wrong), wrong < 0 ? 0 : want->at[wrong]);
+    CHECK(b->t, sqrt(error) <= limit, "%s is off by %.3g of %.3g; element %" PRId64 " is %.9g, expected %.9g",
+          p->results.at[r].name, sqrt(error), sqrt(norm), wrong, wrong < 0 ? 0 : element(&from->type, bytes, wrong),
+          wrong < 0 ? 0 : want->at[wrong]);
 }
 
 /* A program must not touch parameters. */
@@ -244,7 +246,7 @@ static void test_refused(bench *b) {
     mdl_arena *kept = mdl_arena_new();
     mdl_text all = {.arena = kept};
     mdl_case(b->t, "what the target does not have is refused");
-    for (const mdl_kernel_case *c = mdl_refused_cases; c->name; c++) {
+    for (const mdl_test_program *c = mdl_test_programs(b->t, kept, "compiler/refused_cases.txt"); c->name; c++) {
         mdl_pipeline_options options = {.out = stdout};
         mdl_plan *plan = NULL;
         begin(b, 7);
@@ -263,12 +265,15 @@ static void test_refused(bench *b) {
 
 void suite_kernels(mdl_test *t) {
     bench b = {.t = t};
+    mdl_arena *arena = mdl_arena_new();
+    const mdl_test_program *cases = mdl_test_programs(t, arena, "compiler/kernel_cases.txt");
     test_refused(&b);
     for (int r = 0; r < 4; r++) { /* a plan has one number of tokens */
         begin(&b, row_counts[r]);
-        for (const mdl_kernel_case *c = mdl_kernel_cases; c->name; c++) run_case(&b, c, row_counts[r]);
+        for (const mdl_test_program *c = cases; c->name; c++) run_case(&b, c, row_counts[r]);
         for (int i = 0; i < RANDOM_PROGRAMS; i++) run_random(&b, i, row_counts[r]);
         if (b.subjects.n) run_batch(&b);
         mdl_arena_free(b.arena);
     }
+    mdl_arena_free(arena);
 }

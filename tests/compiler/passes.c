@@ -1,5 +1,5 @@
-/* Each pass alone on IR text: tests/compiler/passes/NAME.txt is a line "# PASS[,PASS ...]: what it shows", a program, "----" and what
- * the last pass makes of it. Before and after every pass that must keep values, the interpreter gives the same. --check-passes
+/* Each pass alone on IR text: tests/compiler/passes/NAME.txt is a line "# PASS[,PASS ...]: what it shows", a program, "----" and
+ * what the last pass makes of it. Before and after every pass that must keep values, the interpreter gives the same. --check-passes
  * does the same for whole models, and finds planted errors. */
 #include <glob.h>
 #include <math.h>
@@ -13,16 +13,6 @@
 
 /* f64 rounding of reordered sums at these sizes. */
 static const double tolerance = 1e-12;
-
-static char *slurp(mdl_arena *arena, const char *path) {
-    FILE *f = fopen(path, "r");
-    mdl_text text = {.arena = arena};
-    char block[4096];
-    mdl_text_append(&text, "", 0);
-    for (size_t n; f && (n = fread(block, 1, sizeof block, f));) mdl_text_append(&text, block, n);
-    if (f) fclose(f);
-    return text.at;
-}
 
 /* ---- values before and after ---- */
 static void compare_arrays(mdl_test *t, const char *what, mdl_arrays *before, mdl_arrays *after) {
@@ -41,7 +31,8 @@ static void compare_arrays(mdl_test *t, const char *what, mdl_arrays *before, md
 
 static mdl_arrays copy_states(mdl_values *v) {
     mdl_arrays out = {0};
-    for (int i = 0; i < v->states.n; i++) mdl_arrays_set(v->arena, &out, v->states.at[i].name, v->states.at[i].type, v->states.at[i].at);
+    for (int i = 0; i < v->states.n; i++)
+        mdl_arrays_set(v->arena, &out, v->states.at[i].name, v->states.at[i].type, v->states.at[i].at);
     return out;
 }
 
@@ -76,10 +67,12 @@ static const char *run_passes(mdl_test *t, mdl_arena *arena, const char *passes,
 
 static void run_file(mdl_test *t, const char *path, bool *covered) {
     mdl_arena *arena = mdl_arena_new();
-    char *text = slurp(arena, path), *end = strstr(text, "----\n"), *colon = strchr(text, ':');
+    const char *name = strrchr(path, '/') + 1;
+    char *text = mdl_test_read(t, arena, mdl_printf(arena, "compiler/passes/%s", name)), *end = strstr(text, "----\n"),
+         *colon = strchr(text, ':');
     if (end) *end = 0;
     MDL_ASSERT(!strncmp(text, "# ", 2) && colon);
-    const char *passes = mdl_strndup(arena, text + 2, (size_t)(colon - text - 2)), *name = strrchr(path, '/') + 1;
+    const char *passes = mdl_strndup(arena, text + 2, (size_t)(colon - text - 2));
     if (mdl_case(t, "%s", name)) {
         const char *after = run_passes(t, arena, passes, text), *last = strrchr(passes, ',');
         for (int i = 0; mdl_pass_list[i].name; i++) covered[i] |= !strcmp(mdl_pass_list[i].name, last ? last + 1 : passes);
@@ -159,7 +152,8 @@ static mdl_opcode other_op(mdl_opcode code) {
 static bool counts_hits(const mdl_region *r, const mdl_op *op) {
     for (int i = 0; i < r->ops.n; i++) {
         const mdl_op *result = r->ops.at[i];
-        if (result->code == MDL_OP_RESULT && result->in[0] == op->out[0] && !strcmp(mdl_attr_str(result, "name"), "sum.acc")) return true;
+        if (result->code == MDL_OP_RESULT && result->in[0] == op->out[0] && !strcmp(mdl_attr_str(result, "name"), "sum.acc"))
+            return true;
     }
     return false;
 }
@@ -181,8 +175,8 @@ static void test_planted(mdl_test *t) {
         op->code = right;
         mdl_text text = {.arena = s.arena};
         mdl_print_op(&text, op, 0, true);
-        CHECK(t, status && strstr(mdl_message(status), "pass planted changes "), "%s instead of %s goes unseen%s", mdl_ops[wrong].name, text.at,
-              mdl_message(status));
+        CHECK(t, status && strstr(mdl_message(status), "pass planted changes "), "%s instead of %s goes unseen%s",
+              mdl_ops[wrong].name, text.at, mdl_message(status));
         mdl_status_free(status);
     }
     CHECK(t, planted > 100, "only %d errors planted", planted);

@@ -42,17 +42,19 @@ static void one_seed(mdl_e2e *e) {
 }
 
 static void same_plan(mdl_e2e *e) {
-    mdl_e2e_run(e, 0,
-                "mdlc models/esm2.mdl %s --tokens 256 -o one.plan && sleep 1 && TZ=Asia/Tokyo mdlc models/esm2.mdl %s --tokens 256 -o "
-                "two.plan && cmp one.plan two.plan",
-                sizes, sizes);
+    mdl_e2e_run(
+        e, 0,
+        "mdlc models/esm2.mdl %s --tokens 256 -o one.plan && sleep 1 && TZ=Asia/Tokyo mdlc models/esm2.mdl %s --tokens 256 -o "
+        "two.plan && cmp one.plan two.plan",
+        sizes, sizes);
     mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s --tokens 320 -o three.plan", sizes);
     mdl_e2e_run(e, 1, "cmp -s one.plan three.plan");
 }
 
 /* 12 sequences of 64 tokens fill one batch of 768, two of 384 or three of 256; masking goes by sequence, so it is the same.
  * With an epsilon of 1 AdamW is linear in the gradient: no division blows up the rounding of gradients that are zero. */
-static const char steady[] = "trainer.max_steps=6 trainer.learning_rate=0.5 trainer.adam_epsilon=1 trainer.lr_scheduler_type=constant";
+static const char steady[] =
+    "trainer.max_steps=6 trainer.learning_rate=0.5 trainer.adam_epsilon=1 trainer.lr_scheduler_type=constant";
 
 static void split(mdl_e2e *e, int parts) {
     const char *plan = mdl_printf(e->memory, "split%d.plan", parts), *output = mdl_printf(e->memory, "split%d", parts);
@@ -67,7 +69,8 @@ static void split(mdl_e2e *e, int parts) {
     /* f32 sums in another order: 1e-7 each, the mean of 100 of them less. */
     for (int i = 0; i < 6 && complete; i++)
         CHECK(e->t, fabs(losses[i] - whole[i]) <= 1e-6 * whole[i], "step %d: loss %.9g, expected %.9g", i + 1, losses[i], whole[i]);
-    const float *start = mdl_e2e_weights(e, "start", &n), *a = mdl_e2e_weights(e, "split1", &n), *b = mdl_e2e_weights(e, output, &m);
+    const float *start = mdl_e2e_weights(e, "start", &n), *a = mdl_e2e_weights(e, "split1", &n),
+                *b = mdl_e2e_weights(e, output, &m);
     if (!a || !b || !start) return;
     double change = mdl_e2e_distance(n, a, start), error = mdl_e2e_distance(n, a, b);
     CHECK(e->t, n == m && change > 0.1, "%d and %d weights, moved by %g", (int)n, (int)m, change);

@@ -107,14 +107,17 @@ static void too_long(mdl_e2e *e) {
 static void round_trip(mdl_e2e *e) {
     static const char still[] = "trainer.max_steps=1 trainer.learning_rate=0 trainer.lr_scheduler_type=constant";
     mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "first", "trainer.max_steps=5 trainer.learning_rate=1e-3");
-    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "again", mdl_printf(e->memory, "model.init_from=first trainer.seed=7 %s", still));
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "again",
+                  mdl_printf(e->memory, "model.init_from=first trainer.seed=7 %s", still));
     mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "fresh", mdl_printf(e->memory, "trainer.seed=7 %s", still));
     CHECK(e->t, same_weights(e, "first", "again"), "the weights changed on their way in and out");
     CHECK(e->t, !same_weights(e, "first", "fresh"), "a fresh start has the same weights");
-    mdl_e2e_run(e, 0, "cmp first/model.safetensors again/model.safetensors && cmp first/config.json again/config.json && cmp "
-                      "first/vocab.txt models/esm2.vocab.txt");
-    mdl_e2e_run(e, 0, "ls first | tr '\\n' ' ' | grep -x 'all_results.json config.json metrics.jsonl model.safetensors "
-                      "train_results.json vocab.txt '");
+    mdl_e2e_run(e, 0,
+                "cmp first/model.safetensors again/model.safetensors && cmp first/config.json again/config.json && cmp "
+                "first/vocab.txt models/esm2.vocab.txt");
+    mdl_e2e_run(e, 0,
+                "ls first | tr '\\n' ' ' | grep -x 'all_results.json config.json metrics.jsonl model.safetensors "
+                "train_results.json vocab.txt '");
 }
 
 static void overwrite(mdl_e2e *e) {
@@ -122,7 +125,8 @@ static void overwrite(mdl_e2e *e) {
     mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "over", "trainer.max_steps=3");
     mdl_e2e_train(e, 2, "plain.plan", "plain.fasta", "over", short_run);
     mdl_e2e_check_finite(e, "over", 3);
-    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "over", mdl_printf(e->memory, "%s trainer.overwrite_output_dir=true", short_run));
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "over",
+                  mdl_printf(e->memory, "%s trainer.overwrite_output_dir=true", short_run));
     mdl_e2e_check_finite(e, "over", 2);
 }
 
@@ -137,13 +141,16 @@ static void interrupt(mdl_e2e *e, const char *signal) {
     CHECK(e->t, strstr(said, "interrupted after step "), "it does not say so:\n%s", said);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         CHECK(e->t, mdl_e2e_exists(e, mdl_printf(e->memory, "cut/%s", files[i])), "%s is not written", files[i]);
-    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", mdl_printf(e->memory, "after%s", signal), "trainer.max_steps=1 model.init_from=cut");
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", mdl_printf(e->memory, "after%s", signal),
+                  "trainer.max_steps=1 model.init_from=cut");
 }
 
 /* The model that docs/how-to.md shows compiles and trains as it says there. */
 static void documented_model(mdl_e2e *e) {
-    mdl_e2e_run(e, 0, "mkdir shown && cp -r models/* shown && sed -n '/^```mdl$/,/^```$/p' '%s/docs/how-to.md' | sed '/^```/d' > shown/plain.mdl",
-                mdl_test_source(e->t));
+    mdl_e2e_run(
+        e, 0,
+        "mkdir shown && cp -r models/* shown && sed -n '/^```mdl$/,/^```$/p' '%s/docs/how-to.md' | sed '/^```/d' > shown/plain.mdl",
+        mdl_test_source(e->t));
     mdl_e2e_run(e, 0, "mdlc shown/plain.mdl --tokens 256 --seqs 8 -o shown.plan");
     mdl_e2e_train(e, 0, "shown.plan", "plain.fasta", "shown_run", "trainer.max_steps=30 trainer.learning_rate=1e-2");
     mdl_e2e_check_finite(e, "shown_run", 30);

@@ -14,9 +14,17 @@ static const struct {
     {"amplify_tiny", "amplify", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4"},
     {"decoder_tiny", "decoder", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4"},
 };
-static const char *const batch_rows[] = {
-    "parameters without decay", "logits",       "loss",                 "gradients, each",     "optimizer alone: weights", "optimizer alone: moments",
-    "optimizer alone: norm",    "AdamW losses", "AdamW gradient norms", "after 3 steps, median", "after 3 steps, each"};
+static const char *const batch_rows[] = {"parameters without decay",
+                                         "logits",
+                                         "loss",
+                                         "gradients, each",
+                                         "optimizer alone: weights",
+                                         "optimizer alone: moments",
+                                         "optimizer alone: norm",
+                                         "AdamW losses",
+                                         "AdamW gradient norms",
+                                         "after 3 steps, median",
+                                         "after 3 steps, each"};
 static const char *const trajectory_rows[] = {"parameters without decay", "losses of the trajectory", "norms of the trajectory"};
 static const char trajectory_sizes[] = "--set L=2 --set D=64 --set H=4 --tokens 1024 --seqs 16";
 
@@ -38,15 +46,15 @@ static void check_rows(mdl_test *t, const char *table, size_t n, const char *con
 
 static void one_batch(mdl_e2e *e, const char *reference, const char *model, const char *settings) {
     mdl_e2e_run(e, 0, "mdlc models/%s.mdl %s -o %s.plan", model, settings, reference);
-    const char *table = mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors'", reference,
-                                    mdl_test_source(e->t), reference);
+    const char *table =
+        mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors'", reference, mdl_test_source(e->t), reference);
     check_rows(e->t, table, sizeof batch_rows / sizeof *batch_rows, batch_rows);
 }
 
 static void trajectory(mdl_e2e *e) {
     mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s -o whole.plan", trajectory_sizes);
-    const char *table = mdl_e2e_run(e, 0, "mdlrun check whole.plan '%s/tests/reference/esm2_trajectory.safetensors'",
-                                    mdl_test_source(e->t));
+    const char *table =
+        mdl_e2e_run(e, 0, "mdlrun check whole.plan '%s/tests/reference/esm2_trajectory.safetensors'", mdl_test_source(e->t));
     check_rows(e->t, table, sizeof trajectory_rows / sizeof *trajectory_rows, trajectory_rows);
     const char *losses = find_row(table, "losses of the trajectory");
     int steps = 0;
@@ -57,11 +65,12 @@ static void trajectory(mdl_e2e *e) {
 /* The same model with each head's values passed on as they are: parameters, shapes and everything else stay. */
 static void without_attention(mdl_e2e *e) {
     mdl_e2e_run(e, 0,
-                "rm -rf cut; mkdir cut; cp -r models/* cut; sed -i 's/let o = attention(.*);/let o = v + 0.0 * rope(q, a) + 0.0 * rope(k, a);/' cut/esm2.mdl; "
+                "rm -rf cut; mkdir cut; cp -r models/* cut; sed -i 's/let o = attention(.*);/let o = v + 0.0 * rope(q, a) + 0.0 * "
+                "rope(k, a);/' cut/esm2.mdl; "
                 "! cmp -s cut/esm2.mdl models/esm2.mdl && ! grep -q 'attention(rope' cut/esm2.mdl");
     mdl_e2e_run(e, 0, "mdlc cut/esm2.mdl %s -o cut.plan", trajectory_sizes);
-    const char *table = mdl_e2e_run(e, 1, "mdlrun check cut.plan '%s/tests/reference/esm2_trajectory.safetensors'",
-                                    mdl_test_source(e->t));
+    const char *table =
+        mdl_e2e_run(e, 1, "mdlrun check cut.plan '%s/tests/reference/esm2_trajectory.safetensors'", mdl_test_source(e->t));
     const char *line = find_row(table, "losses of the trajectory");
     double error = 0;
     if (line) sscanf(line, "losses of the trajectory %*d %lf", &error);
@@ -72,7 +81,8 @@ static void without_attention(mdl_e2e *e) {
 void suite_parity(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "parity");
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
-        if (mdl_case(t, "parity: %s", batches[i].reference)) one_batch(&e, batches[i].reference, batches[i].model, batches[i].settings);
+        if (mdl_case(t, "parity: %s", batches[i].reference))
+            one_batch(&e, batches[i].reference, batches[i].model, batches[i].settings);
     if (mdl_case(t, "parity: 60 steps of a trajectory")) trajectory(&e);
     if (mdl_case(t, "parity: without attention the trajectory is missed")) without_attention(&e);
     mdl_e2e_end(&e);

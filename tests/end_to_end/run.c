@@ -68,9 +68,7 @@ const char *mdl_e2e_read(mdl_e2e *e, const char *name) {
     return text.at;
 }
 
-bool mdl_e2e_exists(mdl_e2e *e, const char *name) {
-    return !access(mdl_printf(e->memory, "%s/%s", e->folder, name), F_OK);
-}
+bool mdl_e2e_exists(mdl_e2e *e, const char *name) { return !access(mdl_printf(e->memory, "%s/%s", e->folder, name), F_OK); }
 
 void mdl_e2e_fasta(mdl_e2e *e, const char *name, int n, int length) {
     static const char residues[] = "LAGVSERTIDPKQNFYMHWC";
