@@ -139,6 +139,23 @@ static void test_depth(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* Measured: the plan of this size needs not a byte more than what is alive at once; 1 % leaves room for other widths. */
+static void test_large(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "650M: as many kernels as a tiny model, memory within 1 %% of the live bytes");
+    mdl_plan *tiny = compile(t, arena, "esm2", "D=16 H=2", 2), *large = compile(t, arena, "esm2", "size=650M", 33);
+    CHECK(t, tiny && large && tiny->kernels.n == large->kernels.n, "%d kernels, %d in a tiny one", large ? large->kernels.n : 0,
+          tiny ? tiny->kernels.n : 0);
+    for (int i = 0; large && i < large->programs.n; i++) {
+        const mdl_plan_program *p = &large->programs.at[i];
+        CHECK(t, p->activation_bytes <= p->live_bytes + p->live_bytes / 100, "%s: %.1f MiB for %.1f alive", p->name,
+              (double)p->activation_bytes / (1 << 20), (double)p->live_bytes / (1 << 20));
+    }
+    mdl_plan_free(tiny);
+    mdl_plan_free(large);
+    mdl_arena_free(arena);
+}
+
 /* A step's optimizer: squares summed by kernel and finish, the root of one number, and one kernel over all parameters. */
 static void test_optimizer(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
@@ -155,6 +172,7 @@ void suite_fusion(mdl_test *t) {
     setenv("CC", mdl_empty_compiler(t), 1); /* no code is run here */
     for (int i = 0; i < (int)(sizeof blocks / sizeof *blocks); i++) test_block(t, i);
     test_depth(t);
+    test_large(t);
     test_optimizer(t);
     if (cc)
         setenv("CC", cc, 1);

@@ -93,6 +93,37 @@ static void test_goldens(mdl_test *t) {
     for (int i = 0; mdl_pass_list[i].name; i++) CHECK(t, covered[i], "none for %s", mdl_pass_list[i].name);
 }
 
+/* ---- merge-gemm knows the parameters ---- */
+static int dots_after_merge(mdl_test *t, mdl_arena *arena, mdl_param a, mdl_param b) {
+    static const char text[] =
+        "program p {\n  %0 = input {name=\"x\"} : f32[5,3]\n"
+        "  %1 = read {state=[\"a\"]} : f32[4,3]\n  %2 = dot %0, %1 {left=[1], right=[1]} : f32[5,4]\n"
+        "  %3 = read {state=[\"b\"]} : f32[4,3]\n  %4 = dot %0, %3 {left=[1], right=[1]} : f32[5,4]\n"
+        "  result %2 {name=\"a\"}\n  result %4 {name=\"b\"}\n}\n";
+    mdl_module module = {0};
+    MDL_PUSH(arena, module.params, a);
+    MDL_PUSH(arena, module.params, b);
+    mdl_pass_context c = {.arena = arena, .module = &module};
+    mdl_region *out = mdl_pass_merge_gemm(&c, mdl_test_parse(t, arena, text));
+    int dots = 0;
+    for (int i = 0; i < out->ops.n; i++) dots += out->ops.at[i]->code == MDL_OP_DOT;
+    return dots;
+}
+
+static void test_merged_kinds(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_param a = {.name = "a", .role = MDL_TRAINED, .decay = true, .group = ""}, b = a, decay, frozen, group;
+    b.name = "b";
+    decay = frozen = group = b;
+    decay.decay = false, frozen.role = MDL_FROZEN, group.group = "head";
+    mdl_case(t, "merge-gemm joins parameters of one kind only: trained, of one weight decay, of one group");
+    CHECK(t, dots_after_merge(t, arena, a, b) == 1, "two of a kind stay apart");
+    CHECK(t, dots_after_merge(t, arena, a, decay) == 2, "different weight decay");
+    CHECK(t, dots_after_merge(t, arena, a, frozen) == 2, "one is frozen");
+    CHECK(t, dots_after_merge(t, arena, a, group) == 2, "different groups");
+    mdl_arena_free(arena);
+}
+
 /* ---- whole models ---- */
 static void test_models(mdl_test *t) {
     for (int i = 0; i < mdl_tiny_models_count; i++) {
@@ -196,6 +227,7 @@ static void test_planted(mdl_test *t) {
 
 void suite_passes(mdl_test *t) {
     test_goldens(t);
+    test_merged_kinds(t);
     test_models(t);
     test_planted(t);
 }
