@@ -26,6 +26,7 @@ EVAL(SIN, sin(a))
 EVAL(COS, cos(a))
 EVAL(ERF, erf(a))
 EVAL(TANH, tanh(a))
+EVAL(SIGMOID, 1 / (1 + exp(-a)))
 EVAL(EQ, a == b)
 EVAL(NE, a != b)
 EVAL(LT, a < b)
@@ -95,6 +96,9 @@ GRAD(ERF) { /* 2/sqrt(pi) exp(-x^2) */
     ADD_TO(0, mul(ad, D, scale(ad, e, M_2_SQRTPI)));
 }
 GRAD(TANH) { ADD_TO(0, mul(ad, D, mdl_binary(B, MDL_OP_SUB, like(ad, Y, 1), mul(ad, Y, Y)))); }
+GRAD(SIGMOID) { /* y (1 - y) */
+    ADD_TO(0, mul(ad, D, mul(ad, Y, mdl_binary(B, MDL_OP_SUB, like(ad, Y, 1), Y))));
+}
 GRAD(SELECT) {
     ADD_TO(1, where(ad, X0, D));
     ADD_TO(2, mdl_select(B, X0, like(ad, D, 0), D));
