@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "compiler/emit/emit.h"
-#include "compiler/emit/row.h"
 #include "compiler/kernel/rows.h"
 #include "compiler/kernel/template.h"
 #include "compiler/op/dot.h"
 #include "compiler/op/op.h"
+#include "compiler/target/cpu.h"
 #include "runtime/base/status.h"
 
 typedef struct {
@@ -94,7 +94,10 @@ static const char *class_of(const mdl_op *kernel) {
 }
 
 static void row_kernel(launcher *l) {
-    const char *error, *text = mdl_emit_row(l->e->arena, l->op, MDL_KERNEL_PLACEHOLDER, &error);
+    static const mdl_schedule schedule = {.row_block = 1, .lanes = 1};
+    const char *error, *text = NULL;
+    const mdl_loop_kernel *loops = mdl_loop_lower(l->e->arena, l->op, &schedule, NULL, NULL, NULL, &error);
+    if (loops) text = mdl_cpu_print_row(l->e->arena, loops, MDL_KERNEL_PLACEHOLDER, &error);
     if (!text) {
         refuse(l, error);
         return;

@@ -1,7 +1,7 @@
 /* Index expressions: constants plus multiples of loop variables. Views become arithmetic on them, so that a kernel body has no
  * views left, only loads at affine addresses. */
-#ifndef MDL_EMIT_AFFINE_H
-#define MDL_EMIT_AFFINE_H
+#ifndef MDL_KERNEL_AFFINE_H
+#define MDL_KERNEL_AFFINE_H
 
 #include "compiler/ir/ir.h"
 
@@ -9,6 +9,7 @@ enum { MDL_TERMS = 8 };
 typedef struct {
     int64_t c;
     int n;
+    bool overflow; /* more terms than fit: what it was made for cannot be written this way */
     struct {
         int var;
         int64_t k;

@@ -1,5 +1,5 @@
 /* Affine index expressions, and what views do to them. */
-#include "compiler/emit/affine.h"
+#include "compiler/kernel/affine.h"
 
 #include "compiler/op/op.h"
 #include "runtime/base/status.h"
@@ -16,7 +16,10 @@ static void add_term(mdl_affine *a, int var, int64_t k) {
         return;
     }
     if (!k) return;
-    MDL_ASSERT(a->n < MDL_TERMS);
+    if (a->n == MDL_TERMS) {
+        a->overflow = true;
+        return;
+    }
     for (int j = a->n++; j > i; j--) a->term[j] = a->term[j - 1];
     a->term[i].var = var;
     a->term[i].k = k;
@@ -24,6 +27,7 @@ static void add_term(mdl_affine *a, int var, int64_t k) {
 
 mdl_affine mdl_affine_add(mdl_affine a, mdl_affine b) {
     a.c += b.c;
+    a.overflow |= b.overflow;
     for (int i = 0; i < b.n; i++) add_term(&a, b.term[i].var, b.term[i].k);
     return a;
 }
