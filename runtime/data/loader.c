@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include "runtime/data/pack.h"
@@ -199,13 +198,8 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* Signals are the main thread's business. */
 static mdl_status start_thread(mdl_loader *l) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&l->thread, NULL, work, l);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     l->started = !error;
     return error ? mdl_fail(MDL_SYSTEM, "cannot start the loader's thread: %s", strerror(error)) : MDL_OK;
 }

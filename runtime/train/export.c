@@ -1,4 +1,5 @@
 /* Writing: the weights under the names of the layout "hf", and the plan's assets beside them. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,10 +52,40 @@ static mdl_status write_assets(const mdl_plan *plan, mdl_arena *memory, const ch
     return status;
 }
 
+static mdl_status count_bad(mdl_session *s, const mdl_plan_param *param, int64_t *bad) {
+    int64_t n = mdl_type_count(&param->type);
+    float *values = malloc((size_t)mdl_type_bytes(&param->type) + 1);
+    if (!values) return mdl_fail(MDL_SYSTEM, "no memory for parameter '%s'", param->name);
+    mdl_status status = mdl_session_get_param(s, param->arena, param, values);
+    if (!status) *bad = mdl_weights_bad(n, values);
+    free(values);
+    return status;
+}
+
+mdl_status mdl_weights_check_finite(mdl_session *s) {
+    const mdl_plan_param *first = NULL;
+    int64_t bad = 0, bad_first = 0, all = 0;
+    for (int i = 0; i < s->plan->params.n; i++) {
+        const mdl_plan_param *param = &s->plan->params.at[i];
+        int64_t here = 0;
+        mdl_status status = count_bad(s, param, &here);
+        if (status) return status;
+        if (here && !first) first = param, bad_first = here;
+        bad += here;
+        all += mdl_type_count(&param->type);
+    }
+    if (!first) return MDL_OK;
+    return mdl_fail(MDL_MISMATCH,
+                    "%" PRId64 " of %" PRId64 " weights are not finite, the first in '%s' (%" PRId64 " of %" PRId64
+                    "); no weights are written",
+                    bad, all, first->name, bad_first, mdl_type_count(&first->type));
+}
+
+/* The weights first: they take longest, and what lies beside them belongs to them. */
 mdl_status mdl_weights_write_folder(mdl_session *s, const char *dir) {
     mdl_arena *memory = mdl_arena_new();
-    mdl_status status = write_assets(s->plan, memory, dir);
-    if (!status) status = write_weights(s, memory, mdl_printf(memory, "%s/model.safetensors", dir));
+    mdl_status status = write_weights(s, memory, mdl_printf(memory, "%s/model.safetensors", dir));
+    if (!status) status = write_assets(s->plan, memory, dir);
     mdl_arena_free(memory);
     return status;
 }

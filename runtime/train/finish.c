@@ -1,4 +1,7 @@
 /* The end of a run: final figures, results, weights and the plot. */
+#include <errno.h>
+#include <unistd.h>
+
 #include "runtime/train/run.h"
 #include "runtime/train/weights.h"
 
@@ -32,12 +35,18 @@ static void print_results(const mdl_run *run, const mdl_figures *f) {
     fflush(stdout);
 }
 
+static mdl_status write_weights(mdl_run *run) {
+    MDL_TRY(mdl_weights_check_finite(run->session), "after step %lld, at learning rate %g", (long long)run->step, run->lr);
+    return mdl_weights_write_folder(run->session, run->config->output_dir);
+}
+
 /* Weights first: results stand for a run that is complete. */
 mdl_status mdl_run_finish(mdl_run *run) {
     mdl_figures figures = {0};
     mdl_status status = mdl_run_flush(run);
-    if (!status) status = mdl_weights_write_folder(run->session, run->config->output_dir);
+    if (!status) status = write_weights(run);
     if (!status) status = write_results(run, &figures);
+    if (!status && unlink(run->old_metrics) && errno != ENOENT) status = mdl_fail_errno("%s", run->old_metrics);
     if (!status) print_results(run, &figures);
     return status;
 }

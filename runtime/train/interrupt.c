@@ -1,27 +1,59 @@
-/* One flag; SA_RESETHAND restores the default action for the second signal. */
+/* The thread that waits for signals, and the flag that it sets. */
 #include "runtime/train/interrupt.h"
 
+#include <pthread.h>
 #include <signal.h>
-#include <stddef.h>
+#include <stdatomic.h>
+#include <string.h>
 
-static volatile sig_atomic_t interrupted;
+/* Ends the waiting; real-time signals have no other meaning here. */
+#define RELEASE SIGRTMIN
 
-static void note(int signal) {
-    (void)signal;
-    interrupted = 1;
+static atomic_bool interrupted;
+static sigset_t caught, before;
+static pthread_t waiter;
+
+static bool is_ignored(int signal) {
+    struct sigaction action;
+    return !sigaction(signal, NULL, &action) && action.sa_handler == SIG_IGN;
 }
 
-void mdl_interrupt_catch(void) {
-    struct sigaction action = {.sa_handler = note, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
-    interrupted = 0;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+static int next_signal(void) {
+    int signal;
+    while (sigwait(&caught, &signal)) continue;
+    return signal;
+}
+
+static void *wait_for_signals(void *unused) {
+    (void)unused;
+    if (next_signal() == RELEASE) return NULL;
+    atomic_store(&interrupted, true);
+    int second = next_signal();
+    if (second == RELEASE) return NULL;
+    pthread_sigmask(SIG_UNBLOCK, &caught, NULL);
+    raise(second); /* its default action ends the process */
+    return NULL;
+}
+
+mdl_status mdl_interrupt_catch(void) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    atomic_store(&interrupted, false);
+    sigemptyset(&caught);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (!is_ignored(signals[i])) sigaddset(&caught, signals[i]);
+    sigaddset(&caught, RELEASE);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &caught, &before);
+    int error = pthread_create(&waiter, NULL, wait_for_signals, NULL);
+    if (!error) return MDL_OK;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return mdl_fail(MDL_SYSTEM, "cannot start the thread that waits for signals: %s", strerror(error));
 }
 
 void mdl_interrupt_release(void) {
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    pthread_kill(waiter, RELEASE);
+    pthread_join(waiter, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-bool mdl_interrupted(void) { return interrupted; }
+bool mdl_interrupted(void) { return atomic_load(&interrupted); }

@@ -34,6 +34,7 @@ typedef struct {
     const char **loss_name;        /* "loss.mlm" */
 
     mdl_metrics *metrics;
+    const char *old_metrics; /* path: those of the run that this one replaces when it ends */
     mdl_progress progress;
     mdl_curve curve;
 } mdl_run;

@@ -1,4 +1,5 @@
 /* The start of a run: output folder, plan, data, weights, and the facts a person wants to see before waiting. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,19 +26,22 @@ const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     return text.at;
 }
 
+/* Nothing of an earlier run is lost here: what this run writes replaces it file by file when it is whole. Only the metrics are
+ * written as the run goes, so those of the run whose weights lie there step aside until then. */
 static mdl_status prepare_folder(mdl_run *run) {
     static const char *const results[] = {"metrics.jsonl", "model.safetensors", "train_results.json", "all_results.json"};
     const char *dir = run->config->output_dir;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4 && !run->config->overwrite_output_dir; i++) {
         const char *path = mdl_printf(run->memory, "%s/%s", dir, results[i]);
         if (access(path, F_OK)) continue;
-        if (!run->config->overwrite_output_dir)
-            return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true",
-                            path);
-        if (unlink(path)) return mdl_fail_errno("%s", path);
+        return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", path);
     }
     mdl_status status = mdl_file_make_folder(dir);
-    return status ? status : mdl_metrics_open(mdl_printf(run->memory, "%s/metrics.jsonl", dir), &run->metrics);
+    const char *metrics = mdl_printf(run->memory, "%s/metrics.jsonl", dir);
+    run->old_metrics = mdl_printf(run->memory, "%s.old", metrics);
+    bool older = !access(run->old_metrics, F_OK); /* of the weights; what the run between wrote is of none */
+    if (!status && !older && rename(metrics, run->old_metrics) && errno != ENOENT) status = mdl_fail_errno("%s", metrics);
+    return status ? status : mdl_metrics_open(metrics, &run->metrics);
 }
 
 static mdl_status open_data(mdl_run *run) {

@@ -58,8 +58,9 @@ static mdl_status train(mdl_run *run) {
 
 mdl_status mdl_train(const char *plan_path, const mdl_config *config) {
     mdl_run run;
-    mdl_interrupt_catch();
-    mdl_status status = mdl_run_open(&run, plan_path, config);
+    mdl_status status = mdl_interrupt_catch(); /* first: the device and the loader start threads */
+    if (status) return status;
+    status = mdl_run_open(&run, plan_path, config);
     if (!status) status = train(&run);
     mdl_run_close(&run);
     mdl_interrupt_release();

@@ -2,6 +2,8 @@
 #include "runtime/train/weights.h"
 
 #include <fnmatch.h>
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +50,17 @@ static bool same_values(const mdl_tensor *a, const mdl_tensor *b) {
            !memcmp(a->bytes, b->bytes, (size_t)mdl_type_bytes(&a->type));
 }
 
+/* The complaint about numbers that no parameter may have, or NULL. */
+static const char *find_bad(const match *m, const mdl_weight *weight) {
+    int64_t n = mdl_type_count(&weight->tensor->type);
+    float *values = malloc((size_t)n * sizeof *values + 1);
+    if (!values) return mdl_printf(m->memory, "%s: no memory to look at it", weight->name);
+    mdl_status_free(mdl_weights_floats(weight->tensor, values)); /* its type fits */
+    int64_t bad = mdl_weights_bad(n, values);
+    free(values);
+    return bad ? mdl_printf(m->memory, "%s: %" PRId64 " of its %" PRId64 " numbers are not finite", weight->name, bad, n) : NULL;
+}
+
 static void match_one(match *m, const mdl_weight *weight) {
     const mdl_plan_param *param = mdl_weights_param(m->plan, weight->name);
     if (!param) {
@@ -61,6 +74,8 @@ static void match_one(match *m, const mdl_weight *weight) {
     if (!fits)
         list(&m->wrong, &m->n_wrong,
              mdl_printf(m->memory, "%s is %s, the plan has %s", weight->name, text, mdl_type_text(m->memory, &param->type)));
+    const char *bad = fits ? find_bad(m, weight) : NULL;
+    if (bad) list(&m->wrong, &m->n_wrong, bad);
     if (!*first)
         *first = weight; /* also one that does not fit: it is there, and the complaint keeps it from being used */
     else if (fits && !same_values((*first)->tensor, weight->tensor))
@@ -101,6 +116,12 @@ mdl_status mdl_weights_floats(const mdl_tensor *tensor, float *to) {
             return mdl_fail(MDL_BAD_INPUT, "tensor '%s': expected f32, bf16 or f64, got %s", tensor->name,
                             mdl_dtype_name(tensor->type.dtype));
     }
+}
+
+int64_t mdl_weights_bad(int64_t n, const float *values) {
+    int64_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad += !isfinite(values[i]);
+    return bad;
 }
 
 static mdl_status upload_all(mdl_session *s, const match *m) {

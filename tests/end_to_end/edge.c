@@ -7,6 +7,11 @@
 
 static const char sizes[] = "--set L=2 --set D=64 --set H=4";
 
+/* `env`, since a shell without job control starts what it puts into the background with SIGINT ignored. */
+#define IN_BACKGROUND "env --default-signal=INT,TERM,HUP mdlrun train plain.plan data.files=plain.fasta trainer.output_dir="
+#define UNTIL_IT_TRAINS(output) \
+    "pid=$!; i=0; while [ ! -s " output "/metrics.jsonl ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; "
+
 static void compile(mdl_e2e *e, int tokens, int segments, const char *plan) {
     mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s --tokens %d --seqs %d -o %s", sizes, tokens, segments, plan);
 }
@@ -130,19 +135,67 @@ static void overwrite(mdl_e2e *e) {
     mdl_e2e_check_finite(e, "over", 2);
 }
 
-/* Interrupted after its first line of metrics: status 130, everything written, and the weights read back. */
-static void interrupt(mdl_e2e *e, const char *signal) {
-    static const char *const files[] = {"model.safetensors", "config.json", "vocab.txt", "train_results.json", "all_results.json"};
-    const char *said = mdl_e2e_run(
-        e, 130,
-        "rm -rf cut; mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=cut trainer.max_steps=100000000 & pid=$!; "
-        "i=0; while [ ! -s cut/metrics.jsonl ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; kill -%s $pid; wait $pid",
-        signal);
+/* A run that goes on from the weights in its own output folder: they stay until whole new ones replace them. */
+static void go_on(mdl_e2e *e) {
+    static const char same[] = "model.init_from=own trainer.overwrite_output_dir=true trainer.lr_scheduler_type=constant";
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "own", "trainer.max_steps=3");
+    mdl_e2e_run(e, 0, "cp -r own before");
+    mdl_e2e_train(e, 1, "plain.plan", "plain.fasta", "own", mdl_printf(e->memory, "%s trainer.learning_rate=1e38", same));
+    mdl_e2e_run(e, 137,
+                IN_BACKGROUND
+                "own trainer.max_steps=100000000 trainer.logging_steps=1 %s & " UNTIL_IT_TRAINS("own") "kill -KILL $pid; wait $pid",
+                same);
+    mdl_e2e_run(e, 0,
+                "for i in model.safetensors config.json vocab.txt train_results.json all_results.json; do "
+                "cmp before/$i own/$i || exit 1; done; cmp before/metrics.jsonl own/metrics.jsonl.old");
+    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "own", mdl_printf(e->memory, "trainer.max_steps=2 %s", same));
+    mdl_e2e_check_finite(e, "own", 2);
+    CHECK(e->t, !same_weights(e, "before", "own"), "the weights are those of the run before");
+    mdl_e2e_run(e, 0, "! cmp -s before/train_results.json own/train_results.json && [ ! -e own/metrics.jsonl.old ]");
+}
+
+/* The last step's update alone spoils the weights: nothing later could notice. */
+static void spoilt_weights(mdl_e2e *e) {
+    const char *said = mdl_e2e_train(e, 1, "plain.plan", "plain.fasta", "spoilt",
+                                     "trainer.max_steps=1 trainer.learning_rate=1e38 trainer.lr_scheduler_type=constant");
+    CHECK(e->t,
+          strstr(said, "error: after step 1, at learning rate 1e+38: ") && strstr(said, " weights are not finite, the first in '"),
+          "it does not say so:\n%s", said);
+    CHECK(e->t, !mdl_e2e_exists(e, "spoilt/model.safetensors") && !mdl_e2e_exists(e, "spoilt/train_results.json"),
+          "results are written");
+}
+
+/* 30 times, at any moment: the run ends in good order, with weights that can be read. */
+static void interrupts(mdl_e2e *e) {
+    mdl_e2e_run(e, 0, "'%s/scripts/soak/interrupts' 30", mdl_test_source(e->t));
+    static const char *const files[] = {"config.json", "vocab.txt", "train_results.json", "all_results.json"};
+    const char *said =
+        mdl_e2e_run(e, 130, IN_BACKGROUND "cut trainer.max_steps=100000000 & " UNTIL_IT_TRAINS("cut") "kill -INT $pid; wait $pid");
     CHECK(e->t, strstr(said, "interrupted after step "), "it does not say so:\n%s", said);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         CHECK(e->t, mdl_e2e_exists(e, mdl_printf(e->memory, "cut/%s", files[i])), "%s is not written", files[i]);
-    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", mdl_printf(e->memory, "after%s", signal),
-                  "trainer.max_steps=1 model.init_from=cut");
+}
+
+/* A step of 5,000 micro-batches: the first signal is a wish, the second one ends the process. */
+static void second_signal(mdl_e2e *e) {
+    mdl_e2e_run(e, 143,
+                IN_BACKGROUND
+                "twice trainer.gradient_accumulation_steps=5000 >twice.log & pid=$!; i=0; "
+                "until grep -q ^output twice.log || [ $i -gt 600 ]; do sleep 0.05; i=$((i + 1)); done; "
+                "kill -INT $pid; sleep 0.3; kill -0 $pid || exit 1; kill -TERM $pid; wait $pid");
+}
+
+/* What was ignored when the run began stays so, and a log that nobody reads does not end it. */
+static void ignored_signals(mdl_e2e *e) {
+    mdl_e2e_run(
+        e, 130,
+        "env --ignore-signal=INT,HUP "
+        "mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=deaf trainer.max_steps=100000000 & " UNTIL_IT_TRAINS(
+            "deaf") "kill -INT $pid; kill -HUP $pid; sleep 0.3; kill -0 $pid || exit 1; kill -TERM $pid; wait $pid");
+    mdl_e2e_run(e, 0,
+                "{ mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=unread trainer.max_steps=200 "
+                "trainer.logging_steps=1; echo $? >unread.status; } | head -n 1; grep -x 0 unread.status");
+    CHECK(e->t, mdl_e2e_exists(e, "unread/model.safetensors"), "no weights are written");
 }
 
 /* The model that docs/how-to.md shows compiles and trains as it says there. */
@@ -170,8 +223,11 @@ void suite_edge(mdl_test *t) {
     if (mdl_case(t, "edge: sequences longer than T")) too_long(&e);
     if (mdl_case(t, "edge: weights out, in and out again")) round_trip(&e);
     if (mdl_case(t, "edge: an output folder that holds results")) overwrite(&e);
-    if (mdl_case(t, "edge: SIGINT")) interrupt(&e, "INT");
-    if (mdl_case(t, "edge: SIGTERM")) interrupt(&e, "TERM");
+    if (mdl_case(t, "edge: going on in the same folder")) go_on(&e);
+    if (mdl_case(t, "edge: weights that are not finite")) spoilt_weights(&e);
+    if (mdl_case(t, "edge: interrupts at any moment")) interrupts(&e);
+    if (mdl_case(t, "edge: a second signal")) second_signal(&e);
+    if (mdl_case(t, "edge: ignored signals, and a closed pipe")) ignored_signals(&e);
     if (mdl_case(t, "edge: the model that docs/how-to.md shows")) documented_model(&e);
     mdl_e2e_end(&e);
 }

@@ -140,6 +140,30 @@ static void test_load(mdl_test *t, mdl_session *s) {
                  "    a.bias is i32[3], the plan has f32[3]");
 }
 
+/* Numbers that are not finite neither come in nor go out; who has them is said. */
+static void test_not_finite(mdl_test *t, mdl_session *s) {
+    static const int64_t three = 3, one = 1;
+    static const double wide[] = {1, 1e39, 3};
+    static const float nan[] = {NAN}, broken[] = {1, 2, NAN, INFINITY, 5, 6}, good[] = {1};
+    const mdl_tensor a = tensor("a.weight", MDL_F32, 2, dims, matrix), b = tensor("a.bias", MDL_F64, 1, &three, wide);
+    const mdl_tensor c = tensor("c", MDL_F32, 1, &one, nan);
+    const mdl_plan_param *weight = mdl_plan_find_param(s->plan, "a.weight"), *carried_one = mdl_plan_find_param(s->plan, "c");
+    mdl_case(t, "tensors that are not finite are refused by name");
+    expect_error(t, load(s, 3, (mdl_tensor[]){a, b, c}, false, NULL),
+                 "toy.safetensors: the tensors are not those of the plan's model 'toy'\n  2 that do not fit:\n"
+                 "    a.bias: 1 of its 3 numbers are not finite\n    c: 1 of its 1 numbers are not finite");
+    mdl_case(t, "weights that are not finite are seen before they are written");
+    expect_ok(t, mdl_weights_check_finite(s));
+    expect_ok(t, mdl_session_set_param(s, MDL_ARENA_FROZEN, carried_one, nan));
+    expect_error(t, mdl_weights_check_finite(s),
+                 "1 of 12 weights are not finite, the first in 'c' (1 of 1); no weights are written");
+    expect_ok(t, mdl_session_set_param(s, MDL_ARENA_PARAM, weight, broken));
+    expect_error(t, mdl_weights_check_finite(s),
+                 "3 of 12 weights are not finite, the first in 'a.weight' (2 of 6); no weights are written");
+    expect_ok(t, mdl_session_set_param(s, MDL_ARENA_PARAM, weight, matrix));
+    expect_ok(t, mdl_session_set_param(s, MDL_ARENA_FROZEN, carried_one, good));
+}
+
 static long file_size(const char *dir, const char *name) {
     char path[512];
     snprintf(path, sizeof path, "%s/%s", dir, name);
@@ -193,6 +217,7 @@ void suite_session(mdl_test *t) {
     test_scalars(t, session);
     test_load(t, session);
     test_folder(t, session);
+    test_not_finite(t, session);
     mdl_session_close(session);
     test_missing(t);
 }
