@@ -46,11 +46,11 @@ static const char *instantiate(mdl_arena *arena, const char *name, const entry *
 }
 
 const char *mdl_template_prelude(void) {
-    static const char *const names[] = {"math.h", "philox.h", "vector.h"};
+    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "vector.h"};
     static mdl_text all; /* lives as long as the process */
     if (all.arena) return all.at;
     all.arena = mdl_arena_new();
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *part = mdl_embedded(names[i]);
         mdl_text_append(&all, part, strlen(part));
     }

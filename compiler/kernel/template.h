@@ -15,7 +15,7 @@ typedef struct {
     double scale;
 } mdl_attention_shape;
 
-/* The text that every generated source begins with: includes nothing but <stdint.h>; vector types; mdl_math. */
+/* The text that every generated source begins with: includes nothing but <stdint.h>; mdl_math; bf16; vector types. */
 const char *mdl_template_prelude(void);
 
 /* Immediates for all: T, S. seq is cu_seqlens i32[S+1].

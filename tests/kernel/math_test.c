@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "compiler/kernel/cpu/math.h"
+
+#include "compiler/kernel/cpu/bf16.h"
 #include "compiler/kernel/cpu/philox.h"
 #include "compiler/kernel/philox.h"
 #include "compiler/kernel/template.h"
@@ -122,12 +124,73 @@ static void same_vexp(mdl_test *t, void *library) {
     CHECK(t, loop && different == 0, "%d of %d results of mdl_vexp differ", different, N);
 }
 
+/* ---- bf16 ---- */
+
+/* The bf16 next to `x` by the definition: of the two neighbours the nearer, of two equally near the even one. */
+static uint16_t nearest_bf16(float x) {
+    uint16_t down = (uint16_t)((uint32_t)mdl_bits(x) >> 16);
+    double low = fabs((double)mdl_from_bf16(down)),
+           high = (down & 0x7fff) == 0x7f7f ? 0x1p128 : fabs((double)mdl_from_bf16(down + 1));
+    double below = fabs((double)x) - low, above = high - fabs((double)x);
+    return below < above || (below == above && !(down & 1)) ? down : (uint16_t)(down + 1);
+}
+
+static void bf16_values(mdl_test *t) {
+    int lost = 0, off = 0;
+    for (uint32_t i = 0; i < 65536; i++) {
+        float x = mdl_from_bf16((uint16_t)i);
+        lost += mdl_to_bf16(x) != (uint16_t)(isnan(x) ? i | 0x40 : i);
+        static const uint32_t lower[] = {1, 0x7fff, 0x8000, 0x8001, 0xffff}; /* around the tie */
+        for (int k = 0; k < 5 && isfinite(x); k++) {
+            float between = mdl_from_bits((int32_t)(i << 16 | lower[k]));
+            off += mdl_to_bf16(between) != nearest_bf16(between);
+        }
+    }
+    CHECK(t, lost == 0, "%d of 65536 values do not come back", lost);
+    CHECK(t, off == 0, "%d values between two bf16 are not rounded to the nearest even", off);
+    CHECK(t, mdl_from_bf16(0x3f80) == 1 && mdl_from_bf16(0xc048) == -3.125f, "known values");
+    CHECK(t, mdl_to_bf16(0x1.02p0f - 0x1p-23f) == 0x3f81 && mdl_to_bf16(0x1.01p0f) == 0x3f80 && mdl_to_bf16(0x1.03p0f) == 0x3f82,
+          "known roundings");
+}
+
+static void bf16_special(mdl_test *t) {
+    CHECK(t, mdl_to_bf16(INFINITY) == 0x7f80 && mdl_to_bf16(-INFINITY) == 0xff80, "infinities");
+    CHECK(t, mdl_to_bf16(0x1.fep127f) == 0x7f7f && mdl_to_bf16(0x1.fefffep127f) == 0x7f7f, "the largest finite");
+    CHECK(t, mdl_to_bf16(0x1.ffp127f) == 0x7f80 && mdl_to_bf16(-0x1.fffffep127f) == 0xff80, "overflow");
+    CHECK(t, mdl_to_bf16(0.0f) == 0 && mdl_to_bf16(-0.0f) == 0x8000 && mdl_to_bf16(0x1p-149f) == 0, "zeros");
+    for (uint32_t i = 1; i < 0x800000; i += 97) { /* NaNs of both signs, of any payload */
+        bool nan = isnan(mdl_from_bf16(mdl_to_bf16(mdl_from_bits((int32_t)(0x7f800000 | i)))));
+        uint16_t negative = mdl_to_bf16(mdl_from_bits((int32_t)(0xff800000 | i)));
+        CHECK(t, nan && isnan(mdl_from_bf16(negative)) && negative >> 15, "NaN %06x is lost", i);
+    }
+}
+
+/* A vectorized loop over arrays of bf16 gives the bits of the plain functions. */
+static void same_bf16(mdl_test *t, void *library) {
+    static uint16_t narrow[N];
+    void (*store)(uint16_t *, const float *), (*load)(float *, const uint16_t *);
+    native_symbol(library, "store_bf16", &store);
+    native_symbol(library, "load_bf16", &load);
+    CHECK(t, store && load, "no loops of bf16");
+    if (!store || !load) return;
+    int different = 0;
+    store(narrow, input);
+    for (int i = 0; i < N; i++) different += narrow[i] != mdl_to_bf16(input[i]);
+    load(output, narrow);
+    for (int i = 0; i < N; i++) different += (uint32_t)mdl_bits(output[i]) != (uint32_t)narrow[i] << 16;
+    CHECK(t, different == 0, "%d of %d conversions differ", different, N);
+}
+
 static void vectorized(mdl_test *t) {
     static char source[8192];
     int length = snprintf(source, sizeof source,
                           "void loop_vexp(float *restrict y, const float *restrict x) {\n"
-                          "    for (int i = 0; i < %d; i += MDL_LANES) mdl_store(y + i, mdl_vexp(mdl_load(x + i)));\n}\n",
-                          N);
+                          "    for (int i = 0; i < %d; i += MDL_LANES) mdl_store(y + i, mdl_vexp(mdl_load(x + i)));\n}\n"
+                          "void store_bf16(mdl_bf16 *restrict y, const float *restrict x) {\n"
+                          "#pragma omp simd\n    for (int i = 0; i < %d; i++) y[i] = mdl_to_bf16(x[i]);\n}\n"
+                          "void load_bf16(float *restrict y, const mdl_bf16 *restrict x) {\n"
+                          "#pragma omp simd\n    for (int i = 0; i < %d; i++) y[i] = mdl_from_bf16(x[i]);\n}\n",
+                          N, N, N);
     for (int f = 0; f < COUNT; f++)
         length += snprintf(source + length, sizeof source - (size_t)length,
                            "void loop_%s(float *restrict y, const float *restrict x) {\n"
@@ -141,10 +204,11 @@ static void vectorized(mdl_test *t) {
     void *library = native_compile(t, "math", flags, &text);
     int loops = 0;
     for (const char *at = text; gcc && (at = strstr(at, "loop vectorized")); at++) loops++;
-    CHECK(t, !gcc || loops == COUNT, "%d of %d loops were vectorized:\n%s", loops, COUNT, text);
+    CHECK(t, !gcc || loops == COUNT + 2, "%d of %d loops were vectorized:\n%s", loops, COUNT + 2, text);
     for (int i = 0; i < N; i++)
         input[i] = i < N / 2 ? (float)(i - N / 4) * 0.011f : mdl_from_bits((int32_t)((uint32_t)i * 0x9E3779B9u));
     for (int f = 0; f < COUNT && library; f++) same_bits(t, library, f);
+    if (library) same_bf16(t, library);
     if (library) same_vexp(t, library);
 }
 
@@ -192,6 +256,8 @@ void suite_math(mdl_test *t) {
         }
     }
     if (mdl_case(t, "special values")) special(t);
+    if (mdl_case(t, "bf16: every value comes back, what lies between is rounded to the nearest even")) bf16_values(t);
+    if (mdl_case(t, "bf16: infinities, overflow, zeros, NaN")) bf16_special(t);
     if (mdl_case(t, "loops vectorize and give the same bits")) vectorized(t);
     if (mdl_case(t, "philox: known answers")) known_answers(t);
     if (mdl_case(t, "philox: uniform and normal")) distributions(t);
