@@ -3,8 +3,6 @@
 
 #include "compiler/front/elab.h"
 
-void fe_push_scope(fe *e, const char *name) { MDL_PUSH(e->arena, e->scopes, name); }
-
 /* [O, ...]: each a fresh dim standing for a named one of the caller's. */
 static bool bind_generics(fe *e, fe_env *outer, fe_env *inner, const mdl_ast *call, const mdl_ast *decl) {
     const mdl_ast *bracket = call->a;
@@ -165,10 +163,10 @@ fe_value fe_call(fe *e, fe_env *env, const mdl_ast *call, const fe_symbol *funct
     e->depth++;
     ok = bind_generics(e, env, inner, call, decl) && ok;
     if (ok && bind_args(e, inner, decl, v, locs)) {
-        int scopes = e->scopes.n;
-        if (as) fe_push_scope(e, as);
+        const mdl_scope *around = e->b.span.scope;
+        if (as) fe_enter_scope(e, as, NULL);
         result = run(e, inner, decl);
-        e->scopes.n = scopes;
+        e->b.span.scope = around;
     }
     e->depth--;
     e->nesting = nesting;

@@ -24,8 +24,8 @@ typedef struct fe_value fe_value;
 
 /* An initial value: drawn, constant, or an expression kept with its names. */
 typedef struct {
-    enum { FE_INIT_NORMAL, FE_INIT_UNIFORM, FE_INIT_CONSTANT, FE_INIT_VALUE } kind;
-    double a, b; /* mean and deviation, bounds, or the constant */
+    enum { FE_INIT_NORMAL, FE_INIT_TRUNC_NORMAL, FE_INIT_UNIFORM, FE_INIT_CONSTANT, FE_INIT_VALUE } kind;
+    double a, b, c; /* mean, deviation and bound; low and high; or the constant */
     const mdl_ast *expr;
     fe_env *env;
     const char *text; /* as shown to users */
@@ -98,12 +98,11 @@ typedef struct {
     mdl_diagnostics *d;
     const mdl_front_options *options;
     mdl_module *module;
-    mdl_builder b; /* its region is where ops go: forward, init, or scratch in a branch that is not taken */
+    mdl_builder b; /* its region is where ops go: forward, init, or scratch in a branch that is not taken; span.scope is in force */
     mdl_region *scratch;
     fe_frame *frame;
     int frames, depth, nesting, steps;
     int dead; /* > 0 in a branch that is not taken: types are checked, values are not */
-    MDL_VEC(const char *) scopes;
     MDL_VEC(fe_source *) sources;
     MDL_VEC(fe_set) sets;
     MDL_VEC(const char *) settable;        /* names that --set accepts */
@@ -213,7 +212,8 @@ void fe_exec_sink(fe *e, fe_env *env, const mdl_ast *sink); /* loss, metric, out
 void fe_exec_check(fe *e, fe_env *env, const mdl_ast *check);
 void fe_exec_consts(fe *e, fe_env *env, const mdl_ast *consts);
 void fe_exec_dims(fe *e, fe_env *env, const mdl_ast *dims);
-void fe_push_scope(fe *e, const char *name);
+/* Makes a scope inside the one in force; who enters restores b.span.scope. NULL: no name of its own, the precision around. */
+void fe_enter_scope(fe *e, const char *name, const char *precision);
 void fe_check_unused(fe *e);
 
 /* ---- decl.c, set.c, vocab.c, layout.c, export.c: the top level of a file ---- */

@@ -125,5 +125,6 @@ mdl_module *mdl_front(mdl_arena *arena, const mdl_front_options *options, mdl_di
     fe_sets_begin(&e);
     fe_source *source = new_source(&e, base_name(options->path), file);
     if (source->ast) elaborate(&e, source);
+    mdl_region_give_stable_ids(e.module->init, mdl_region_give_stable_ids(e.module->forward, 1));
     return mdl_error_count(d) ? NULL : e.module;
 }
