@@ -204,6 +204,7 @@ mdl_value *fe_build(fe *e, mdl_loc loc, mdl_opcode code, int n, mdl_value *const
     fe_at(e, loc);
     mdl_op *op = mdl_build(&e->b, code, n, in, n_attr, attr, hint, &error);
     if (op) return op->n_out ? op->out[0] : NULL;
+    if (e->dead) return NULL; /* dims fit by name: what is left are sizes */
     fe_fail(e, loc, NULL, "%s: %s", mdl_ops[code].name, error);
     return NULL;
 }

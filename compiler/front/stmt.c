@@ -96,6 +96,7 @@ static void exec_for(fe *e, fe_env *env, const mdl_ast *stmt) {
     int64_t low, high;
     if (!range(e, env, stmt, &low, &high)) return;
     int errors = mdl_error_count(e->d);
+    if (e->dead) high = low < INT64_MAX ? low + 1 : low; /* once, whatever the range */
     for (int64_t i = low; i < high && !e->frame->returned && mdl_error_count(e->d) == errors; i++) {
         if (!fe_steps(e, stmt->loc, STEPS_OF_ITERATION)) return;
         fe_env *inner = fe_env_new(e, env);
@@ -104,7 +105,6 @@ static void exec_for(fe *e, fe_env *env, const mdl_ast *stmt) {
         MDL_PUSH(e->arena, e->frame->loops, variable);
         exec_scoped(e, inner, stmt->c, stmt->d);
         e->frame->loops.n--;
-        if (e->dead) break;
     }
 }
 
