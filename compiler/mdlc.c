@@ -193,7 +193,8 @@ static mdl_status run(mdl_arena *arena, options *o) {
     mdl_module *module = mdl_front(arena, &front, d);
     fputs(mdl_diagnostics_text(d), stderr);
     if (!module)
-        return mdl_fail(MDL_BAD_INPUT, "%d error%s in %s", mdl_error_count(d), mdl_error_count(d) == 1 ? "" : "s", o->model);
+        return mdl_fail(MDL_BAD_INPUT, "%d error%s in %s", mdl_distinct_errors(d), mdl_distinct_errors(d) == 1 ? "" : "s",
+                        o->model);
     mdl_plan *plan;
     MDL_TRY(mdl_compile(arena, module, &o->pipeline, &plan), "%s", o->model);
     if (!plan) return MDL_OK;

@@ -153,7 +153,7 @@ mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, co
     for (int i = 0; i < programs.n; i++) {
         mdl_region *out = passes[at].run(&c, programs.at[i]);
         if ((wrong = mdl_verify(arena, out))) return mdl_fail(MDL_BAD_INPUT, "after %s: %s", pass, wrong);
-        mdl_print_region(&t, out, false);
+        mdl_print_region(&t, out, true);
     }
     *result = t.at;
     return MDL_OK;

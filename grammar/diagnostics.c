@@ -136,6 +136,12 @@ void mdl_note(mdl_diagnostics *d, const char *format, ...) {
 
 int mdl_error_count(const mdl_diagnostics *d) { return d->errors; }
 
+int mdl_distinct_errors(const mdl_diagnostics *d) {
+    int n = 0;
+    for (int i = 0; i < d->messages.n; i++) n += d->messages.at[i].severity == MDL_SEVERITY_ERROR;
+    return n;
+}
+
 /* The source line and, below it, a caret at the place and tildes up to its end on that line. */
 static void render_source(mdl_text *out, mdl_loc loc) {
     const mdl_file *file = loc.file;

@@ -47,7 +47,8 @@ void mdl_detail(mdl_diagnostics *d, const char *format, ...) __attribute__((form
 /* Adds "note: ..." under the last message; a place other than the message's own is written out by the caller. */
 void mdl_note(mdl_diagnostics *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-int mdl_error_count(const mdl_diagnostics *d);
+int mdl_error_count(const mdl_diagnostics *d); /* with those that repeat an earlier one: grows with every error reported */
+int mdl_distinct_errors(const mdl_diagnostics *d);
 /* Everything reported, as it is shown: place, message, source line, caret, details, notes. "" when there is nothing. */
 const char *mdl_diagnostics_text(const mdl_diagnostics *d);
 

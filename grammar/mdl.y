@@ -76,8 +76,8 @@ static void yyerror(const mdl_loc *loc, void *scanner, mdl_parse_context *contex
 %token VOCAB "'vocab'"
 
 %type <node> item function model layout map statement body expr or and comparison sum product unary primary bracket arg type dim
-%type <node> bind formal flag pair row object element returns header header_part if_rest as_part
-%type <list> items statements maps exprs elements element_list args arg_list dims dim_list binds formals formal_list flags
+%type <node> bind setting formal flag pair row object element returns header header_part if_rest as_part
+%type <list> items settings statements maps exprs elements element_list args arg_list dims dim_list binds formals formal_list flags
 %type <list> pairs pair_list rows names generics types
 
 %start file
@@ -97,8 +97,7 @@ items:
 ;
 item:
     USE STRING ';'                { $$ = NODE(USE, @2, $2); }
-  | CONFIG IDENT IN '{' exprs '}' DEFAULT expr ';' { $$ = NODE(CONFIG, @$, $2); $$->name = @2; $$->list = $5; $$->a = $8; }
-  | CONFIG IDENT '=' expr ';'     { $$ = NODE(CONFIG, @$, $2); $$->name = @2; $$->a = $4; }
+  | CONFIG settings ';'           { $$ = NODE(CONFIG, @$, NULL); $$->list = $2; }
   | TABLE names BY IDENT '{' rows '}' { $$ = NODE(TABLE, @$, NULL); $$->list = $2; $$->b = NODE(NAME, @4, $4); $$->more = $6; }
   | CONST binds ';'               { $$ = NODE(CONST, @$, NULL); $$->list = $2; }
   | DIM binds ';'                 { $$ = NODE(DIM, @$, NULL); $$->list = $2; }
@@ -112,6 +111,14 @@ item:
   | layout                        { $$ = $1; }
   | error ';'                     { $$ = NULL; RECOVERED; }
   | error '}'                     { $$ = NULL; RECOVERED; }
+;
+settings:
+    setting                       { $$ = (mdl_asts){0}; PUSH($$, $1); }
+  | settings ',' setting          { $$ = $1; PUSH($$, $3); }
+;
+setting:
+    IDENT '=' expr                { $$ = NODE(SETTING, @$, $1); $$->name = @1; $$->a = $3; }
+  | IDENT IN '{' exprs '}' DEFAULT expr { $$ = NODE(SETTING, @$, $1); $$->name = @1; $$->list = $4; $$->a = $7; }
 ;
 names:
     IDENT                         { $$ = (mdl_asts){0}; PUSH($$, NODE(NAME, @1, $1)); }
@@ -138,6 +145,8 @@ function:
         { $$ = NODE(FN, @$, $2); $$->name = @2; $$->list = $3; $$->more = $5; $$->a = $7; $$->b = $9; }
   | FN IDENT generics '(' formals ')' returns body
         { $$ = NODE(FN, @$, $2); $$->name = @2; $$->list = $3; $$->more = $5; $$->a = $7; $$->b = $8; }
+  | BLOCK IDENT generics '(' formals ')' returns '=' expr ';'
+        { $$ = NODE(BLOCK, @$, $2); $$->name = @2; $$->list = $3; $$->more = $5; $$->a = $7; $$->b = $9; }
   | BLOCK IDENT generics '(' formals ')' returns body
         { $$ = NODE(BLOCK, @$, $2); $$->name = @2; $$->list = $3; $$->more = $5; $$->a = $7; $$->b = $8; }
 ;

@@ -7,7 +7,8 @@
 /* What stands in the bracket after the name. */
 typedef enum { NO_DIMS, DIMS, ONE_DIM, ARROW, EQUALS } bracket_kind;
 
-static fe_builtin_run run_idiv, run_roundup, run_len, run_normal, run_uniform, run_constant, run_f32, run_i32, run_bool;
+static fe_builtin_run run_idiv, run_roundup, run_len, run_normal, run_trunc_normal, run_uniform, run_constant, run_f32, run_i32,
+    run_bool;
 
 static const struct {
     const char *name;
@@ -43,6 +44,7 @@ static const struct {
     {"roundup", NO_DIMS, 2, "x,multiple", run_roundup},
     {"len", NO_DIMS, 1, "list", run_len},
     {"normal", NO_DIMS, 2, "mean,deviation", run_normal},
+    {"trunc_normal", NO_DIMS, 3, "mean,deviation,bound", run_trunc_normal},
     {"uniform", NO_DIMS, 2, "low,high", run_uniform},
     {"constant", NO_DIMS, 1, "x", run_constant},
 };
@@ -202,6 +204,7 @@ mdl_value *fe_build(fe *e, mdl_loc loc, mdl_opcode code, int n, mdl_value *const
     fe_at(e, loc);
     mdl_op *op = mdl_build(&e->b, code, n, in, n_attr, attr, hint, &error);
     if (op) return op->n_out ? op->out[0] : NULL;
+    if (e->dead) return NULL; /* dims fit by name: what is left are sizes */
     fe_fail(e, loc, NULL, "%s: %s", mdl_ops[code].name, error);
     return NULL;
 }
@@ -248,6 +251,18 @@ static fe_value distribution(fe *e, fe_site *s, int kind) {
 }
 static fe_value run_normal(fe *e, fe_site *s) { return distribution(e, s, FE_INIT_NORMAL); }
 static fe_value run_uniform(fe *e, fe_site *s) { return distribution(e, s, FE_INIT_UNIFORM); }
+
+static fe_value run_trunc_normal(fe *e, fe_site *s) {
+    double x[3];
+    for (int i = 0; i < 3; i++) {
+        if (!want_number(e, s, i, false)) return fe_poison();
+        x[i] = fe_number(&s->v[i]);
+        if (i && !(x[i] > 0)) return fe_fail_value(e, s->loc[i], "the %s of 'trunc_normal' is positive", s->arg[i]);
+    }
+    const char *text =
+        mdl_printf(e->arena, "trunc_normal(%s, %s, %s)", fe_real_text(e, x[0]), fe_real_text(e, x[1]), fe_real_text(e, x[2]));
+    return fe_of_init(e, (fe_init){.kind = FE_INIT_TRUNC_NORMAL, .a = x[0], .b = x[1], .c = x[2], .text = text});
+}
 
 static fe_value run_constant(fe *e, fe_site *s) {
     if (!want_number(e, s, 0, false)) return fe_poison();

@@ -3,8 +3,6 @@
 
 #include "compiler/front/elab.h"
 
-void fe_push_scope(fe *e, const char *name) { MDL_PUSH(e->arena, e->scopes, name); }
-
 /* [O, ...]: each a fresh dim standing for a named one of the caller's. */
 static bool bind_generics(fe *e, fe_env *outer, fe_env *inner, const mdl_ast *call, const mdl_ast *decl) {
     const mdl_ast *bracket = call->a;
@@ -23,12 +21,7 @@ static bool bind_generics(fe *e, fe_env *outer, fe_env *inner, const mdl_ast *ca
         e->frame = frame;
         ok &= actual != NULL;
         if (!actual) continue;
-        const mdl_ast *name = decl->list.at[i];
-        fe_dim *dim = MDL_NEW(e->arena, fe_dim);
-        *dim = (fe_dim){.name = name->text, .size = actual->size, .outer = actual, .frame = frame->id, .batch = actual->batch};
-        fe_value v = fe_int(actual->size);
-        v.dim = dim;
-        fe_define(e, inner, (fe_symbol){.name = name->text, .loc = name->loc, .role = FE_FORMAL, .value = v}, true);
+        fe_bind_dim(e, inner, decl->list.at[i], actual);
     }
     return ok;
 }
@@ -118,8 +111,17 @@ static fe_value finish(fe *e, fe_env *inner, const mdl_ast *decl, fe_value v, md
     return n == 1 ? items[0] : (fe_value){.kind = FE_TUPLE, .n = n, .items = items};
 }
 
-static fe_value run(fe *e, fe_env *inner, const mdl_ast *decl) {
+static void note_called(fe *e, const mdl_ast *decl) {
+    for (int i = 0; i < e->called.n; i++)
+        if (e->called.at[i] == decl) return;
+    MDL_PUSH(e->arena, e->called, decl);
+}
+
+fe_value fe_run(fe *e, fe_env *inner, const mdl_ast *decl) {
     int errors = mdl_error_count(e->d);
+    note_called(e, decl);
+    if (decl->kind == MDL_AST_BLOCK && !decl->a)
+        return fe_fail(e, decl->name, NULL, "block '%s' must declare what it returns: -> [...]", decl->text);
     if (decl->b->kind != MDL_AST_BODY) {
         fe_value v = fe_eval(e, inner, decl->b);
         return v.kind == FE_POISON ? v : finish(e, inner, decl, v, decl->b->loc);
@@ -131,7 +133,8 @@ static fe_value run(fe *e, fe_env *inner, const mdl_ast *decl) {
     return v.kind == FE_POISON ? v : finish(e, inner, decl, v, e->frame->result_loc);
 }
 
-/* Is this function already being elaborated? A branch that is not taken does not follow a recursion. */
+/* Is this function already being elaborated? A branch that is not taken does not follow a recursion, and after one without end
+ * nothing does: each of its calls would only report it again. */
 static bool is_active(const fe *e, const mdl_ast *decl) {
     for (const fe_frame *f = e->frame; f; f = f->up)
         if (f->decl == decl) return true;
@@ -139,10 +142,11 @@ static bool is_active(const fe *e, const mdl_ast *decl) {
 }
 
 static bool may_call(fe *e, const mdl_ast *call, const mdl_ast *decl) {
-    if (e->dead && is_active(e, decl)) return false;
-    if (e->depth >= FE_MAX_DEPTH) return fe_fail(e, call->loc, NULL, "'%s' calls itself without end", decl->text), false;
-    if (decl->kind == MDL_AST_BLOCK && !decl->a)
-        return fe_fail(e, decl->name, NULL, "block '%s' must declare what it returns: -> [...]", decl->text), false;
+    if ((e->dead || e->endless) && is_active(e, decl)) return false;
+    if (e->depth >= FE_MAX_DEPTH) {
+        e->endless = true;
+        return fe_fail(e, call->loc, NULL, "'%s' calls itself without end", decl->text), false;
+    }
     if (call->b && decl->kind != MDL_AST_BLOCK)
         return fe_fail(e, call->b->loc, NULL, "'as' names the parameters of a block; '%s' is a fn", decl->text), false;
     return true;
@@ -165,10 +169,10 @@ fe_value fe_call(fe *e, fe_env *env, const mdl_ast *call, const fe_symbol *funct
     e->depth++;
     ok = bind_generics(e, env, inner, call, decl) && ok;
     if (ok && bind_args(e, inner, decl, v, locs)) {
-        int scopes = e->scopes.n;
-        if (as) fe_push_scope(e, as);
-        result = run(e, inner, decl);
-        e->scopes.n = scopes;
+        const mdl_scope *around = e->b.span.scope;
+        if (as) fe_enter_scope(e, as, NULL);
+        result = fe_run(e, inner, decl);
+        e->b.span.scope = around;
     }
     e->depth--;
     e->nesting = nesting;

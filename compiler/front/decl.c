@@ -282,7 +282,9 @@ void fe_declare(fe *e, fe_env *env, const mdl_ast *item, bool library) {
     if (library && !allowed_in_library(e, item)) return;
     switch (item->kind) {
         case MDL_AST_USE: import(e, env, item); break;
-        case MDL_AST_CONFIG: declare_config(e, env, item); break;
+        case MDL_AST_CONFIG:
+            for (int i = 0; i < item->list.n; i++) declare_config(e, env, item->list.at[i]);
+            break;
         case MDL_AST_TABLE: declare_table(e, env, item); break;
         case MDL_AST_CONST: fe_exec_consts(e, env, item); break;
         case MDL_AST_DIM: declare_dims(e, env, item); break;

@@ -24,8 +24,8 @@ typedef struct fe_value fe_value;
 
 /* An initial value: drawn, constant, or an expression kept with its names. */
 typedef struct {
-    enum { FE_INIT_NORMAL, FE_INIT_UNIFORM, FE_INIT_CONSTANT, FE_INIT_VALUE } kind;
-    double a, b; /* mean and deviation, bounds, or the constant */
+    enum { FE_INIT_NORMAL, FE_INIT_TRUNC_NORMAL, FE_INIT_UNIFORM, FE_INIT_CONSTANT, FE_INIT_VALUE } kind;
+    double a, b, c; /* mean, deviation and bound; low and high; or the constant */
     const mdl_ast *expr;
     fe_env *env;
     const char *text; /* as shown to users */
@@ -74,6 +74,7 @@ typedef struct fe_frame {
     bool has_rest;            /* `..` is bound to rest[0 .. n_rest-1] */
     int n_rest;
     const fe_dim *rest[MDL_MAX_RANK];
+    bool uncalled; /* checked by uncalled.c: `call` is the declaration itself */
     bool returned;
     mdl_loc result_loc;
     fe_value result;
@@ -98,12 +99,11 @@ typedef struct {
     mdl_diagnostics *d;
     const mdl_front_options *options;
     mdl_module *module;
-    mdl_builder b; /* its region is where ops go: forward, init, or scratch in a branch that is not taken */
+    mdl_builder b; /* its region is where ops go: forward, init, or scratch in a branch that is not taken; span.scope is in force */
     mdl_region *scratch;
     fe_frame *frame;
     int frames, depth, nesting, steps;
     int dead; /* > 0 in a branch that is not taken: types are checked, values are not */
-    MDL_VEC(const char *) scopes;
     MDL_VEC(fe_source *) sources;
     MDL_VEC(fe_set) sets;
     MDL_VEC(const char *) settable;        /* names that --set accepts */
@@ -112,6 +112,8 @@ typedef struct {
     MDL_VEC(const char *) sinks;           /* names of losses, metrics and outputs already taken */
     mdl_value *seed;                       /* of the init region */
     int64_t vocab_size;                    /* lines of the vocabulary, or 0 */
+    MDL_VEC(const mdl_ast *) called;       /* functions that were elaborated */
+    bool endless;                          /* a recursion without end was reported */
     bool has_model, has_batch;
 } fe;
 
@@ -138,6 +140,8 @@ fe_value fe_str(const char *s);
 fe_value fe_of_init(fe *e, fe_init init);
 /* A tensor in the current region. */
 fe_value fe_tensor(fe *e, mdl_value *tensor, int rank, const fe_dim *const *dims);
+/* A tensor of these dims that nothing computes, where sizes do not count: in a branch that is not taken. */
+fe_value fe_stand_in(fe *e, mdl_dtype dtype, int rank, const fe_dim *const *dims);
 bool fe_is_constant(const fe_value *v); /* a number or bool known at compile time */
 double fe_number(const fe_value *v);    /* of INT, REAL or BOOL */
 bool fe_is_number(const fe_value *v);   /* INT or REAL */
@@ -176,8 +180,12 @@ void fe_leave_dead(fe *e, mdl_region *saved);
 
 /* ---- call.c: functions and blocks of the language; types.c: their signatures ---- */
 fe_value fe_call(fe *e, fe_env *env, const mdl_ast *call, const fe_symbol *function);
+fe_value fe_run(fe *e, fe_env *inner, const mdl_ast *decl); /* its formals are bound; e->frame is its frame */
+/* A formal dim: a fresh one inside, standing for the caller's. */
+const fe_dim *fe_bind_dim(fe *e, fe_env *inner, const mdl_ast *name, const fe_dim *actual);
 bool fe_bind_formal(fe *e, fe_env *inner, const mdl_ast *formal, fe_value actual, mdl_loc loc, const char *callee);
 bool fe_check_return(fe *e, fe_env *inner, const mdl_ast *type, const fe_value *v, mdl_loc loc, const char *callee);
+fe_value fe_any_constant(fe *e, const mdl_ast *type); /* a value that a compile-time parameter of this type may have */
 /* Dims of a declared tensor type; unnamed ones only when allowed. Their number, or -1 after an error. */
 int fe_type_dims(fe *e, fe_env *env, const mdl_ast *type, bool unnamed, const fe_dim **dims);
 bool fe_type_dtype(fe *e, const mdl_ast *type, mdl_dtype *dtype);
@@ -206,6 +214,9 @@ fe_builtin_run fe_view, fe_split, fe_concat, fe_stack, fe_at_index, fe_outer, fe
     fe_argmax, fe_iota;
 fe_builtin_run fe_dot, fe_gather, fe_position, fe_seglen, fe_first, fe_segsum, fe_spread, fe_attention, fe_xent;
 
+/* ---- uncalled.c ---- */
+void fe_check_uncalled(fe *e);
+
 /* ---- stmt.c, param.c ---- */
 void fe_exec_body(fe *e, fe_env *env, const mdl_ast *body);
 void fe_exec_param(fe *e, fe_env *env, const mdl_ast *param);
@@ -213,7 +224,8 @@ void fe_exec_sink(fe *e, fe_env *env, const mdl_ast *sink); /* loss, metric, out
 void fe_exec_check(fe *e, fe_env *env, const mdl_ast *check);
 void fe_exec_consts(fe *e, fe_env *env, const mdl_ast *consts);
 void fe_exec_dims(fe *e, fe_env *env, const mdl_ast *dims);
-void fe_push_scope(fe *e, const char *name);
+/* Makes a scope inside the one in force; who enters restores b.span.scope. NULL: no name of its own, the precision around. */
+void fe_enter_scope(fe *e, const char *name, const char *precision);
 void fe_check_unused(fe *e);
 
 /* ---- decl.c, set.c, vocab.c, layout.c, export.c: the top level of a file ---- */

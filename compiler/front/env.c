@@ -52,10 +52,14 @@ static void trace(fe *e, mdl_loc loc) {
     enum { MOST = 8 };
     const fe_frame *f = e->frame;
     int n = 0;
-    if (f && f->up && inside(loc, f->call)) f = f->up;
+    if (f && f->up && inside(loc, f->call) && !f->uncalled) f = f->up;
     if (f && !f->up && f->loops.n) mdl_note(e->d, "in model %s%s", f->decl->text, circumstances(e, f, true));
     for (; f && f->up; f = f->up) {
         if (++n > MOST && f->up->up) continue;
+        if (f->uncalled) {
+            mdl_note(e->d, "nothing calls '%s': it is checked with dims that stand for any", f->decl->text);
+            return;
+        }
         const char *kind = f->decl->kind == MDL_AST_BLOCK ? "block" : "fn",
                    *verb = f->decl->kind == MDL_AST_BLOCK ? "instantiated" : "called";
         mdl_note(e->d, "in %s %s, %s at %s%s", kind, f->decl->text, verb, mdl_place(e->arena, f->call, loc.file),

@@ -90,6 +90,7 @@ static void elaborate(fe *e, fe_source *source) {
     declare_all(e, source, false);
     for (int i = 0; i < items->n; i++)
         if (items->at[i]->kind == MDL_AST_MODEL) elaborate_model(e, source, items->at[i]);
+    fe_check_uncalled(e);
     fe_sets_end(e);
     mdl_loc start = {source->file, 0, 0};
     if (!e->has_model) mdl_report(e->d, MDL_SEVERITY_ERROR, start, "the file has no model");
@@ -125,5 +126,6 @@ mdl_module *mdl_front(mdl_arena *arena, const mdl_front_options *options, mdl_di
     fe_sets_begin(&e);
     fe_source *source = new_source(&e, base_name(options->path), file);
     if (source->ast) elaborate(&e, source);
+    mdl_region_give_stable_ids(e.module->init, mdl_region_give_stable_ids(e.module->forward, 1));
     return mdl_error_count(d) ? NULL : e.module;
 }

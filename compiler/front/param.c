@@ -1,4 +1,5 @@
 /* Parameters with their initial values; losses, metrics and outputs. */
+#include <math.h>
 #include <string.h>
 
 #include "compiler/front/elab.h"
@@ -50,8 +51,8 @@ static const char *path_of(fe *e, fe_env *env, const mdl_ast *param) {
     mdl_text path = {.arena = e->arena};
     const char *as = fe_interpolate(e, env, param->b->loc, param->b->text);
     if (!as) return NULL;
-    for (int i = 0; i < e->scopes.n; i++) mdl_text_printf(&path, "%s.", e->scopes.at[i]);
-    mdl_text_printf(&path, "%s", as);
+    const char *scope = mdl_scope_path(&e->b.span);
+    mdl_text_printf(&path, "%s%s%s", scope, *scope ? "." : "", as);
     return path.at;
 }
 
@@ -92,6 +93,17 @@ static mdl_value *affine(fe *e, mdl_value *x, double scale, double shift) {
     return shift == 0 ? x : mdl_binary(&e->b, MDL_OP_ADD, x, mdl_const_like(&e->b, &x->type, shift));
 }
 
+/* By inversion: for u uniform, deviation * sqrt(2) * erfinv(v * erf(bound / (deviation * sqrt(2)))) with v = 2u - 1 has the density
+ * of the normal within +-bound, scaled to 1. The middles of u's 2^24 steps make v symmetric and keep it off -1; f32 holds them
+ * exactly. The clamp moves only what rounding carried past the bound. */
+static mdl_value *truncated(fe *e, const fe_init *init, int stream, const mdl_type *type) {
+    double root = init->b * M_SQRT2;
+    mdl_value *v = affine(e, draw(e, "uniform", stream, type), 2, 0x1p-24 - 1);
+    mdl_value *y = affine(e, mdl_unary(&e->b, MDL_OP_ERFINV, affine(e, v, erf(init->c / root), 0)), root, 0);
+    y = mdl_binary(&e->b, MDL_OP_MIN, y, mdl_const_like(&e->b, type, init->c));
+    return affine(e, mdl_binary(&e->b, MDL_OP_MAX, y, mdl_const_like(&e->b, type, -init->c)), 1, init->a);
+}
+
 static mdl_value *init_expression(fe *e, const mdl_ast *param, const fe_init *init, int rank, const fe_dim *const *dims) {
     fe_value v = fe_eval(e, init->env, init->expr);
     mdl_type type = fe_shape(MDL_F32, rank, dims);
@@ -110,6 +122,7 @@ static mdl_value *initial(fe *e, const mdl_ast *param, const fe_init *init, int 
     mdl_type type = fe_shape(MDL_F32, rank, dims);
     switch (init->kind) {
         case FE_INIT_NORMAL: return affine(e, draw(e, "normal", stream, &type), init->b, init->a);
+        case FE_INIT_TRUNC_NORMAL: return truncated(e, init, stream, &type);
         case FE_INIT_UNIFORM: return affine(e, draw(e, "uniform", stream, &type), init->b - init->a, init->a);
         case FE_INIT_CONSTANT: return mdl_const_like(&e->b, &type, init->a);
         case FE_INIT_VALUE: return init_expression(e, param, init, rank, dims);
@@ -188,8 +201,10 @@ static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_
     const char *group = group_of(e, env, f->group);
     if (!zero_row(e, env, f, rank, dims, &row) || init.kind == FE_POISON || !group) return fe_poison();
     if (init.kind != FE_INIT)
-        return fe_fail(e, f->init->loc, "it is one of normal(m, s), uniform(a, b), zeros, ones, constant(c), value(expression)",
-                       "an initial value is not %s", fe_type_text(e, &init));
+        return fe_fail(
+            e, f->init->loc,
+            "it is one of normal(m, s), trunc_normal(m, s, bound), uniform(a, b), zeros, ones, constant(c), value(expression)",
+            "an initial value is not %s", fe_type_text(e, &init));
     mdl_param p = {.name = path,
                    .type = type,
                    .decay = !f->nodecay,

@@ -21,6 +21,7 @@ static fe_value replace_dims(fe *e, mdl_loc loc, const fe_value *v, int from, in
     for (int i = from + n; i < fe_rank(v); i++) dims[rank++] = v->dims[i];
     if (!fe_shape_ok(e, loc, rank, dims)) return fe_poison();
     mdl_type shape = fe_shape(fe_dtype(v), rank, dims);
+    if (e->dead) return fe_stand_in(e, shape.dtype, rank, dims);
     fe_at(e, loc);
     return fe_tensor(e, mdl_reshape(&e->b, v->tensor, rank, shape.dim), rank, dims);
 }
@@ -42,7 +43,6 @@ fe_value fe_view(fe *e, fe_site *s) {
                                   (long long)product(s->n_left, s->left), (long long)product(s->n_right, s->right),
                                   fe_dims_text(e, s->n_left, s->left), fe_dims_text(e, s->n_right, s->right)),
                        "'view': the sizes differ");
-    if (product(s->n_left, s->left) != product(s->n_right, s->right)) return fe_poison();
     return replace_dims(e, s->ast->loc, v, from, s->n_left, s->n_right, s->right);
 }
 
@@ -51,8 +51,7 @@ static bool sums_to(fe *e, fe_site *s, const fe_dim *whole, int n, const fe_dim 
     int64_t sum = 0;
     for (int i = 0; i < n; i++)
         if (__builtin_add_overflow(sum, parts[i]->size, &sum)) sum = -1;
-    if (sum == whole->size) return true;
-    if (e->dead) return false;
+    if (sum == whole->size || e->dead) return true;
     const char *detail = mdl_printf(e->arena, "expected a sum of %s = %lld, got %lld: %s", whole->name, (long long)whole->size,
                                     (long long)sum, fe_dims_text(e, n, parts));
     fe_fail(e, s->ast->a->loc, detail, "'%s': the sizes differ", s->ast->text);
@@ -73,7 +72,8 @@ fe_value fe_split(fe *e, fe_site *s) {
         part.dims[axis] = s->right[i];
         if (!fe_shape_ok(e, s->ast->loc, fe_rank(v), part.dims)) return fe_poison();
         fe_at(e, s->ast->loc);
-        parts[i] = fe_tensor(e, mdl_slice(&e->b, v->tensor, axis, start, s->right[i]->size), fe_rank(v), part.dims);
+        parts[i] = e->dead ? fe_stand_in(e, fe_dtype(v), fe_rank(v), part.dims)
+                           : fe_tensor(e, mdl_slice(&e->b, v->tensor, axis, start, s->right[i]->size), fe_rank(v), part.dims);
         start += s->right[i]->size;
     }
     return s->n_right == 1 ? parts[0] : (fe_value){.kind = FE_TUPLE, .n = s->n_right, .items = parts};
@@ -109,6 +109,7 @@ fe_value fe_concat(fe *e, fe_site *s) {
     fe_value shape = s->v[0];
     shape.dims[axis] = s->right[0];
     if (!fe_shape_ok(e, s->ast->loc, fe_rank(&shape), shape.dims)) return fe_poison();
+    if (e->dead) return fe_stand_in(e, fe_dtype(&shape), fe_rank(&shape), shape.dims);
     fe_at(e, s->ast->loc);
     return fe_tensor(e, mdl_concat(&e->b, s->n, in, axis), fe_rank(&shape), shape.dims);
 }
@@ -116,7 +117,7 @@ fe_value fe_concat(fe *e, fe_site *s) {
 /* [P](u, v): a new last dim, one slice an argument. */
 fe_value fe_stack(fe *e, fe_site *s) {
     if (!alike(e, s, -1)) return fe_poison();
-    if (s->left[0]->size != s->n)
+    if (s->left[0]->size != s->n && !e->dead)
         return fe_fail_value(e, s->ast->loc, "'stack': %s = %lld, but there are %d arguments", s->left[0]->name,
                              (long long)s->left[0]->size, s->n);
     int rank = fe_rank(&s->v[0]);
@@ -125,6 +126,7 @@ fe_value fe_stack(fe *e, fe_site *s) {
     for (int i = 0; i < rank; i++) dims[i] = shape.dims[i];
     dims[rank] = s->left[0];
     if (!fe_shape_ok(e, s->ast->loc, rank + 1, dims)) return fe_poison();
+    if (e->dead) return fe_stand_in(e, fe_dtype(&shape), rank + 1, dims);
     mdl_type one = fe_shape(fe_dtype(&shape), rank, dims);
     one.dim[rank] = 1;
     mdl_value *in[FE_MAX_ARGS];
@@ -138,12 +140,12 @@ fe_value fe_at_index(fe *e, fe_site *s) {
     fe_value *v = &s->v[0];
     int axis = fe_axis(v, s->left[0]);
     if (axis < 0) return no_dim(e, s, 0, s->left[0]);
-    if (s->at < 0 || s->at >= s->left[0]->size)
+    if ((s->at < 0 || s->at >= s->left[0]->size) && !e->dead)
         return fe_fail_value(e, s->ast->a->loc, "index %lld is outside %s = %lld", (long long)s->at, s->left[0]->name,
                              (long long)s->left[0]->size);
     fe_at(e, s->ast->loc);
     fe_value slice = *v;
-    slice.tensor = mdl_slice(&e->b, v->tensor, axis, s->at, 1);
+    if (!e->dead) slice.tensor = mdl_slice(&e->b, v->tensor, axis, s->at, 1);
     return replace_dims(e, s->ast->loc, &slice, axis, 1, 0, NULL);
 }
 

@@ -46,27 +46,35 @@ static void exec_assign(fe *e, fe_env *env, const mdl_ast *stmt) {
         symbol->value = v;
 }
 
-/* "auto", or the precision of the reals in a scope; acted on by passes. */
-static void check_precision(fe *e, fe_env *env, const mdl_ast *ast) {
+void fe_enter_scope(fe *e, const char *name, const char *precision) {
+    mdl_scope *scope = MDL_NEW(e->arena, mdl_scope);
+    const char *path = mdl_scope_path(&e->b.span);
+    scope->path = !name ? path : *path ? mdl_printf(e->arena, "%s.%s", path, name) : name;
+    scope->precision = precision ? precision : mdl_scope_precision(&e->b.span);
+    e->b.span.scope = scope;
+}
+
+/* "auto", or the precision of the reals in a scope, on which passes act; NULL after an error. */
+static const char *precision_of(fe *e, fe_env *env, const mdl_ast *ast) {
     static const char *const known[] = {"auto", "f32", "bf16", "fp8"};
     fe_value v = fe_eval(e, env, ast);
-    if (v.kind == FE_POISON) return;
+    if (v.kind == FE_POISON) return NULL;
     for (int i = 0; i < 4 && v.kind == FE_STR; i++)
-        if (!strcmp(known[i], v.s)) return;
+        if (!strcmp(known[i], v.s)) return known[i];
+    if (v.kind == FE_STR && e->dead) return NULL;
     const char *near = v.kind == FE_STR ? fe_suggest(e, v.s, 4, known) : "";
     fe_fail(e, ast->loc, "it is one of \"auto\", \"f32\", \"bf16\", \"fp8\"", "unknown precision: %s%s", fe_type_text(e, &v), near);
+    return NULL;
 }
 
 /* Runs a body under its header: the scope's name, the precision. */
 static void exec_scoped(fe *e, fe_env *env, const mdl_ast *header, const mdl_ast *body) {
-    int scopes = e->scopes.n;
-    if (header->a) {
-        const char *name = fe_interpolate(e, env, header->a->loc, header->a->text);
-        if (name) fe_push_scope(e, name);
-    }
-    if (header->b) check_precision(e, env, header->b);
+    const mdl_scope *around = e->b.span.scope;
+    const char *name = header->a ? fe_interpolate(e, env, header->a->loc, header->a->text) : NULL;
+    const char *precision = header->b ? precision_of(e, env, header->b) : NULL;
+    if (name || precision) fe_enter_scope(e, name, precision);
     fe_exec_body(e, env, body);
-    e->scopes.n = scopes;
+    e->b.span.scope = around;
 }
 
 static bool range(fe *e, fe_env *env, const mdl_ast *stmt, int64_t *low, int64_t *high) {
@@ -88,6 +96,7 @@ static void exec_for(fe *e, fe_env *env, const mdl_ast *stmt) {
     int64_t low, high;
     if (!range(e, env, stmt, &low, &high)) return;
     int errors = mdl_error_count(e->d);
+    if (e->dead) high = low < INT64_MAX ? low + 1 : low; /* once, whatever the range */
     for (int64_t i = low; i < high && !e->frame->returned && mdl_error_count(e->d) == errors; i++) {
         if (!fe_steps(e, stmt->loc, STEPS_OF_ITERATION)) return;
         fe_env *inner = fe_env_new(e, env);
@@ -96,7 +105,6 @@ static void exec_for(fe *e, fe_env *env, const mdl_ast *stmt) {
         MDL_PUSH(e->arena, e->frame->loops, variable);
         exec_scoped(e, inner, stmt->c, stmt->d);
         e->frame->loops.n--;
-        if (e->dead) break;
     }
 }
 

@@ -84,20 +84,19 @@ static bool bind_rest(fe *e, const fe_value *v, int n) {
     return same;
 }
 
-/* A formal dim: a fresh one inside, standing for the caller's. */
-static void bind_dim(fe *e, fe_env *inner, const mdl_ast *name, const fe_dim *actual, const fe_dim **formal) {
+const fe_dim *fe_bind_dim(fe *e, fe_env *inner, const mdl_ast *name, const fe_dim *actual) {
     fe_dim *dim = MDL_NEW(e->arena, fe_dim);
     *dim = (fe_dim){.name = name->text, .size = actual->size, .outer = actual, .frame = e->frame->id, .batch = actual->batch};
     fe_value v = fe_int(actual->size);
     v.dim = dim;
     fe_define(e, inner, (fe_symbol){.name = name->text, .loc = name->loc, .role = FE_FORMAL, .value = v}, true);
-    *formal = dim;
+    return dim;
 }
 
 /* Does `actual` match one dim of the pattern? Sets what it is called inside. */
 static bool match_dim(fe *e, fe_env *inner, const mdl_ast *pattern, const fe_dim *actual, const fe_dim **inside, bool *silent) {
     if (pattern->kind == MDL_AST_BIND_DIM) {
-        bind_dim(e, inner, pattern, actual, inside);
+        *inside = fe_bind_dim(e, inner, pattern, actual);
         return true;
     }
     *inside = fe_eval_dim(e, inner, pattern);
@@ -125,16 +124,29 @@ static bool match_tensor(fe *e, fe_env *inner, const mdl_ast *formal, fe_value *
     return true;
 }
 
+static const struct {
+    const char *name;
+    unsigned kinds;
+    fe_kind typical;
+} types[] = {{"num", 1u << FE_INT | 1u << FE_REAL, FE_INT},
+             {"int", 1u << FE_INT, FE_INT},
+             {"bool", 1u << FE_BOOL, FE_BOOL},
+             {"str", 1u << FE_STR, FE_STR},
+             {"init", 1u << FE_INIT, FE_INIT},
+             {"list", 1u << FE_LIST, FE_LIST}};
+
+/* An integer is a number of any kind; of an unknown type the integer is told so when it is bound. */
+fe_value fe_any_constant(fe *e, const mdl_ast *type) {
+    fe_value v = fe_of_init(e, (fe_init){.kind = FE_INIT_CONSTANT, .text = "zeros"});
+    v.kind = FE_INT;
+    v.i = 1;
+    v.s = "";
+    for (int i = 0; i < 6; i++)
+        if (!strcmp(types[i].name, type->text)) v.kind = types[i].typical;
+    return v;
+}
+
 static bool match_constant(fe *e, const mdl_ast *formal, const fe_value *v, mdl_loc loc, const char *callee) {
-    static const struct {
-        const char *name;
-        unsigned kinds;
-    } types[] = {{"num", 1u << FE_INT | 1u << FE_REAL},
-                 {"int", 1u << FE_INT},
-                 {"bool", 1u << FE_BOOL},
-                 {"str", 1u << FE_STR},
-                 {"init", 1u << FE_INIT},
-                 {"list", 1u << FE_LIST}};
     static const char *const names[] = {"num", "int", "bool", "str", "init", "list"};
     const char *name = formal->a->text;
     for (int i = 0; i < 6; i++)

@@ -19,6 +19,10 @@ fe_value fe_tensor(fe *e, mdl_value *tensor, int rank, const fe_dim *const *dims
     return v;
 }
 
+fe_value fe_stand_in(fe *e, mdl_dtype dtype, int rank, const fe_dim *const *dims) {
+    return fe_tensor(e, mdl_read(&e->b, "?", fe_shape(dtype, rank, dims)), rank, dims);
+}
+
 bool fe_is_constant(const fe_value *v) { return v->kind == FE_INT || v->kind == FE_REAL || v->kind == FE_BOOL; }
 bool fe_is_number(const fe_value *v) { return v->kind == FE_INT || v->kind == FE_REAL; }
 double fe_number(const fe_value *v) { return v->kind == FE_REAL ? v->f : (double)v->i; }

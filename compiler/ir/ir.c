@@ -125,6 +125,7 @@ mdl_op *mdl_clone(mdl_builder *b, const mdl_op *old, mdl_value *const *in) {
     mdl_type *types = MDL_NEW_ARRAY(b->arena, mdl_type, old->n_out);
     for (int i = 0; i < old->n_out; i++) types[i] = old->out[i]->type;
     append(b, op, old->n_out, types);
+    for (int i = 0; i < old->n_out; i++) op->out[i]->stable = old->out[i]->stable;
     return op;
 }
 
@@ -233,6 +234,9 @@ bool mdl_is_const(const mdl_value *v, double *value) {
     return true;
 }
 
+const char *mdl_scope_path(const mdl_span *span) { return span->scope ? span->scope->path : ""; }
+const char *mdl_scope_precision(const mdl_span *span) { return span->scope ? span->scope->precision : "auto"; }
+
 void mdl_region_clear_scratch(mdl_region *region) {
     for (int i = 0; i < region->ops.n; i++) {
         mdl_op *op = region->ops.at[i];
@@ -246,4 +250,10 @@ void mdl_region_renumber(mdl_region *region) {
     region->next_id = 0;
     for (int i = 0; i < region->ops.n; i++)
         for (int k = 0; k < region->ops.at[i]->n_out; k++) region->ops.at[i]->out[k]->id = region->next_id++;
+}
+
+int mdl_region_give_stable_ids(mdl_region *region, int next) {
+    for (int i = 0; i < region->ops.n; i++)
+        for (int k = 0; k < region->ops.at[i]->n_out; k++) region->ops.at[i]->out[k]->stable = next++;
+    return next;
 }

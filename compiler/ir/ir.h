@@ -5,7 +5,7 @@
  *
  *   program train {
  *     %0 = input {name="ids"} : i32[2048] @ models/tiny.mdl:14:1
- *     %1 = read {state=["embeddings.weight"]} : f32[33,320]
+ *     %1 = read {state=["layer.0.weight"]} : f32[33,320] @ models/tiny.mdl:20:3 in "layer.0" as "f32" id 7
  *     %2 = gather %1, %0 : f32[2048,320]
  *     result %2 {name="x"}
  *   }
@@ -41,11 +41,22 @@ typedef enum {
     MDL_REGION
 } mdl_class;
 
-/* Where in the user's source an op comes from. `file` is NULL when unknown. */
+/* A scope of the model: the names that `scope` and `as` gave on the way to it, and the precision asked for in it. */
 typedef struct {
-    const char *file;
+    const char *path;      /* "encoder.layer.3"; "" outside every scope */
+    const char *precision; /* "auto", "f32", "bf16", "fp8": of the nearest `precision(...)` around */
+} mdl_scope;
+
+/* Where in the user's source an op comes from: a place, and the scope in force there. Whoever builds an op for another one gives it
+ * the other's span, so a gradient op is in the scope of the op that it derives from. */
+typedef struct {
+    const char *file; /* NULL when unknown */
     int line, column;
+    const mdl_scope *scope; /* NULL: outside every scope, precision "auto" */
 } mdl_span;
+
+const char *mdl_scope_path(const mdl_span *span);      /* never NULL */
+const char *mdl_scope_precision(const mdl_span *span); /* never NULL */
 
 /* An attribute: one of an integer, a real, a string, a list of integers, a list of strings. */
 typedef struct {
@@ -67,8 +78,10 @@ typedef struct mdl_region mdl_region;
 
 struct mdl_value {
     mdl_op *def;
-    int index; /* which result of def */
-    int id;    /* %id in text */
+    int index;  /* which result of def */
+    int id;     /* %id in text */
+    int stable; /* given once, at the end of elaborate, from 1; kept by whatever stands for the value later. 0: of a pass's making
+                 */
     mdl_type type;
     void *scratch; /* free for the running pass; NULL at its start (mdl_region_clear_scratch) */
 };
@@ -158,8 +171,10 @@ bool mdl_is(const mdl_value *v, mdl_opcode code);
 bool mdl_is_const(const mdl_value *v, double *value); /* a const, or a broadcast of one */
 void mdl_region_clear_scratch(mdl_region *region);
 void mdl_region_renumber(mdl_region *region);
+int mdl_region_give_stable_ids(mdl_region *region, int next); /* returns the next one free */
 
-/* ---- text (print(parse(x)) == x) ---- */
+/* ---- text (print(parse(x)) == x) ----
+ * `spans` also prints what does not change what a program computes: spans, scopes and stable ids. */
 void mdl_print_op(mdl_text *text, const mdl_op *op, int indent, bool spans);
 void mdl_print_region(mdl_text *text, const mdl_region *region, bool spans);
 /* Parses one or more `program NAME { ... }`. Returns NULL, or a message with a line number. */

@@ -13,6 +13,7 @@ typedef struct {
     const char *at;
     int line;
     MDL_VEC(mdl_value *) values; /* by id, of the region being read */
+    const mdl_scope *scope;      /* the last one read: most ops are in that of the op before */
     const char *error;
     jmp_buf fail;
 } reader;
@@ -151,7 +152,16 @@ static mdl_span span(reader *r) {
     char *line = strrchr(text, ':');
     if (!line) fail(r, "expected file:line:column");
     *line++ = 0;
-    return (mdl_span){text, atoi(line), atoi(column)};
+    return (mdl_span){.file = text, .line = atoi(line), .column = atoi(column)};
+}
+
+/* "path" [as "precision"] */
+static const mdl_scope *scope(reader *r) {
+    mdl_scope s = {.path = string(r), .precision = "auto"};
+    if (take(r, "as")) s.precision = string(r);
+    if (!r->scope || strcmp(r->scope->path, s.path) || strcmp(r->scope->precision, s.precision))
+        r->scope = mdl_copy(r->arena, &s, sizeof s);
+    return r->scope;
 }
 
 static mdl_region *region_ops(reader *r, mdl_region *region, const char *close);
@@ -161,6 +171,7 @@ typedef struct {
     MDL_VEC(mdl_value *) in;
     MDL_VEC(mdl_attr) attrs;
     MDL_VEC(mdl_type) types;
+    MDL_VEC(int64_t) stable;
     mdl_span span;
     mdl_region *body;
 } parts;
@@ -188,6 +199,10 @@ static void read_parts(reader *r, parts *p, mdl_opcode *code) {
         while (take(r, ","));
     }
     if (take(r, "@")) p->span = span(r);
+    if (take(r, "in")) p->span.scope = scope(r);
+    if (take(r, "id")) do
+            MDL_PUSH(r->arena, p->stable, integer(r));
+        while (take(r, ","));
     if (take(r, "do")) {
         mdl_value **outer = r->values.at;
         int n = r->values.n, cap = r->values.cap;
@@ -214,6 +229,7 @@ static void read_op(reader *r, mdl_region *region) {
                         : mdl_build(&b, code, p.in.n, p.in.at, p.attrs.n, p.attrs.at, p.types.n ? &p.types.at[0] : NULL, &error);
     if (error) fail_at(r, line, at, error);
     region->next_id = keep;
+    if (p.stable.n && p.stable.n != op->n_out) fail_at(r, line, at, "there is one stable id for each result");
     if (op->n_out != p.ids.n || op->n_out != p.types.n)
         fail_at(r, line, at,
                 mdl_printf(r->arena, "%s has %d results, %d are named and %d typed", mdl_ops[code].name, op->n_out, p.ids.n,
@@ -223,6 +239,7 @@ static void read_op(reader *r, mdl_region *region) {
             fail_at(r, line, at,
                     mdl_printf(r->arena, "result %d of %s is %s, not %s", i, mdl_ops[code].name,
                                mdl_type_text(r->arena, &op->out[i]->type), mdl_type_text(r->arena, &p.types.at[i])));
+        if (p.stable.n) op->out[i]->stable = (int)p.stable.at[i];
         error = define(r, region, op->out[i], p.ids.at[i]);
         if (error) fail_at(r, line, at, error);
     }

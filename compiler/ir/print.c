@@ -1,6 +1,7 @@
 /* IR to text. Reals print with 17 digits where 6 do not read back, so that print(parse(x)) == x. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "compiler/ir/ir.h"
 
@@ -50,6 +51,20 @@ static void print_ops(mdl_text *text, const mdl_region *region, int indent, bool
     for (int i = 0; i < region->ops.n; i++) mdl_print_op(text, region->ops.at[i], indent, spans);
 }
 
+/* @ file:line:column in "scope" as "precision" id 7, 8 - of which an op has what it has. */
+static void print_origin(mdl_text *text, const mdl_op *op) {
+    const mdl_span *span = &op->span;
+    bool any = false;
+    if (span->file) mdl_text_printf(text, " @ %s:%d:%d", span->file, span->line, span->column);
+    if (span->scope) {
+        mdl_text_printf(text, " in ");
+        print_string(text, span->scope->path);
+        if (strcmp(span->scope->precision, "auto")) mdl_text_printf(text, " as \"%s\"", span->scope->precision);
+    }
+    for (int i = 0; i < op->n_out; i++) any |= op->out[i]->stable != 0;
+    for (int i = 0; any && i < op->n_out; i++) mdl_text_printf(text, i ? ", %d" : " id %d", op->out[i]->stable);
+}
+
 void mdl_print_op(mdl_text *text, const mdl_op *op, int indent, bool spans) {
     mdl_text_printf(text, "%*s", indent, "");
     for (int i = 0; i < op->n_out; i++) mdl_text_printf(text, "%s%%%d", i ? ", " : "", op->out[i]->id);
@@ -65,7 +80,7 @@ void mdl_print_op(mdl_text *text, const mdl_op *op, int indent, bool spans) {
     }
     for (int i = 0; i < op->n_out; i++)
         mdl_text_printf(text, "%s%s", i ? ", " : " : ", mdl_type_text(text->arena, &op->out[i]->type));
-    if (spans && op->span.file) mdl_text_printf(text, " @ %s:%d:%d", op->span.file, op->span.line, op->span.column);
+    if (spans) print_origin(text, op);
     if (op->body) {
         mdl_text_printf(text, " do\n");
         print_ops(text, op->body, indent + 2, spans);

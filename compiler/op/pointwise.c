@@ -5,6 +5,18 @@
 #include "compiler/op/pointwise.h"
 
 /* ---- evaluation ---- */
+/* The inverse of erf: an elementary estimate (S. Winitzki, 2008), then Halley's iteration; near 1 on erfc, where erf cancels. */
+static double erfinv(double x) {
+    double a = fabs(x), left = 1 - a;
+    if (!(left > 0)) return left == 0 ? copysign(INFINITY, x) : NAN;
+    double l = log(left * (1 + a)), t = 2 / (M_PI * 0.147) + l / 2, y = sqrt(fmax(sqrt(t * t - l / 0.147) - t, 0));
+    for (int i = 0; i < 4; i++) {
+        double u = (a < 0.5 ? erf(y) - a : left - erfc(y)) / (M_2_SQRTPI * exp(-y * y));
+        y -= u / (1 + y * u);
+    }
+    return copysign(y, x);
+}
+
 #define EVAL(id, expr)                                      \
     static double eval_##id(double a, double b, double c) { \
         (void)a, (void)b, (void)c;                          \
@@ -25,6 +37,7 @@ EVAL(RSQRT, 1 / sqrt(a))
 EVAL(SIN, sin(a))
 EVAL(COS, cos(a))
 EVAL(ERF, erf(a))
+EVAL(ERFINV, erfinv(a))
 EVAL(TANH, tanh(a))
 EVAL(SIGMOID, 1 / (1 + exp(-a)))
 EVAL(EQ, a == b)
@@ -94,6 +107,9 @@ GRAD(COS) { ADD_TO(0, neg(ad, mul(ad, D, mdl_unary(B, MDL_OP_SIN, X0)))); }
 GRAD(ERF) { /* 2/sqrt(pi) exp(-x^2) */
     mdl_value *e = mdl_unary(B, MDL_OP_EXP, neg(ad, mul(ad, X0, X0)));
     ADD_TO(0, mul(ad, D, scale(ad, e, M_2_SQRTPI)));
+}
+GRAD(ERFINV) { /* sqrt(pi)/2 exp(y^2) */
+    ADD_TO(0, mul(ad, D, scale(ad, mdl_unary(B, MDL_OP_EXP, mul(ad, Y, Y)), 1 / M_2_SQRTPI)));
 }
 GRAD(TANH) { ADD_TO(0, mul(ad, D, mdl_binary(B, MDL_OP_SUB, like(ad, Y, 1), mul(ad, Y, Y)))); }
 GRAD(SIGMOID) { /* y (1 - y) */

@@ -12,7 +12,11 @@ mdl_value *mdl_mapped(const mdl_value *old) {
     return old->scratch;
 }
 
-void mdl_map(const mdl_value *old, mdl_value *fresh) { ((mdl_value *)old)->scratch = fresh; }
+/* `fresh` stands for `old` from here on: a value without a stable id takes that of the first value it stands for. */
+void mdl_map(const mdl_value *old, mdl_value *fresh) {
+    ((mdl_value *)old)->scratch = fresh;
+    if (!fresh->stable) fresh->stable = old->stable;
+}
 
 mdl_value **mdl_mapped_in(mdl_rewrite *r, const mdl_op *op) {
     mdl_value **in = MDL_NEW_ARRAY(r->b.arena, mdl_value *, op->n_in);

@@ -17,7 +17,9 @@ static mdl_region *split_body(mdl_pass_context *c, const mdl_op *kernel, int64_t
         mdl_value *x = mdl_mapped(op->in[0]);
         mdl_attr attr = mdl_int("chunks", chunks);
         r.b.span = op->span;
-        mdl_map(op->out[0], mdl_build(&r.b, MDL_OP_PARTIAL_SUM, 1, &x, 1, &attr, NULL, NULL)->out[0]);
+        mdl_op *partial = mdl_build(&r.b, MDL_OP_PARTIAL_SUM, 1, &x, 1, &attr, NULL, NULL);
+        mdl_map(op->out[0], partial->out[0]);
+        partial->out[0]->stable = 0; /* it is not the sum yet: finish makes that */
     }
     return mdl_rewrite_end(&r);
 }
@@ -83,7 +85,9 @@ static void schedule(mdl_pass_context *c, mdl_rewrite *r, mdl_op *kernel) {
     int64_t chunks = mdl_row_chunks(mdl_attr_int(kernel, "rows"));
     r->b.span = kernel->span;
     mdl_op *fresh = rebuild(r, kernel, split_body(c, kernel, chunks), chunks);
-    for (int i = 0; i < kernel->n_out; i++) mdl_map(kernel->out[i], fresh->out[i]);
+    const mdl_op *yield = kernel->body->ops.at[kernel->body->ops.n - 1];
+    for (int i = 0; i < kernel->n_out; i++)
+        if (!mdl_is_column_sum(yield->in[i]->def)) mdl_map(kernel->out[i], fresh->out[i]);
     finish_sums(r, kernel, fresh, false);
     finish_sums(r, kernel, fresh, true);
 }

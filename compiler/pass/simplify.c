@@ -145,6 +145,15 @@ static uint64_t hash(const mdl_op *op) {
     return h;
 }
 
+/* A computation that scopes of different precisions share is as precise as the most demanding of them asks. */
+static void share(mdl_op *kept, const mdl_op *other) {
+    static const char *const rising[] = {"fp8", "auto", "bf16", "f32"};
+    const char *mine = mdl_scope_precision(&kept->span), *theirs = mdl_scope_precision(&other->span);
+    int i = 3;
+    while (i && strcmp(rising[i], mine) && strcmp(rising[i], theirs)) i--;
+    if (strcmp(rising[i], mine)) kept->span.scope = other->span.scope;
+}
+
 /* Returns an equal op already there, or adds this one. A sum read twice must not be merged across a write: only states that
  * the program does not write in whole (names with '@') are merged. */
 static mdl_op *intern(table *t, mdl_op *op) {
@@ -153,7 +162,8 @@ static mdl_op *intern(table *t, mdl_op *op) {
     if (!mergeable || !op->n_out || op->body) return op;
     size_t at = hash(op) & t->mask;
     while (t->slot[at] && !same(t->slot[at], op)) at = (at + 1) & t->mask;
-    if (!t->slot[at]) t->slot[at] = op;
+    if (!t->slot[at]) return t->slot[at] = op;
+    share(t->slot[at], op);
     return t->slot[at];
 }
 

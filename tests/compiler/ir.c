@@ -81,6 +81,14 @@ static void test_forms(mdl_test *t) {
         "    yield %1, %2\n"
         "  end\n"
         "  write %11 {state=[\"s\"]} @ models/x.mdl:1:2\n"
+        "  %13 = neg %10 : f32[5] @ models/x.mdl:1:2 in \"layer.0\" as \"f32\" id 7\n"
+        "  %14 = neg %13 : f32[5] in \"a \\\"quoted\\\" name\"\n"
+        "  %15, %16 = kernel %9 {rows=4} : f32[4], f32[2] in \"\" as \"bf16\" id 3, 0 do\n"
+        "    %0 = arg {index=0} : f32[4,2]\n"
+        "    %1 = sum %0 {axes=[1]} : f32[4] id 3\n"
+        "    %2 = sum %0 {axes=[0]} : f32[2] in \"layer.1\"\n"
+        "    yield %1, %2 in \"layer.1\"\n"
+        "  end\n"
         "}\n"
         "program b {\n"
         "}\n";
@@ -108,6 +116,8 @@ static void test_parse_errors(mdl_test *t) {
         "%0 = const {=1.0} : f32[]",
         "%0 = const : f32[]",
         "%0 = const {value=1.0}",
+        "%0 = const {value=1.0} : f32[] in layer",
+        "%0 = const {value=1.0} : f32[] id 1, 2",
         "%0 const {value=1.0} : f32[]",
         "%99999999999 = const {value=1.0} : f32[]",
         "%-1 = const {value=1.0} : f32[]",

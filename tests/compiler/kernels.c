@@ -92,7 +92,7 @@ static void append(bench *b, const subject *s) {
             continue;
         }
         mdl_op *copy = mdl_clone(&to, op, in);
-        copy->span = (mdl_span){s->name, i + 1, 1}; /* so that a refusal says which */
+        copy->span = (mdl_span){.file = s->name, .line = i + 1, .column = 1}; /* so that a refusal says which */
         if (op->code == MDL_OP_INPUT || op->code == MDL_OP_READ) declare_leaf(b, copy, s->program);
         for (int k = 0; k < op->n_out; k++) op->out[k]->scratch = copy->out[k];
     }

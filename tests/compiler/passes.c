@@ -139,6 +139,39 @@ static void test_models(mdl_test *t) {
     }
 }
 
+/* ---- scopes and stable ids ---- */
+/* Every gradient of a parameter is written in the parameter's own scope, and what a pass keeps keeps its id. */
+static void test_origins(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_module *module = mdl_test_model(t, arena, "esm2", "L=2 D=8 H=2", 12, 3);
+    mdl_program_spec spec = {"train_only", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false};
+    mdl_pass_context c = {.arena = arena, .module = module, .program = &spec};
+    int layer[2] = {0}, ids = 0, kept = 0, last = module ? module->forward->ops.n * 2 : 0;
+    mdl_case(t, "gradients are in the scopes of their parameters; values that are kept keep their ids");
+    if (!module) return;
+    for (int i = 0; i < module->forward->ops.n; i++) ids += module->forward->ops.at[i]->n_out;
+    bool *seen = MDL_NEW_ARRAY(arena, bool, last);
+    module->forward = mdl_pass_decompose(&c, module->forward);
+    c.layout = mdl_layout_params(arena, module);
+    mdl_region *r = mdl_pass_simplify(&c, mdl_pass_lower(&c, mdl_pass_autodiff(&c, mdl_make_program(&c))));
+    for (int i = 0; i < r->ops.n; i++) {
+        const mdl_op *op = r->ops.at[i];
+        const char *path = mdl_scope_path(&op->span),
+                   *grad = op->code == MDL_OP_WRITE ? mdl_find_attr(op, "state")->ss[0] + 5 : NULL;
+        for (int k = 0; k < 2; k++) layer[k] += !strncmp(path, mdl_printf(arena, "esm.encoder.layer.%d", k), 19);
+        bool within = !grad || !*path || (!strncmp(grad, path, strlen(path)) && grad[strlen(path)] == '.');
+        CHECK(t, within, "the gradient of %s is in %s", grad, path);
+        for (int k = 0; k < op->n_out; k++) {
+            int id = op->out[k]->stable;
+            CHECK(t, id <= ids && (!id || !seen[id]), "%%%d has the id %d", op->out[k]->id, id);
+            seen[id] = true, kept += id > 0;
+        }
+    }
+    CHECK(t, layer[0] > 200 && layer[1] > 200, "%d and %d ops in the layers", layer[0], layer[1]);
+    CHECK(t, kept > ids / 2, "%d of %d ids are kept", kept, ids);
+    mdl_arena_free(arena);
+}
+
 /* ---- planted errors ---- */
 typedef struct {
     mdl_arena *arena;
@@ -229,5 +262,6 @@ void suite_passes(mdl_test *t) {
     test_goldens(t);
     test_merged_kinds(t);
     test_models(t);
+    test_origins(t);
     test_planted(t);
 }

@@ -8,11 +8,13 @@
 #include "compiler/kernel/cpu/philox.h"
 #include "compiler/kernel/philox.h"
 #include "compiler/kernel/template.h"
+#include "compiler/op/pointwise.h"
 #include "tests/kernel/native.h"
 
-#define FUNCTIONS(F) F(exp) F(ln) F(sqrt) F(rsqrt) F(sin) F(cos) F(erf) F(tanh) F(abs)
+#define FUNCTIONS(F) F(exp) F(ln) F(sqrt) F(rsqrt) F(sin) F(cos) F(erf) F(erfinv) F(tanh) F(abs)
 
 static double reference_ln(double x) { return log(x); }
+static double reference_erfinv(double x) { return mdl_pointwise_eval(MDL_OP_ERFINV, x, 0, 0); }
 static double reference_rsqrt(double x) { return 1.0 / sqrt(x); }
 static double reference_abs(double x) { return fabs(x); }
 #define reference_exp exp
@@ -34,10 +36,15 @@ static const struct {
     double (*reference)(double);
     double ulp, absolute, range;
 } functions[] = {
-    {"exp", call_exp, reference_exp, 1.0, 0, INFINITY},      {"ln", call_ln, reference_ln, 1.0, 0, INFINITY},
-    {"sqrt", call_sqrt, reference_sqrt, 0.501, 0, INFINITY}, {"rsqrt", call_rsqrt, reference_rsqrt, 1.501, 0, INFINITY},
-    {"sin", call_sin, reference_sin, 0, 1.2e-7, 1e4},        {"cos", call_cos, reference_cos, 0, 1.2e-7, 1e4},
-    {"erf", call_erf, reference_erf, 2.0, 0, INFINITY},      {"tanh", call_tanh, reference_tanh, 2.0, 0, INFINITY},
+    {"exp", call_exp, reference_exp, 1.0, 0, INFINITY},
+    {"ln", call_ln, reference_ln, 1.0, 0, INFINITY},
+    {"sqrt", call_sqrt, reference_sqrt, 0.501, 0, INFINITY},
+    {"rsqrt", call_rsqrt, reference_rsqrt, 1.501, 0, INFINITY},
+    {"sin", call_sin, reference_sin, 0, 1.2e-7, 1e4},
+    {"cos", call_cos, reference_cos, 0, 1.2e-7, 1e4},
+    {"erf", call_erf, reference_erf, 2.0, 0, INFINITY},
+    {"tanh", call_tanh, reference_tanh, 2.0, 0, INFINITY},
+    {"erfinv", call_erfinv, reference_erfinv, 3.0, 0, INFINITY},
     {"abs", call_abs, reference_abs, 0, 0, INFINITY},
 };
 enum { COUNT = sizeof functions / sizeof *functions };
@@ -85,6 +92,10 @@ static void special(mdl_test *t) {
     CHECK(t, mdl_exp(-inf) == 0 && mdl_exp(inf) == inf && mdl_exp(-104) == 0 && mdl_exp(0) == 1, "exp at its ends");
     CHECK(t, mdl_ln(0) == -inf && mdl_ln(inf) == inf && isnan(mdl_ln(-1)) && mdl_ln(1) == 0, "ln at its ends");
     CHECK(t, mdl_erf(inf) == 1 && mdl_erf(-inf) == -1 && mdl_erf(0) == 0 && signbit(mdl_erf(-0.0f)), "erf at its ends");
+    CHECK(t,
+          mdl_erfinv(1) == inf && mdl_erfinv(-1) == -inf && mdl_erfinv(0) == 0 && signbit(mdl_erfinv(-0.0f)) &&
+              isnan(mdl_erfinv(1.0000001f)) && isnan(mdl_erfinv(-inf)),
+          "erfinv at its ends");
     CHECK(t, mdl_tanh(inf) == 1 && mdl_tanh(-inf) == -1 && mdl_tanh(100) == 1 && mdl_tanh(0) == 0, "tanh at its ends");
     CHECK(t, isnan(mdl_sin(inf)) && isnan(mdl_cos(-inf)) && mdl_sin(0) == 0 && mdl_cos(0) == 1, "sin and cos at their ends");
     CHECK(t, mdl_max(1, 2) == 2 && mdl_max(2, 1) == 2 && mdl_max(-inf, 1) == 1, "max");

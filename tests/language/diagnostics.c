@@ -58,6 +58,10 @@ static void run_case(mdl_test *t, const char *root, const char *name) {
     const char *text = relative(arena, mdl_diagnostics_text(d), root);
     CHECK(t, *text, "nothing was reported");
     CHECK(t, !module == (mdl_error_count(d) > 0), "a module comes exactly without errors");
+    int errors = 0;
+    for (const char *at = text; (at = strstr(at, "error: ")); at++) errors++;
+    CHECK(t, errors == mdl_distinct_errors(d) || strstr(text, " are not shown"), "%d errors, counted as %d", errors,
+          mdl_distinct_errors(d));
     mdl_golden(t, mdl_printf(arena, "language/diagnostics/%s.txt", name), text);
     mdl_arena_free(arena);
 }

@@ -296,6 +296,27 @@ static void ir(suite *s) {
     }
 }
 
+/* The precision that constructs.mdl asks for: f32 in block.0, nothing said in block.1. */
+static void scopes(suite *s) {
+    mdl_module *m = elaborate(s, "../tests/language/constructs", "");
+    int found = 0, stable = 0;
+    for (int i = 0; m && i < m->forward->ops.n; i++) {
+        const mdl_op *op = m->forward->ops.at[i];
+        const char *path = mdl_scope_path(&op->span), *precision = mdl_scope_precision(&op->span);
+        CHECK(s->t, !strcmp(precision, strncmp(path, "block.0", 7) ? "auto" : "f32"), "op %d in %s is %s", i, path, precision);
+        for (int k = 0; k < op->n_out; k++) CHECK(s->t, op->out[k]->stable == ++stable, "op %d has id %d", i, op->out[k]->stable);
+        if (op->code != MDL_OP_READ) continue;
+        const char *name = mdl_find_attr(op, "state")->ss[0], *dot = strrchr(name, '.');
+        bool in_block = !strncmp(name, "block.", 6);
+        CHECK(s->t, !in_block || (!strncmp(name, path, strlen(path)) && name + strlen(path) == dot), "%s is in %s", name, path);
+        found += in_block;
+    }
+    CHECK(s->t, found == 8, "%d parameters of the blocks", found);
+    for (int i = 0; m && i < m->init->ops.n; i++)
+        for (int k = 0; k < m->init->ops.at[i]->n_out; k++)
+            CHECK(s->t, m->init->ops.at[i]->out[k]->stable == ++stable, "init op %d", i);
+}
+
 /* ---- initial values ---- */
 static void moments(const mdl_named_array *a, double *mean, double *deviation) {
     int64_t n = mdl_type_count(&a->type);
@@ -303,6 +324,11 @@ static void moments(const mdl_named_array *a, double *mean, double *deviation) {
     for (int64_t i = 0; i < n; i++) *mean += a->at[i] / (double)n;
     for (int64_t i = 0; i < n; i++) *deviation += (a->at[i] - *mean) * (a->at[i] - *mean) / (double)n;
     *deviation = sqrt(*deviation);
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
 static void check_initial(suite *s, const mdl_param *p, const mdl_named_array *a) {
@@ -341,6 +367,39 @@ static void initial_values(suite *s) {
     CHECK(s->t, query && key && query->at[0] != key->at[0], "two parameters share their draws");
 }
 
+/* n draws of a normal within +-bound of its mean: Kolmogorov's distance from the exact distribution, and the moments. */
+static void check_truncated(suite *s, const char *name, const mdl_named_array *a, double mean, double deviation, double bound) {
+    int64_t n = a ? mdl_type_count(&a->type) : 0;
+    double worst = 0, c = bound / (deviation * M_SQRT2), mass = erf(c), first, second, slack = 5 / sqrt((double)n);
+    double expected = deviation * sqrt(1 - 2 * c * M_2_SQRTPI / 2 * exp(-c * c) / mass);
+    CHECK(s->t, n > 10000, "%s has %d values", name, (int)n);
+    if (n <= 10000) return;
+    moments(a, &first, &second);
+    qsort(a->at, (size_t)n, sizeof *a->at, ascending);
+    for (int64_t i = 0; i < n; i++) {
+        double below = 0.5 + erf((a->at[i] - mean) / (deviation * M_SQRT2)) / (2 * mass);
+        worst = fmax(worst, fabs(below - ((double)i + 0.5) / (double)n));
+    }
+    CHECK(s->t, a->at[0] >= mean - bound && a->at[n - 1] <= mean + bound, "%s: %g .. %g", name, a->at[0], a->at[n - 1]);
+    CHECK(s->t, worst < 2.2 / sqrt((double)n), "%s: off by %g of the distribution", name, worst); /* one in 10,000 tries is above */
+    CHECK(s->t, fabs(first - mean) < expected * slack, "%s: mean %g", name, first);
+    CHECK(s->t, fabs(second / expected - 1) < slack, "%s: deviation %g, expected %g", name, second, expected);
+}
+
+static void truncated_normals(suite *s) {
+    if (!mdl_case(s->t, "truncated normals: distribution, bounds, moments")) return;
+    mdl_module *m = elaborate(s, "../tests/language/truncated", "");
+    mdl_arrays inputs = {0}, states = {0}, results = {0};
+    double seed[] = {7, 11};
+    if (!m) return;
+    mdl_arrays_set(s->arena, &inputs, "seed", (mdl_type){.dtype = MDL_I32, .rank = 1, .dim = {2}}, seed);
+    mdl_interpret(s->arena, m->init, &inputs, &states, &results);
+    check_truncated(s, "two", mdl_arrays_find(&states, "two"), 0, 0.02, 0.04);
+    check_truncated(s, "moved", mdl_arrays_find(&states, "moved"), 3, 0.5, 0.6);
+    check_truncated(s, "flat", mdl_arrays_find(&states, "flat"), -1, 100, 1);
+    check_truncated(s, "whole", mdl_arrays_find(&states, "whole"), 0, 1, 1000);
+}
+
 void suite_elaborate(mdl_test *t) {
     suite s = {.t = t, .arena = mdl_arena_new(), .root = mdl_test_source(t)};
     for (int i = 0; i < N_REFERENCES; i++) against_reference(&s, i);
@@ -349,6 +408,8 @@ void suite_elaborate(mdl_test *t) {
     tables(&s);
     exports(&s);
     ir(&s);
+    if (mdl_case(t, "scopes, their precision, stable ids")) scopes(&s);
     initial_values(&s);
+    truncated_normals(&s);
     mdl_arena_free(s.arena);
 }

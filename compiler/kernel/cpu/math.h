@@ -151,6 +151,33 @@ MDL_FN float mdl_erf(float x) {
     return mdl_from_bits(mdl_bits(y) | (mdl_bits(x) & (int32_t)0x80000000));
 }
 
+/* 3 ulp: erf(y) = x for |x| < 1; inf at 1, NaN beyond. y / x is a polynomial of w = -ln(1 - x^2) below 5, of sqrt(w) above. */
+MDL_FN float mdl_erfinv(float x) {
+    float w = -mdl_ln(MDL_FMA(-x, x, 1.0f));
+    float t = w - 2.5f;
+    float a = MDL_FMA(t, -8.790809860e-9f, 2.323571380e-8f);
+    a = MDL_FMA(t, a, 4.661698940e-7f);
+    a = MDL_FMA(t, a, -3.462738500e-6f);
+    a = MDL_FMA(t, a, -4.963357700e-6f);
+    a = MDL_FMA(t, a, 2.183445470e-4f);
+    a = MDL_FMA(t, a, -1.252741790e-3f);
+    a = MDL_FMA(t, a, -4.177386870e-3f);
+    a = MDL_FMA(t, a, 0.24664028f);
+    a = MDL_FMA(t, a, 1.50140941f);
+    t = MDL_SQRT(w) - 3.0f;
+    float b = MDL_FMA(t, 1.289130010e-4f, -3.186874960e-4f);
+    b = MDL_FMA(t, b, -7.654076760e-5f);
+    b = MDL_FMA(t, b, 1.495815460e-3f);
+    b = MDL_FMA(t, b, -3.587031040e-3f);
+    b = MDL_FMA(t, b, 5.683184600e-3f);
+    b = MDL_FMA(t, b, -7.639400200e-3f);
+    b = MDL_FMA(t, b, 9.445684030e-3f);
+    b = MDL_FMA(t, b, 1.00167513f);
+    b = MDL_FMA(t, b, 2.83297682f);
+    float y = (w < 5.0f ? a : b) * x;
+    return mdl_abs(x) == 1.0f ? x * __builtin_inff() : y;
+}
+
 /* 2 ulp. Below 0.625 an odd polynomial; above 1 - 2 / (e^2x + 1). */
 MDL_FN float mdl_tanh(float x) {
     float z = mdl_abs(x);
