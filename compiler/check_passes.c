@@ -53,19 +53,19 @@ static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
 
 /* Every parameter, its gradient and moments; the flat arenas hold them at their places. */
 static void draw_states(mdl_pass_checker *k) {
-    static const char *const flat[] = {MDL_STATE_PARAM, MDL_STATE_GRAD, MDL_STATE_MOMENT1, MDL_STATE_MOMENT2};
+    static const mdl_state_kind flat[] = {MDL_STATE_PARAM, MDL_STATE_GRAD, MDL_STATE_MOMENT1, MDL_STATE_MOMENT2};
     const mdl_layout *l = k->c->layout;
     mdl_type wide = {.dtype = MDL_F32, .rank = 2, .dim = {l->tiles, MDL_TILE}},
              tiles = {.dtype = MDL_BOOL, .rank = 1, .dim = {l->tiles}};
     double *arena[4];
-    for (int i = 0; i < 4; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, flat[i], wide, NULL);
+    for (int i = 0; i < 4; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(flat[i]), wide, NULL);
     for (int64_t i = 0; i < l->tiles * MDL_TILE; i++) arena[3][i] = uniform(k);
-    double *decay = mdl_arrays_set(k->c->arena, &k->states, MDL_STATE_DECAY, tiles, NULL);
+    double *decay = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(MDL_STATE_DECAY), tiles, NULL);
     for (int64_t i = 0; i < l->tiles; i++) decay[i] = i % 2;
     for (int i = 0; i < l->trained.n; i++) {
         const mdl_placed_param *p = &l->trained.at[i];
         mdl_named_array of[] = {{p->name, p->type, arena[0] + p->offset},
-                                {mdl_printf(k->c->arena, "grad/%s", p->name), p->type, arena[1] + p->offset}};
+                                {mdl_state_text(k->c->arena, MDL_STATE_GRAD, p->name), p->type, arena[1] + p->offset}};
         for (int m = 0; m < 2; m++) {
             fill_normal(k, &of[m], 0.5);
             MDL_PUSH(k->c->arena, k->states, of[m]);
@@ -124,13 +124,14 @@ static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *nam
     return mdl_fail(MDL_MISMATCH, "pass %s changes %s: by %.3g of %.3g", pass, name, worst, scale);
 }
 
-static bool writes(const mdl_region *r, const char *name) {
-    for (int i = 0; i < r->ops.n; i++)
-        if (r->ops.at[i]->code == MDL_OP_WRITE) {
-            const mdl_attr *names = mdl_find_attr(r->ops.at[i], "state");
-            for (int n = 0; n < names->n; n++)
-                if (!strcmp(names->ss[n], name)) return true;
-        }
+static bool writes(mdl_pass_checker *k, const mdl_region *r, const char *name) {
+    for (int i = 0; i < r->ops.n; i++) {
+        if (r->ops.at[i]->code != MDL_OP_WRITE) continue;
+        mdl_state s = mdl_state_of(r->ops.at[i]);
+        if (!s.n && !strcmp(mdl_state_name(s.kind), name)) return true;
+        for (int n = 0; n < s.n; n++)
+            if (!strcmp(mdl_state_text(k->c->arena, s.kind, s.of[n]), name)) return true;
+    }
     return false;
 }
 
@@ -139,7 +140,7 @@ static mdl_status nothing_lost(mdl_pass_checker *k, const char *pass, const mdl_
     for (int i = 0; i < k->seen.n; i++) {
         const char *name = k->seen.at[i].name;
         bool state = !strncmp(name, "state ", 6);
-        if (state ? !writes(program, name + 6) : !mdl_arrays_find(results, name))
+        if (state ? !writes(k, program, name + 6) : !mdl_arrays_find(results, name))
             return mdl_fail(MDL_MISMATCH, "pass %s loses %s", pass, name);
     }
     return MDL_OK;
@@ -152,8 +153,8 @@ mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_regio
     mdl_interpret(k->c->arena, program, &k->inputs, &states, &results);
     for (int i = 0; i < results.n; i++) MDL_TRY(compare(k, pass, results.at[i].name, &results.at[i]), "--check-passes");
     for (int i = 0; i < states.n; i++) {
-        if (!writes(program, states.at[i].name)) continue;
-        if (!strncmp(states.at[i].name, MDL_STATE_PARAM, strlen(MDL_STATE_PARAM)) && strcmp(pass, "optimizer") == 0) continue;
+        if (!writes(k, program, states.at[i].name)) continue;
+        if (!strcmp(states.at[i].name, mdl_state_name(MDL_STATE_PARAM)) && strcmp(pass, "optimizer") == 0) continue;
         MDL_TRY(compare(k, pass, mdl_printf(k->c->arena, "state %s", states.at[i].name), &states.at[i]), "--check-passes");
     }
     MDL_TRY(nothing_lost(k, pass, program, &results), "--check-passes");

@@ -5,6 +5,7 @@
 
 #include "compiler/check_passes.h"
 #include "compiler/emit/emit.h"
+#include "compiler/ir/order.h"
 #include "compiler/pass/pass.h"
 #include "runtime/base/isa.h"
 
@@ -64,6 +65,7 @@ static mdl_status inspect(pipeline *p, const char *pass, const mdl_region *regio
     dump(p, pass, region);
     p->stopped = p->options->stop_after && !strcmp(p->options->stop_after, pass);
     const char *wrong = mdl_verify(p->context.arena, region);
+    if (!wrong) wrong = mdl_verify_order(p->context.arena, region, p->context.layout);
     if (wrong) {
         mdl_text t = {.arena = p->context.arena};
         mdl_print_region(&t, region, false);
@@ -152,7 +154,8 @@ mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, co
     if (at == N_PASSES) return mdl_fail(MDL_USAGE, "no pass '%s'", pass);
     for (int i = 0; i < programs.n; i++) {
         mdl_region *out = passes[at].run(&c, programs.at[i]);
-        if ((wrong = mdl_verify(arena, out))) return mdl_fail(MDL_BAD_INPUT, "after %s: %s", pass, wrong);
+        if (!(wrong = mdl_verify(arena, out))) wrong = mdl_verify_order(arena, out, &layout);
+        if (wrong) return mdl_fail(MDL_BAD_INPUT, "after %s: %s", pass, wrong);
         mdl_print_region(&t, out, true);
     }
     *result = t.at;

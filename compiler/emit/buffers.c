@@ -33,43 +33,43 @@ int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, 
 }
 
 /* ---- states ---- */
-static mdl_range param_range(const mdl_emitter *e, const char *name) {
-    bool gradient = !strncmp(name, "grad/", 5);
-    const mdl_placed_param *placed = mdl_layout_find(e->layout, gradient ? name + 5 : name);
-    if (placed) return (mdl_range){gradient ? MDL_ARENA_GRAD : MDL_ARENA_PARAM, placed->offset * 4, mdl_type_bytes(&placed->type)};
+static mdl_arena_id arena_of(mdl_state_kind kind) {
+    switch (kind) {
+        case MDL_STATE_PARAM: return MDL_ARENA_PARAM;
+        case MDL_STATE_GRAD: return MDL_ARENA_GRAD;
+        case MDL_STATE_MOMENT1: return MDL_ARENA_MOMENT1;
+        case MDL_STATE_MOMENT2: return MDL_ARENA_MOMENT2;
+        case MDL_STATE_DECAY: return MDL_ARENA_CONST;
+        default: mdl_bug("no memory for states of kind %s", mdl_state_name(kind));
+    }
+}
+
+static mdl_range param_range(const mdl_emitter *e, mdl_state_kind kind, const char *name) {
+    const mdl_placed_param *placed = mdl_layout_find(e->layout, name);
+    if (placed) return (mdl_range){arena_of(kind), placed->offset * 4, mdl_type_bytes(&placed->type)};
     const mdl_plan_param *p = mdl_plan_find_param(e->plan, name);
-    if (!p) mdl_bug("no parameter '%s'", name);
+    if (!p || kind != MDL_STATE_PARAM) mdl_bug("no state '%s'", mdl_state_text(e->arena, kind, name));
     return (mdl_range){p->arena, p->offset, mdl_type_bytes(&p->type)};
 }
 
-static mdl_range arena_range(const mdl_emitter *e, const char *name) {
-    static const struct {
-        const char *name;
-        mdl_arena_id id;
-    } arenas[] = {{MDL_STATE_PARAM, MDL_ARENA_PARAM},
-                  {MDL_STATE_GRAD, MDL_ARENA_GRAD},
-                  {MDL_STATE_MOMENT1, MDL_ARENA_MOMENT1},
-                  {MDL_STATE_MOMENT2, MDL_ARENA_MOMENT2},
-                  {MDL_STATE_DECAY, MDL_ARENA_CONST}};
-    for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
-        if (!strcmp(arenas[i].name, name)) return (mdl_range){arenas[i].id, 0, e->plan->arena_bytes[arenas[i].id]};
-    mdl_bug("no state '%s'", name);
-}
-
 mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op) {
-    const mdl_attr *names = mdl_find_attr(op, "state");
-    if (names->ss[0][0] == '@') return arena_range(e, names->ss[0]);
-    mdl_range range = param_range(e, names->ss[0]);
-    for (int i = 1; i < names->n; i++) {
-        mdl_range next = param_range(e, names->ss[i]);
+    mdl_state s = mdl_state_of(op);
+    const mdl_type *type = op->code == MDL_OP_READ ? &op->out[0]->type : &op->in[0]->type;
+    int64_t bytes = mdl_type_bytes(type);
+    if (!s.n) return (mdl_range){arena_of(s.kind), s.tile * (bytes / s.tiles), bytes};
+    mdl_range range = param_range(e, s.kind, s.of[0]);
+    for (int i = 1; i < s.n; i++) {
+        mdl_range next = param_range(e, s.kind, s.of[i]);
         if (next.arena != range.arena || next.offset != range.offset + range.bytes)
-            mdl_bug("'%s' and '%s' are not adjacent", names->ss[i - 1], names->ss[i]);
+            mdl_bug("'%s' and '%s' are not adjacent", s.of[i - 1], s.of[i]);
         range.bytes += next.bytes;
     }
     return range;
 }
 
-static const char *state_name(const mdl_op *op) { return mdl_find_attr(op, "state")->ss[0]; }
+static const char *state_name(const assignment *a, const mdl_op *op) {
+    return mdl_state_text(a->e->arena, mdl_state_of(op).kind, mdl_first_param(op));
+}
 
 /* ---- in place ---- */
 static bool overlap(mdl_range a, mdl_range b) {
@@ -108,11 +108,12 @@ static bool free_to_overwrite(assignment *a, const mdl_value *v, mdl_range range
     return true;
 }
 
+/* A reshape, a hold and a token touch no memory. */
 static void note_uses(assignment *a) {
     for (int i = 0; i < a->region->ops.n; i++)
         for (int k = 0; k < a->region->ops.at[i]->n_in; k++) {
-            const mdl_value *u = a->region->ops.at[i]->in[k];
-            while (mdl_is(u, MDL_OP_RESHAPE)) u = u->def->in[0];
+            if (mdl_is_memory_view(a->region->ops.at[i]) || a->region->ops.at[i]->code == MDL_OP_TOKEN) continue;
+            const mdl_value *u = mdl_memory_of(a->region->ops.at[i]->in[k]);
             if (mdl_is(u, MDL_OP_READ)) MDL_PUSH(a->e->arena, a->uses, ((state_use){i, k, u}));
         }
 }
@@ -120,7 +121,7 @@ static void note_uses(assignment *a) {
 /* ---- classes ---- */
 /* The operand whose memory an op's result takes over, or -1. A state may be shared only by the rules for sinks. */
 static int taken_over(const mdl_op *op) {
-    if (op->code == MDL_OP_RESHAPE) return 0;
+    if (op->code == MDL_OP_RESHAPE || op->code == MDL_OP_HOLD) return 0;
     bool starts = (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3;
     return starts && !mdl_is(op->in[2], MDL_OP_READ) ? 2 : -1;
 }
@@ -144,7 +145,7 @@ static void place_leaf(assignment *a, const mdl_op *op) {
     const char *name;
     if (op->code == MDL_OP_READ) {
         range = mdl_state_range(a->e, op);
-        name = state_name(op);
+        name = state_name(a, op);
     } else {
         name = mdl_attr_str(op, "name");
         const mdl_plan_input *in = mdl_plan_find_input(a->e->plan, name);
@@ -171,7 +172,7 @@ static mdl_range new_result(assignment *a, const mdl_type *type) {
 static void place_sink(assignment *a, mdl_op *op, int at) {
     const mdl_value *v = op->in[0];
     mdl_range range = op->code == MDL_OP_WRITE ? mdl_state_range(a->e, op) : new_result(a, &v->type);
-    const char *name = op->code == MDL_OP_WRITE ? state_name(op) : mdl_attr_str(op, "name");
+    const char *name = op->code == MDL_OP_WRITE ? state_name(a, op) : mdl_attr_str(op, "name");
     int to = mdl_new_buffer(a->e, a->program, name, range, v->type);
     if (op->code == MDL_OP_RESULT) MDL_PUSH(a->e->arena, a->program->results, ((mdl_plan_result){name, to}));
     int *home = &a->home[find(a, v->id)];
@@ -205,7 +206,7 @@ mdl_buffers mdl_assign_buffers(mdl_emitter *e, const mdl_region *region, mdl_pla
         for (int k = 0; k < region->ops.at[i]->n_out; k++) {
             const mdl_value *v = region->ops.at[i]->out[k];
             int *home = &a.home[find(&a, v->id)];
-            if (*home < 0 && !mdl_is(v, MDL_OP_IMM))
+            if (*home < 0 && !mdl_is(v, MDL_OP_IMM) && v->type.dtype != MDL_TOKEN)
                 *home = mdl_new_buffer(e, program, describe(e, v), (mdl_range){MDL_ARENA_ACTIVATION, 0, mdl_type_bytes(&v->type)},
                                        v->type);
             b.buffer[v->id] = *home;

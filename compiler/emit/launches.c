@@ -86,8 +86,7 @@ static int64_t pointwise_flops(const mdl_region *body) {
 
 static const char *class_of(const mdl_op *kernel) {
     for (int i = 0; i < kernel->n_in; i++)
-        if (mdl_is(kernel->in[i], MDL_OP_READ) && !strcmp(mdl_find_attr(kernel->in[i]->def, "state")->ss[0], MDL_STATE_GRAD))
-            return "optimizer";
+        if (mdl_is_state(kernel->in[i]->def, MDL_STATE_GRAD) && !mdl_first_param(kernel->in[i]->def)) return "optimizer";
     for (int i = 0; i < kernel->body->ops.n; i++)
         if (kernel->body->ops.at[i]->code == MDL_OP_RANDOM) return "random";
     return "row";
@@ -283,6 +282,8 @@ static void launch(launcher *l) {
         case MDL_OP_READ:
         case MDL_OP_INPUT:
         case MDL_OP_IMM:
+        case MDL_OP_TOKEN:
+        case MDL_OP_HOLD:
         case MDL_OP_RESHAPE: break;
         default: refuse(l, mdl_printf(l->e->arena, "'%s'", mdl_ops[l->op->code].name));
     }

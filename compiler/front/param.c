@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "compiler/front/elab.h"
+#include "compiler/ir/state.h"
 
 typedef struct {
     const mdl_ast *init, *tied, *zero_row, *group;
@@ -148,7 +149,7 @@ static bool initialize(fe *e, const mdl_ast *param, const char *path, const fe_i
     mdl_value *x = initial(e, param, init, e->module->params.n, rank, dims);
     fe_at(e, param->loc);
     if (x && row >= 0) x = with_zero_row(e, x, row);
-    if (x) mdl_write(&e->b, path, x);
+    if (x) mdl_write(&e->b, mdl_state_by_name(MDL_STATE_PARAM, 1, &path), x, 0, NULL);
     e->b.region = saved;
     return x != NULL;
 }
@@ -166,7 +167,7 @@ static fe_value tie(fe *e, fe_env *env, const mdl_ast *param, const param_flags 
         return fe_fail(e, param->a->loc,
                        mdl_printf(e->arena, "expected %s, got %s", fe_type_text(e, &target), fe_dims_text(e, rank, dims)),
                        "'%s' is tied to '%s', whose dims differ", param->text, f->tied->text);
-    mdl_tie entry = {.name = path, .target = mdl_find_attr(target.tensor->def, "state")->ss[0]};
+    mdl_tie entry = {.name = path, .target = mdl_first_param(target.tensor->def)};
     if (e->dead) return target;
     MDL_PUSH(e->arena, e->module->ties, entry);
     MDL_PUSH(e->arena, e->tie_locs, outermost(e, param->loc));
@@ -222,8 +223,11 @@ static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_
     }
     if (f->carry) return fe_tensor(e, NULL, 0, NULL);
     fe_at(e, param->loc);
-    mdl_attr attr[] = {mdl_strs(e->arena, "state", 1, &path), mdl_int("zero_row", row)};
-    mdl_op *read = mdl_build(&e->b, MDL_OP_READ, 0, NULL, row >= 0 ? 2 : 1, attr, &type, NULL);
+    mdl_state state = mdl_state_by_name(MDL_STATE_PARAM, 1, &path);
+    mdl_attr attr[3];
+    int n = mdl_state_attrs(e->arena, &state, attr);
+    attr[n] = mdl_int("zero_row", row);
+    mdl_op *read = mdl_build(&e->b, MDL_OP_READ, 0, NULL, n + (row >= 0), attr, &type, NULL);
     return fe_tensor(e, read->out[0], rank, dims);
 }
 
@@ -288,7 +292,7 @@ void fe_check_unused(fe *e) {
         bool used = param->role == MDL_CARRY;
         for (int i = 0; i < region->ops.n && !used; i++) {
             const mdl_op *op = region->ops.at[i];
-            used = op->code == MDL_OP_READ && op->scratch && !strcmp(mdl_find_attr(op, "state")->ss[0], param->name);
+            used = op->code == MDL_OP_READ && op->scratch && !strcmp(mdl_first_param(op), param->name);
         }
         if (!used)
             mdl_report(e->d, MDL_SEVERITY_ERROR, e->param_locs.at[p],

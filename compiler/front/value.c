@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "compiler/front/elab.h"
+#include "compiler/ir/state.h"
 
 fe_value fe_poison(void) { return (fe_value){.kind = FE_POISON}; }
 fe_value fe_int(int64_t i) { return (fe_value){.kind = FE_INT, .i = i}; }
@@ -20,7 +21,9 @@ fe_value fe_tensor(fe *e, mdl_value *tensor, int rank, const fe_dim *const *dims
 }
 
 fe_value fe_stand_in(fe *e, mdl_dtype dtype, int rank, const fe_dim *const *dims) {
-    return fe_tensor(e, mdl_read(&e->b, "?", fe_shape(dtype, rank, dims)), rank, dims);
+    static const char *const nothing = "?";
+    mdl_state state = mdl_state_by_name(MDL_STATE_PARAM, 1, &nothing);
+    return fe_tensor(e, mdl_read(&e->b, state, fe_shape(dtype, rank, dims), 0, NULL), rank, dims);
 }
 
 bool fe_is_constant(const fe_value *v) { return v->kind == FE_INT || v->kind == FE_REAL || v->kind == FE_BOOL; }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "compiler/ir/state.h"
 #include "compiler/op/op.h"
 #include "runtime/base/status.h"
 
@@ -53,34 +54,35 @@ void mdl_eval_result(mdl_interp *in, const char *name, const mdl_type *type, con
     mdl_arrays_set(in->arena, in->results, name, *type, at);
 }
 
-/* Adjacent states are read and written as one, joined along axis 0. */
-void mdl_eval_read(mdl_interp *in, const mdl_op *op) {
-    const mdl_attr *names = mdl_find_attr(op, "state");
-    double *out = mdl_eval_out(in, op, 0);
-    for (int i = 0; i < names->n; i++) {
-        mdl_named_array *a = mdl_arrays_find(in->states, names->ss[i]);
-        if (!a) mdl_bug("the interpreter knows no state '%s'", names->ss[i]);
-        int64_t n = mdl_type_count(&a->type);
-        memcpy(out, a->at, sizeof *out * (size_t)n);
-        out += n;
+static mdl_named_array *state_array(mdl_interp *in, mdl_state_kind kind, const char *name) {
+    mdl_named_array *a = mdl_arrays_find(in->states, mdl_state_text(in->arena, kind, name));
+    if (!a) mdl_bug("the interpreter knows no state '%s'", mdl_state_text(in->arena, kind, name));
+    return a;
+}
+
+/* Calls `copy` for each piece of memory that an access touches: the state's, and the value's. */
+static void each_piece(mdl_interp *in, const mdl_op *op, double *value, void (*copy)(double *state, double *value, int64_t n)) {
+    mdl_state s = mdl_state_of(op);
+    int64_t n = mdl_type_count(op->code == MDL_OP_READ ? &op->out[0]->type : &op->in[0]->type);
+    if (!s.n) copy(state_array(in, s.kind, NULL)->at + s.tile * (n / s.tiles), value, n);
+    for (int i = 0; i < s.n; i++) {
+        mdl_named_array *a = state_array(in, s.kind, s.of[i]);
+        n = mdl_type_count(&a->type);
+        copy(a->at, value, n);
+        value += n;
     }
 }
 
+static void load(double *state, double *value, int64_t n) { memcpy(value, state, sizeof *value * (size_t)n); }
+static void store(double *state, double *value, int64_t n) { memcpy(state, value, sizeof *value * (size_t)n); }
+
+void mdl_eval_read(mdl_interp *in, const mdl_op *op) { each_piece(in, op, mdl_eval_out(in, op, 0), load); }
+
 void mdl_eval_write(mdl_interp *in, const mdl_op *op) {
-    const mdl_attr *names = mdl_find_attr(op, "state");
-    const double *from = op->in[0]->scratch;
-    if (names->n == 1) {
-        mdl_named_array *a = mdl_arrays_find(in->states, names->ss[0]);
-        mdl_arrays_set(in->arena, in->states, names->ss[0], a ? a->type : op->in[0]->type, from);
-        return;
-    }
-    for (int i = 0; i < names->n; i++) {
-        mdl_named_array *a = mdl_arrays_find(in->states, names->ss[i]);
-        if (!a) mdl_bug("the interpreter knows no state '%s'", names->ss[i]);
-        int64_t n = mdl_type_count(&a->type);
-        memcpy(a->at, from, sizeof *from * (size_t)n);
-        from += n;
-    }
+    mdl_state s = mdl_state_of(op);
+    const char *key = s.n > 1 || s.tile ? NULL : mdl_state_text(in->arena, s.kind, s.n ? s.of[0] : NULL);
+    if (key && !mdl_arrays_find(in->states, key)) mdl_arrays_set(in->arena, in->states, key, op->in[0]->type, NULL);
+    each_piece(in, op, mdl_eval_in(in, op, 0), store);
 }
 
 static void run(mdl_interp *in, const mdl_region *region) {

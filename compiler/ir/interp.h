@@ -7,7 +7,7 @@
 
 typedef struct mdl_interp mdl_interp;
 
-/* States, inputs and results are arrays of doubles by name. */
+/* States (by mdl_state_text), inputs and results are arrays of doubles by name. */
 typedef struct {
     const char *name;
     mdl_type type;

@@ -7,8 +7,10 @@
 #include "runtime/base/status.h"
 
 const mdl_op_info mdl_ops[MDL_OP_COUNT] = {
-#define POINTWISE(id, name, arity, rule, emit) {name, arity, 1, MDL_POINTWISE, true, emit},
-#define OP(id, name, arity, results, class, pure) {name, arity, results, MDL_##class, pure, NULL},
+#define LIGHT false
+#define HEAVY true
+#define POINTWISE(id, name, arity, rule, cost, emit) {name, arity, 1, MDL_POINTWISE, true, cost, emit},
+#define OP(id, name, arity, results, class, pure) {name, arity, results, MDL_##class, pure, MDL_OP_##id == MDL_OP_RANDOM, NULL},
 #include "compiler/ir/ops.def"
 #undef POINTWISE
 #undef OP
@@ -164,16 +166,6 @@ mdl_value *mdl_const_like(mdl_builder *b, const mdl_type *type, double value) {
 mdl_value *mdl_input(mdl_builder *b, const char *name, mdl_type type) {
     mdl_attr attr = mdl_str("name", name);
     return first(mdl_build(b, MDL_OP_INPUT, 0, NULL, 1, &attr, &type, NULL));
-}
-
-mdl_value *mdl_read(mdl_builder *b, const char *state, mdl_type type) {
-    mdl_attr attr = mdl_strs(b->arena, "state", 1, &state);
-    return first(mdl_build(b, MDL_OP_READ, 0, NULL, 1, &attr, &type, NULL));
-}
-
-void mdl_write(mdl_builder *b, const char *state, mdl_value *x) {
-    mdl_attr attr = mdl_strs(b->arena, "state", 1, &state);
-    mdl_build(b, MDL_OP_WRITE, 1, &x, 1, &attr, NULL, NULL);
 }
 
 void mdl_result(mdl_builder *b, const char *name, mdl_value *x) {

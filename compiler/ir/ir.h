@@ -5,7 +5,7 @@
  *
  *   program train {
  *     %0 = input {name="ids"} : i32[2048] @ models/tiny.mdl:14:1
- *     %1 = read {state=["layer.0.weight"]} : f32[33,320] @ models/tiny.mdl:20:3 in "layer.0" as "f32" id 7
+ *     %1 = read {state="param", of=["layer.0.weight"]} : f32[33,320] @ models/tiny.mdl:20:3 in "layer.0" as "f32" id 7
  *     %2 = gather %1, %0 : f32[2048,320]
  *     result %2 {name="x"}
  *   }
@@ -20,7 +20,7 @@
 #include "runtime/base/dtype.h"
 
 typedef enum {
-#define POINTWISE(id, name, arity, rule, emit) MDL_OP_##id,
+#define POINTWISE(id, name, arity, rule, cost, emit) MDL_OP_##id,
 #define OP(id, name, arity, results, class, pure) MDL_OP_##id,
 #include "compiler/ir/ops.def"
 #undef POINTWISE
@@ -107,7 +107,7 @@ typedef struct {
     const char *name;
     int arity, results; /* -1: any */
     mdl_class class;
-    bool pure;
+    bool pure, heavy; /* heavy: a transcendental, dearer than a load */
     const char *emit; /* pointwise only */
 } mdl_op_info;
 extern const mdl_op_info mdl_ops[MDL_OP_COUNT];
@@ -146,8 +146,6 @@ mdl_value *mdl_cast(mdl_builder *b, mdl_value *x, mdl_dtype to);
 mdl_value *mdl_const(mdl_builder *b, mdl_dtype dtype, double value);           /* rank 0 */
 mdl_value *mdl_const_like(mdl_builder *b, const mdl_type *type, double value); /* const + broadcast to the type's shape and dtype */
 mdl_value *mdl_input(mdl_builder *b, const char *name, mdl_type type);
-mdl_value *mdl_read(mdl_builder *b, const char *state, mdl_type type);
-void mdl_write(mdl_builder *b, const char *state, mdl_value *x);
 void mdl_result(mdl_builder *b, const char *name, mdl_value *x);
 mdl_value *mdl_reshape(mdl_builder *b, mdl_value *x, int rank, const int64_t *dim);
 mdl_value *mdl_broadcast(mdl_builder *b, mdl_value *x, int n_axes, const int64_t *axes, const mdl_type *shape);

@@ -8,6 +8,14 @@ static const char *complain(mdl_arena *arena, const mdl_op *op, const char *what
     return text.at;
 }
 
+/* Tokens order accesses and holds; no other op takes one. */
+static const char *check_tokens(const mdl_op *op) {
+    bool ordered = op->code == MDL_OP_READ || op->code == MDL_OP_WRITE || op->code == MDL_OP_HOLD || op->code == MDL_OP_TOKEN;
+    for (int i = 0; i < op->n_in; i++)
+        if (!ordered && op->in[i]->type.dtype == MDL_TOKEN) return "a token where a value belongs";
+    return NULL;
+}
+
 static const char *check_types(mdl_arena *arena, const mdl_op *op) {
     if (mdl_ops[op->code].class == MDL_REGION) {
         const mdl_region *body = op->body;
@@ -44,7 +52,8 @@ static const char *check(mdl_arena *arena, const mdl_region *region) {
         for (int k = 0; k < op->n_in; k++)
             if (op->in[k]->scratch != region)
                 return complain(arena, op, mdl_printf(arena, "operand %d is used before it is defined", k));
-        const char *wrong = check_types(arena, op);
+        const char *wrong = check_tokens(op);
+        if (!wrong) wrong = check_types(arena, op);
         if (wrong) return complain(arena, op, wrong);
         for (int k = 0; k < op->n_out; k++) {
             if (op->out[k]->def != op || op->out[k]->index != k)

@@ -1,6 +1,7 @@
 /* Leaves: constants, indices, inputs, states, random numbers, region arguments. */
 #include <string.h>
 
+#include "compiler/ir/state.h"
 #include "compiler/kernel/philox.h"
 #include "compiler/op/rules.h"
 #include "runtime/base/status.h"
@@ -13,7 +14,16 @@ static const char *from_hint(const mdl_type *hint, mdl_type *out) {
 
 TYPE(CONST) { return mdl_find_attr(op, "value") ? from_hint(hint, out) : "needs {value}"; }
 TYPE(INPUT) { return mdl_find_attr(op, "name") ? from_hint(hint, out) : "needs {name}"; }
-TYPE(READ) { return mdl_find_attr(op, "state") ? from_hint(hint, out) : "needs {state}"; }
+TYPE(READ) {
+    const char *wrong = mdl_only_tokens(op, 0);
+    if (!wrong) wrong = mdl_state_wrong(op);
+    if (!wrong && hint && !hint->rank && !mdl_find_attr(op, "of")) wrong = "a flat range has rows";
+    return wrong ? wrong : from_hint(hint, out);
+}
+TYPE(TOKEN) {
+    *out = (mdl_type){.dtype = MDL_TOKEN};
+    return op->n_in ? NULL : "a token of nothing";
+}
 TYPE(ARG) { return mdl_find_attr(op, "index") ? from_hint(hint, out) : "needs {index}"; }
 
 TYPE(IMM) {
@@ -41,6 +51,7 @@ NO_GRADIENT(CONST)
 NO_GRADIENT(IMM)
 NO_GRADIENT(IOTA)
 NO_GRADIENT(INPUT)
+NO_GRADIENT(TOKEN)
 NO_GRADIENT(READ) /* autodiff collects the adjoint of a read itself */
 NO_GRADIENT(RANDOM)
 NO_GRADIENT(ARG)
@@ -69,6 +80,7 @@ EVALUATE(INPUT) { copy_out(in, op, mdl_eval_input(in, mdl_attr_str(op, "name")),
 EVALUATE(ARG) { mdl_eval_bind(in, op->out[0], mdl_eval_arg(in, mdl_attr_int(op, "index"))); }
 
 EVALUATE(READ) { mdl_eval_read(in, op); }
+EVALUATE(TOKEN) { (void)in, (void)op; }
 
 EVALUATE(RANDOM) {
     const double *seed = mdl_eval_in(in, op, 0), *stream = mdl_eval_in(in, op, 1);

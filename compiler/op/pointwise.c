@@ -138,7 +138,7 @@ static const struct {
     mdl_gradient *gradient;
     int rule;
 } rows[] = {
-#define POINTWISE(id, name, arity, rule, emit) {eval_##id, grad_##id, rule},
+#define POINTWISE(id, name, arity, rule, cost, emit) {eval_##id, grad_##id, rule},
 #define OP(id, name, arity, results, class, pure)
 #include "compiler/ir/ops.def"
 #undef POINTWISE

@@ -1,6 +1,7 @@
 /* Sinks (what a program does to the world) and region ops. */
 #include <string.h>
 
+#include "compiler/ir/state.h"
 #include "compiler/op/rules.h"
 
 static const char *named(const mdl_op *op, const char *key) { return mdl_find_attr(op, key) ? NULL : "lacks a name"; }
@@ -9,7 +10,12 @@ static const char *masked(const mdl_op *op) {
     mask.dtype = MDL_BOOL;
     return mdl_type_equal(&mask, IN(1)) ? named(op, "name") : "the mask must be bool, of the value's shape";
 }
-TYPE(WRITE) { return named(op, "state"); }
+TYPE(WRITE) {
+    *out = (mdl_type){.dtype = MDL_TOKEN};
+    const char *wrong = op->n_in ? mdl_only_tokens(op, 1) : "nothing to write";
+    if (!wrong && !IN(0)->rank && !mdl_find_attr(op, "of")) wrong = "a flat range has rows";
+    return wrong ? wrong : mdl_state_wrong(op);
+}
 TYPE(RESULT) { return named(op, "name"); }
 TYPE(OUTPUT) { return named(op, "program"); }
 TYPE(LOSS) { return mdl_find_attr(op, "weight") ? masked(op) : "needs {weight}"; }

@@ -1,7 +1,7 @@
 /* Ties every row of ops.def to its rules. */
 #include "compiler/op/pointwise.h"
 
-#define POINTWISE(id, name, arity, rule, emit)
+#define POINTWISE(id, name, arity, rule, cost, emit)
 #define OP(id, name, arity, results, class, pure) \
     mdl_type_rule type_##id;                      \
     mdl_gradient grad_##id;                       \
@@ -11,7 +11,7 @@
 #undef OP
 
 const mdl_op_rules mdl_rules[MDL_OP_COUNT] = {
-#define POINTWISE(id, name, arity, rule, emit) {mdl_pointwise_type, mdl_pointwise_gradient, mdl_pointwise_evaluate},
+#define POINTWISE(id, name, arity, rule, cost, emit) {mdl_pointwise_type, mdl_pointwise_gradient, mdl_pointwise_evaluate},
 #define OP(id, name, arity, results, class, pure) {type_##id, grad_##id, eval_##id},
 #include "compiler/ir/ops.def"
 #undef POINTWISE
@@ -28,4 +28,10 @@ bool mdl_attr_has_axis(const mdl_attr *axes, int64_t axis) {
     for (int i = 0; axes && i < axes->n; i++)
         if (axes->is[i] == axis) return true;
     return false;
+}
+
+const char *mdl_only_tokens(const mdl_op *op, int from) {
+    for (int i = from; i < op->n_in; i++)
+        if (op->in[i]->type.dtype != MDL_TOKEN) return "the other operands are tokens";
+    return NULL;
 }

@@ -12,6 +12,12 @@ TYPE(RESHAPE) {
                : mdl_printf(arena, "reshape changes the number of elements of %s", mdl_type_text(arena, IN(0)));
 }
 
+TYPE(HOLD) {
+    if (!op->n_in) return "nothing to hold";
+    *out = *IN(0);
+    return mdl_only_tokens(op, 1);
+}
+
 TYPE(PERMUTE) {
     const mdl_attr *perm = mdl_find_attr(op, "perm");
     if (!perm || perm->n != IN(0)->rank) return "needs {perm} of the operand's rank";
@@ -63,6 +69,7 @@ TYPE(BROADCAST) {
 
 #define B mdl_ad_builder(ad)
 
+NO_GRADIENT(HOLD) /* made after autodiff */
 GRADIENT(RESHAPE) { mdl_ad_add(ad, op->in[0], mdl_reshape(B, dout[0], IN(0)->rank, IN(0)->dim)); }
 
 GRADIENT(PERMUTE) {
@@ -90,6 +97,7 @@ GRADIENT(BROADCAST) {
     mdl_ad_add(ad, op->in[0], mdl_reduce(B, MDL_OP_SUM, dout[0], n, axes));
 }
 
+EVALUATE(HOLD) { mdl_eval_bind(in, op->out[0], mdl_eval_in(in, op, 0)); }
 EVALUATE(RESHAPE) { mdl_eval_bind(in, op->out[0], mdl_eval_in(in, op, 0)); }
 
 /* out[index] = x[sum over result axes of index[i] * stride[i] + offset] */

@@ -1,4 +1,4 @@
-/* needs: primitives with loss ops. keeps: every result. breaks: loss ops go; writes of grad/X appear.
+/* needs: primitives with loss ops. keeps: every result. breaks: loss ops go; writes of gradients appear.
  *
  * Reverse mode. Adjoints are kept as terms and summed when a value's turn comes, in the order the terms came; adjoints of
  * slices that tile an axis become one concat. The adjoint of a parameter is written where backward reaches its read. */
@@ -85,7 +85,8 @@ static mdl_value *sum_terms(mdl_ad *ad, const mdl_value *of, mdl_value *sum) {
 /* Without a module (a pass run alone on text) every state is trained but those called frozen.*. */
 static bool is_trained_read(mdl_ad *ad, const mdl_op *op) {
     if (op->code != MDL_OP_READ) return false;
-    const char *name = mdl_find_attr(op, "state")->ss[0];
+    const char *name = mdl_is_state(op, MDL_STATE_PARAM) ? mdl_first_param(op) : NULL;
+    if (!name) return false;
     return ad->c->module ? mdl_layout_find(ad->c->layout, name) != NULL : strncmp(name, "frozen.", 7) != 0;
 }
 
@@ -105,18 +106,15 @@ static void seed(mdl_ad *ad, const mdl_op *loss) {
     mdl_ad_add(ad, loss->in[0], mdl_select(b, loss->in[1], mdl_broadcast_scalar(b, d, t), mdl_const_like(b, t, 0)));
 }
 
+/* The old gradient is read just before the new one is made of it: the write depends on the read. */
 static void write_gradient(mdl_ad *ad, const mdl_op *read) {
     mdl_builder *b = &ad->r.b;
-    const mdl_attr *names = mdl_find_attr(read, "state");
-    const char **grads = MDL_NEW_ARRAY(b->arena, const char *, names->n);
-    for (int i = 0; i < names->n; i++) grads[i] = mdl_printf(b->arena, "grad/%s", names->ss[i]);
-    mdl_attr attr = mdl_strs(b->arena, "state", names->n, grads);
-    mdl_value *old = NULL;
-    if (ad->c->program->grad == MDL_GRAD_ACCUMULATE)
-        old = mdl_build(b, MDL_OP_READ, 0, NULL, 1, &attr, &read->out[0]->type, NULL)->out[0];
+    mdl_state state = mdl_state_of(read);
+    const mdl_type *type = &read->out[0]->type;
+    state.kind = MDL_STATE_GRAD;
+    mdl_value *old = ad->c->program->grad == MDL_GRAD_ACCUMULATE ? mdl_read(b, state, *type, 0, NULL) : NULL;
     mdl_value *sum = sum_terms(ad, read->out[0], old);
-    if (!sum) sum = mdl_const_like(b, &read->out[0]->type, 0);
-    mdl_build(b, MDL_OP_WRITE, 1, &sum, 1, &attr, NULL, NULL);
+    mdl_write(b, state, sum ? sum : mdl_const_like(b, type, 0), 0, NULL);
 }
 
 static void visit(mdl_ad *ad, const mdl_op *op) {

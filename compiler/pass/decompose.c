@@ -16,7 +16,7 @@ typedef MDL_VEC(mdl_op *) op_list;
 
 static mdl_value *earlier_read(const op_list *reads, const mdl_op *op) {
     for (int i = 0; i < reads->n; i++)
-        if (!strcmp(mdl_find_attr(reads->at[i], "state")->ss[0], mdl_find_attr(op, "state")->ss[0])) return reads->at[i]->out[0];
+        if (!strcmp(mdl_first_param(reads->at[i]), mdl_first_param(op))) return reads->at[i]->out[0];
     return NULL;
 }
 

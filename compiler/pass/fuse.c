@@ -13,7 +13,7 @@
 #include "compiler/pass/pass.h"
 #include "runtime/base/status.h"
 
-typedef enum { OUTSIDE, MEMORY, FUSABLE } place;
+typedef enum { MEMORY, FUSABLE } place;
 
 /* What is known of a value, by id. */
 typedef struct {
@@ -62,13 +62,14 @@ static bool splits_rows(const mdl_op *op) {
 
 static place place_of(fusion *f, const mdl_op *op) {
     switch (mdl_ops[op->code].class) {
-        case MDL_SINK: return OUTSIDE;
+        case MDL_SINK: return MEMORY;
         case MDL_SEGMENT:
         case MDL_CONTRACT:
         case MDL_STRUCTURED: return MEMORY;
         case MDL_LEAF: return op->code == MDL_OP_CONST || op->code == MDL_OP_IOTA || op->code == MDL_OP_RANDOM ? FUSABLE : MEMORY;
         case MDL_INDEX: return op->code == MDL_OP_GATHER ? FUSABLE : MEMORY;
         case MDL_VIEW:
+            if (op->code == MDL_OP_HOLD) return MEMORY;
             return op->code == MDL_OP_RESHAPE && (fact_of(f, op->in[0])->place == MEMORY || splits_rows(op)) ? MEMORY : FUSABLE;
         default: return FUSABLE;
     }
@@ -112,14 +113,19 @@ static void describe_fusable(fusion *f, const mdl_op *op, fact *v) {
     }
 }
 
-static void describe(fusion *f, const mdl_op *op, int *write_level) {
+/* Accesses, tokens and holds wait for the kernels of what they are given. */
+static bool waits_for(fusion *f, const mdl_op *op, int i) {
+    bool ordered = mdl_is_access(op) || op->code == MDL_OP_TOKEN || op->code == MDL_OP_HOLD;
+    return ordered && fact_of(f, op->in[i])->place == FUSABLE;
+}
+
+static void describe(fusion *f, const mdl_op *op) {
     place where = place_of(f, op);
     int level = 0;
-    for (int i = 0; i < op->n_in; i++)
-        if (fact_of(f, op->in[i])->level > level) level = fact_of(f, op->in[i])->level;
-    if (op->code == MDL_OP_WRITE && level >= *write_level) *write_level = level + 1;
-    if (op->code == MDL_OP_READ && mdl_find_attr(op, "state")->ss[0][0] == '@') level = *write_level;
-    if (where == OUTSIDE) return;
+    for (int i = 0; i < op->n_in; i++) {
+        int of = fact_of(f, op->in[i])->level + waits_for(f, op, i);
+        if (of > level) level = of;
+    }
     bool waits = is_anchor(op) || (splits_rows(op) && fact_of(f, op->in[0])->place == FUSABLE);
     for (int i = 0; i < op->n_out; i++) {
         fact *v = fact_of(f, op->out[i]);
@@ -127,8 +133,9 @@ static void describe(fusion *f, const mdl_op *op, int *write_level) {
         if (where == FUSABLE) describe_fusable(f, op, v);
     }
     /* joins two streams and is used again: if it is ever needed twice it will be in memory */
+    if (where != FUSABLE) return;
     fact *v = fact_of(f, result(op));
-    if (where == FUSABLE && v->n_big > 1 && v->fanout > 1 && is_large(result(op))) v->n_big = 1, v->big[0] = result(op)->id;
+    if (v->n_big > 1 && v->fanout > 1 && is_large(result(op))) v->n_big = 1, v->big[0] = result(op)->id;
 }
 
 /* ---- 2. roots, backward ---- */
@@ -348,13 +355,12 @@ static group **collect_groups(fusion *f) {
     return of;
 }
 
-/* A kernel stands where its last root stood, or earlier if something needs it; reads of whole arenas stay behind the writes. */
+/* A kernel stands where its last root stood, or earlier if something needs it. */
 mdl_region *mdl_pass_fuse(mdl_pass_context *c, mdl_region *in) {
     fusion f = {c, in, MDL_NEW_ARRAY(c->arena, fact, in->next_id + 1)};
-    int write_level = 0;
     for (int i = 0; i < in->ops.n; i++)
         for (int k = 0; k < in->ops.at[i]->n_in; k++) fact_of(&f, in->ops.at[i]->in[k])->fanout++;
-    for (int i = 0; i < in->ops.n; i++) describe(&f, in->ops.at[i], &write_level);
+    for (int i = 0; i < in->ops.n; i++) describe(&f, in->ops.at[i]);
     choose_roots(&f);
     make_groups(&f);
     assembly a = {&f, mdl_rewrite_begin(c, in), collect_groups(&f)};

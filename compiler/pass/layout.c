@@ -33,17 +33,10 @@ static int by_name(const void *a, const void *b) {
     return strcmp((*(const mdl_placed_param *const *)a)->name, (*(const mdl_placed_param *const *)b)->name);
 }
 
-const mdl_placed_param *mdl_layout_find(const mdl_layout *l, const char *name) {
-    const mdl_placed_param wanted = {.name = name}, *key = &wanted, **found;
-    if (!l->by_name) return NULL;
-    found = bsearch(&key, l->by_name, (size_t)l->trained.n, sizeof *l->by_name, by_name);
-    return found ? *found : NULL;
-}
-
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *m) {
     mdl_layout *l = MDL_NEW(arena, mdl_layout);
     for (int i = m->forward->ops.n - 1; i >= 0; i--)
-        if (m->forward->ops.at[i]->code == MDL_OP_READ) place_group(arena, l, m, mdl_find_attr(m->forward->ops.at[i], "state"));
+        if (m->forward->ops.at[i]->code == MDL_OP_READ) place_group(arena, l, m, mdl_find_attr(m->forward->ops.at[i], "of"));
     if (!l->tiles) l->tiles = 1;
     l->by_name = MDL_NEW_ARRAY(arena, const mdl_placed_param *, l->trained.n);
     for (int i = 0; i < l->trained.n; i++) l->by_name[i] = &l->trained.at[i];

@@ -12,7 +12,7 @@ typedef struct {
     bool biased;      /* every member has one */
 } group;
 
-static bool is_param_read(const mdl_value *v) { return mdl_is(v, MDL_OP_READ) && mdl_find_attr(v->def, "state")->n == 1; }
+static bool is_param_read(const mdl_value *v) { return mdl_is(v, MDL_OP_READ) && mdl_find_attr(v->def, "of")->n == 1; }
 
 /* x [.., I] . w [O, I], w read from one parameter that is used once. */
 static bool mergeable(const mdl_op *op, const int *uses) {
@@ -24,7 +24,7 @@ static bool mergeable(const mdl_op *op, const int *uses) {
 }
 
 static const mdl_param *param_of(const mdl_module *m, const mdl_value *read) {
-    const char *name = mdl_find_attr(read->def, "state")->ss[0];
+    const char *name = mdl_first_param(read->def);
     for (int i = 0; i < m->params.n; i++)
         if (!strcmp(m->params.at[i].name, name)) return &m->params.at[i];
     return NULL;
@@ -53,11 +53,10 @@ static mdl_value *read_group(mdl_rewrite *r, int n, mdl_value *const *reads) {
     mdl_type type = reads[0]->type;
     type.dim[0] = 0;
     for (int i = 0; i < n; i++) {
-        names[i] = mdl_find_attr(reads[i]->def, "state")->ss[0];
+        names[i] = mdl_first_param(reads[i]->def);
         type.dim[0] += reads[i]->type.dim[0];
     }
-    mdl_attr attr = mdl_strs(r->b.arena, "state", n, names);
-    return mdl_build(&r->b, MDL_OP_READ, 0, NULL, 1, &attr, &type, NULL)->out[0];
+    return mdl_read(&r->b, mdl_state_by_name(MDL_STATE_PARAM, n, names), type, 0, NULL);
 }
 
 static void emit_group(mdl_rewrite *r, group *g) {

@@ -1,4 +1,5 @@
-/* needs: the gradients of all trained parameters in their states. keeps: everything. breaks: nothing; appends the update.
+/* needs: the gradients of all trained parameters in their states. keeps: everything. breaks: nothing; appends the update, behind
+ * all writes of gradients and all that reads parameters.
  *
  * AdamW with decoupled weight decay and a clip by the global norm, on whole arenas as [tiles, MDL_TILE]. The formulas are
  * torch.optim.AdamW's and torch.nn.utils.clip_grad_norm_'s, in their order of operations. Everything that changes from step to
@@ -7,8 +8,39 @@
 
 typedef struct {
     mdl_builder *b;
+    const mdl_layout *layout;
     mdl_type arena;
 } update;
+
+typedef MDL_VEC(mdl_value *) value_list;
+
+/* ---- order ---- */
+/* What an access of a whole arena comes after: the tokens of the writes that overlap it; for a write, also reads. */
+static value_list conflicts(update *u, mdl_state_kind kind, mdl_opcode code) {
+    mdl_state flat = mdl_state_flat(kind, 0);
+    value_list list = {0};
+    flat.tiles = u->arena.dim[0];
+    for (int i = 0; i < u->b->region->ops.n; i++) {
+        const mdl_op *op = u->b->region->ops.at[i];
+        if (op->code != code) continue;
+        mdl_state other = mdl_state_of(op);
+        if (mdl_states_overlap(u->layout, &flat, &other)) MDL_PUSH(u->b->arena, list, op->out[0]);
+    }
+    return list;
+}
+
+static mdl_value *read(update *u, mdl_state_kind kind, mdl_type type) {
+    value_list writes = conflicts(u, kind, MDL_OP_WRITE);
+    return mdl_read(u->b, mdl_state_flat(kind, 0), type, writes.n, writes.at);
+}
+
+static void write(update *u, mdl_state_kind kind, mdl_value *x) {
+    value_list after = conflicts(u, kind, MDL_OP_WRITE), reads = conflicts(u, kind, MDL_OP_READ);
+    if (reads.n) MDL_PUSH(u->b->arena, after, mdl_token(u->b, reads.n, reads.at));
+    mdl_write(u->b, mdl_state_flat(kind, 0), x, after.n, after.at);
+}
+
+/* ---- the update ---- */
 
 static mdl_value *binary(update *u, mdl_opcode code, mdl_value *x, mdl_value *y) { return mdl_binary(u->b, code, x, y); }
 static mdl_value *scalar(update *u, const char *name) { return mdl_input(u->b, name, (mdl_type){.dtype = MDL_F32}); }
@@ -31,27 +63,27 @@ static mdl_value *shrink(update *u, mdl_value *lr) {
     int64_t row = 0;
     mdl_type per_tile = {.dtype = MDL_BOOL, .rank = 1, .dim = {u->arena.dim[0]}};
     mdl_value *rate = wide(u, binary(u, MDL_OP_MUL, lr, scalar(u, "weight_decay")));
-    mdl_value *mask = mdl_cast(u->b, mdl_read(u->b, MDL_STATE_DECAY, per_tile), MDL_F32);
+    mdl_value *mask = mdl_cast(u->b, read(u, MDL_STATE_DECAY, per_tile), MDL_F32);
     mdl_value *decay = mdl_broadcast(u->b, mask, 1, &row, &u->arena);
     return binary(u, MDL_OP_SUB, mdl_const_like(u->b, &u->arena, 1), binary(u, MDL_OP_MUL, rate, decay));
 }
 
 static void adamw(update *u) {
-    mdl_value *g = mdl_read(u->b, MDL_STATE_GRAD, u->arena), *norm = global_norm(u, g);
+    mdl_value *g = read(u, MDL_STATE_GRAD, u->arena), *norm = global_norm(u, g);
     mdl_result(u->b, "grad_norm", norm);
     g = binary(u, MDL_OP_MUL, g, wide(u, clip_factor(u, norm)));
-    mdl_value *m = mdl_read(u->b, MDL_STATE_MOMENT1, u->arena), *v = mdl_read(u->b, MDL_STATE_MOMENT2, u->arena);
+    mdl_value *m = read(u, MDL_STATE_MOMENT1, u->arena), *v = read(u, MDL_STATE_MOMENT2, u->arena);
     m = binary(u, MDL_OP_ADD, m, binary(u, MDL_OP_MUL, binary(u, MDL_OP_SUB, g, m), wide(u, scalar(u, "one_minus_beta1"))));
     v = binary(u, MDL_OP_ADD, binary(u, MDL_OP_MUL, v, wide(u, scalar(u, "beta2"))),
                binary(u, MDL_OP_MUL, binary(u, MDL_OP_MUL, g, g), wide(u, scalar(u, "one_minus_beta2"))));
     mdl_value *lr = scalar(u, "lr"), *step = wide(u, binary(u, MDL_OP_DIV, lr, scalar(u, "bias_correction1")));
     mdl_value *root = binary(u, MDL_OP_DIV, mdl_unary(u->b, MDL_OP_SQRT, v), wide(u, scalar(u, "sqrt_bias_correction2")));
     mdl_value *denominator = binary(u, MDL_OP_ADD, root, wide(u, scalar(u, "eps")));
-    mdl_value *p = binary(u, MDL_OP_MUL, mdl_read(u->b, MDL_STATE_PARAM, u->arena), shrink(u, lr));
+    mdl_value *p = binary(u, MDL_OP_MUL, read(u, MDL_STATE_PARAM, u->arena), shrink(u, lr));
     p = binary(u, MDL_OP_SUB, p, binary(u, MDL_OP_MUL, step, binary(u, MDL_OP_DIV, m, denominator)));
-    mdl_write(u->b, MDL_STATE_PARAM, p);
-    mdl_write(u->b, MDL_STATE_MOMENT1, m);
-    mdl_write(u->b, MDL_STATE_MOMENT2, v);
+    write(u, MDL_STATE_PARAM, p);
+    write(u, MDL_STATE_MOMENT1, m);
+    write(u, MDL_STATE_MOMENT2, v);
 }
 
 mdl_region *mdl_pass_optimizer(mdl_pass_context *c, mdl_region *in) {
@@ -59,6 +91,6 @@ mdl_region *mdl_pass_optimizer(mdl_pass_context *c, mdl_region *in) {
     mdl_rewrite r = mdl_rewrite_begin(c, in);
     for (int i = 0; i < in->ops.n; i++) mdl_keep(&r, in->ops.at[i]);
     r.b.span = (mdl_span){0};
-    adamw(&(update){&r.b, {.dtype = MDL_F32, .rank = 2, .dim = {c->layout->tiles, MDL_TILE}}});
+    adamw(&(update){&r.b, c->layout, {.dtype = MDL_F32, .rank = 2, .dim = {c->layout->tiles, MDL_TILE}}});
     return mdl_rewrite_end(&r);
 }

@@ -5,21 +5,7 @@
 
 #include "compiler/ir/ir.h"
 #include "compiler/ir/module.h"
-
-/* Where parameters lie: each group of adjacent parameters starts at a tile; offsets and sizes are f32 elements, valid in the
- * param, grad, moment1 and moment2 arenas alike. */
-enum { MDL_TILE = 1024 };
-typedef struct {
-    const char *name;
-    mdl_type type;
-    int64_t offset;
-    bool decay;
-} mdl_placed_param;
-typedef struct {
-    MDL_VEC(mdl_placed_param) trained;
-    const mdl_placed_param **by_name; /* sorted */
-    int64_t tiles;
-} mdl_layout;
+#include "compiler/ir/state.h"
 
 /* What a program is made of. */
 typedef enum { MDL_GRAD_NONE, MDL_GRAD_WRITE, MDL_GRAD_ACCUMULATE } mdl_grad_mode;
@@ -27,7 +13,7 @@ typedef struct {
     const char *name;
     enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING } source;
     bool counts, sums;  /* results count.X, sum.X of every loss and metric */
-    mdl_grad_mode grad; /* gradients of the losses into the states grad/X */
+    mdl_grad_mode grad; /* gradients of the losses into their states */
     bool optimizer;
 } mdl_program_spec;
 
@@ -45,15 +31,7 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #include "compiler/passes.def"
 #undef PASS
 
-/* The states of a parameter X: "X", its gradient "grad/X"; whole arenas, f32[tiles, MDL_TILE]: */
-#define MDL_STATE_PARAM "@param"
-#define MDL_STATE_GRAD "@grad"
-#define MDL_STATE_MOMENT1 "@moment1"
-#define MDL_STATE_MOMENT2 "@moment2"
-#define MDL_STATE_DECAY "@decay" /* bool[tiles]: where weight decay applies */
-
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
-const mdl_placed_param *mdl_layout_find(const mdl_layout *layout, const char *name); /* NULL: not trained */
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 
 /* ---- rewriting: copies a region op by op; scratch of an old value is its new value ---- */

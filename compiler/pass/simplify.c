@@ -154,11 +154,10 @@ static void share(mdl_op *kept, const mdl_op *other) {
     if (strcmp(rising[i], mine)) kept->span.scope = other->span.scope;
 }
 
-/* Returns an equal op already there, or adds this one. A sum read twice must not be merged across a write: only states that
- * the program does not write in whole (names with '@') are merged. */
+/* Returns an equal op already there, or adds this one. Two reads of one range that wait for the same tokens have the same value: a
+ * write between them would be ordered against both. */
 static mdl_op *intern(table *t, mdl_op *op) {
-    bool mergeable = mdl_ops[op->code].pure || (op->code == MDL_OP_READ && mdl_find_attr(op, "state")->ss[0][0] != '@' &&
-                                                strncmp(mdl_find_attr(op, "state")->ss[0], "grad/", 5));
+    bool mergeable = mdl_ops[op->code].pure || op->code == MDL_OP_READ;
     if (!mergeable || !op->n_out || op->body) return op;
     size_t at = hash(op) & t->mask;
     while (t->slot[at] && !same(t->slot[at], op)) at = (at + 1) & t->mask;

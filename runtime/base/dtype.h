@@ -8,16 +8,17 @@
 #include "runtime/base/arena.h"
 
 /* DTYPE(enum, name, bits). `segments` describes how T packed tokens divide into at most S sequences: its
- * dims are [S, T], its memory is cu_seqlens, i32[S + 1]. */
-#define MDL_DTYPES(DTYPE)   \
-    DTYPE(F32, "f32", 32)   \
-    DTYPE(F64, "f64", 64)   \
-    DTYPE(BF16, "bf16", 16) \
-    DTYPE(E4M3, "e4m3", 8)  \
-    DTYPE(E5M2, "e5m2", 8)  \
-    DTYPE(I32, "i32", 32)   \
-    DTYPE(BOOL, "bool", 8)  \
-    DTYPE(SEG, "segments", 32)
+ * dims are [S, T], its memory is cu_seqlens, i32[S + 1]. A token has no memory: it orders ops of the compiler's IR. */
+#define MDL_DTYPES(DTYPE)      \
+    DTYPE(F32, "f32", 32)      \
+    DTYPE(F64, "f64", 64)      \
+    DTYPE(BF16, "bf16", 16)    \
+    DTYPE(E4M3, "e4m3", 8)     \
+    DTYPE(E5M2, "e5m2", 8)     \
+    DTYPE(I32, "i32", 32)      \
+    DTYPE(BOOL, "bool", 8)     \
+    DTYPE(SEG, "segments", 32) \
+    DTYPE(TOKEN, "token", 0)
 
 typedef enum {
 #define DTYPE(id, name, bits) MDL_##id,

@@ -11,7 +11,7 @@ static const int64_t max_arena_bytes = INT64_C(1) << 50;
 
 mdl_status mdl_check_type(const mdl_type *type, int64_t *bytes) {
     int64_t count = 1;
-    if ((unsigned)type->dtype >= MDL_DTYPE_COUNT) return mdl_fail(MDL_BAD_INPUT, "unknown element type %d", (int)type->dtype);
+    if ((unsigned)type->dtype >= MDL_TOKEN) return mdl_fail(MDL_BAD_INPUT, "unknown element type %d", (int)type->dtype);
     if (type->rank < 0 || type->rank > MDL_MAX_RANK)
         return mdl_fail(MDL_BAD_INPUT, "rank %d, at most %d", type->rank, MDL_MAX_RANK);
     for (int i = 0; i < type->rank; i++) {

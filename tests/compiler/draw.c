@@ -29,7 +29,7 @@ static void draw_segments(double *at, int64_t S, int64_t T) {
 }
 
 static double draw_real(mdl_values *v, const char *name) {
-    bool positive = !strncmp(name, "pos", 3) || !strcmp(name, "@moment2");
+    bool positive = !strncmp(name, "pos", 3) || !strcmp(name, "moment2");
     return positive ? 1.25 + mdl_draw(v) / 2 : mdl_draw(v);
 }
 
@@ -61,8 +61,9 @@ void mdl_draw_values(mdl_values *v, const mdl_region *r) {
     for (int i = 0; i < r->ops.n; i++) {
         const mdl_op *op = r->ops.at[i];
         if (op->code == MDL_OP_INPUT) draw_array(v, op, true, mdl_attr_str(op, "name"));
-        const mdl_attr *names = op->code == MDL_OP_READ ? mdl_find_attr(op, "state") : NULL;
-        if (names && names->n == 1) draw_array(v, op, false, names->ss[0]);
+        if (op->code != MDL_OP_READ) continue;
+        mdl_state s = mdl_state_of(op);
+        if (s.n < 2) draw_array(v, op, false, mdl_state_text(v->arena, s.kind, s.n ? s.of[0] : NULL));
     }
 }
 

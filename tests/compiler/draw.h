@@ -4,6 +4,7 @@
 
 #include "compiler/ir/interp.h"
 #include "compiler/ir/module.h"
+#include "compiler/ir/state.h"
 #include "tests/check.h"
 
 /* Inputs and states of a program, repeatable.

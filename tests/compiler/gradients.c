@@ -31,6 +31,8 @@ static const struct {
     {MDL_OP_INPUT, "depends on nothing"},
     {MDL_OP_RANDOM, "depends on integers"},
     {MDL_OP_ARG, "made after autodiff"},
+    {MDL_OP_TOKEN, "no value"},
+    {MDL_OP_HOLD, "made after autodiff"},
     {MDL_OP_READ, "where a gradient ends: every case has one"},
     {MDL_OP_ARGMAX, "an integer"},
     {MDL_OP_MEAN, "decomposed before autodiff"},
@@ -119,14 +121,14 @@ static int compare(problem *p, const mdl_region *forward, const mdl_region *back
     for (int i = 0; i < p->v.states.n; i++) {
         mdl_named_array *a = &p->v.states.at[i];
         mdl_arrays_set(p->arena, &states, a->name, a->type, a->at);
-        double *g = mdl_arrays_set(p->arena, &states, mdl_printf(p->arena, "grad/%s", a->name), a->type, NULL);
+        double *g = mdl_arrays_set(p->arena, &states, mdl_state_text(p->arena, MDL_STATE_GRAD, a->name), a->type, NULL);
         for (int64_t k = 0, n = mdl_type_count(&a->type); k < n; k++) g[k] = before;
     }
     mdl_values all = p->v; /* with the gradients that an accumulating program reads */
     mdl_draw_values(&all, backward);
     mdl_interpret(p->arena, backward, &all.inputs, &states, &results);
     for (int i = 0; i < p->v.states.n; i++) {
-        mdl_named_array *a = &p->v.states.at[i], *g = mdl_arrays_find(&states, mdl_printf(p->arena, "grad/%s", a->name));
+        mdl_named_array *a = &p->v.states.at[i], *g = mdl_arrays_find(&states, mdl_state_text(p->arena, MDL_STATE_GRAD, a->name));
         if (!is_trained(a->name)) continue;
         int64_t n = mdl_type_count(&a->type);
         double *fd = MDL_NEW_ARRAY(p->arena, double, n), largest = 0;
@@ -151,7 +153,7 @@ static void note_coverage(mdl_arena *arena, const mdl_region *r, coverage *of) {
     bool *depends = MDL_NEW_ARRAY(arena, bool, r->next_id + 1);
     for (int i = 0; i < r->ops.n; i++) {
         const mdl_op *op = r->ops.at[i];
-        bool any = op->code == MDL_OP_READ && is_trained(mdl_find_attr(op, "state")->ss[0]);
+        bool any = op->code == MDL_OP_READ && is_trained(mdl_first_param(op));
         for (int k = 0; k < op->n_in; k++) {
             bool real = mdl_dtype_is_real(op->in[k]->type.dtype);
             any |= depends[op->in[k]->id];
@@ -216,9 +218,10 @@ static mdl_region *differentiate(problem *p, mdl_region *forward, mdl_grad_mode 
 }
 
 static void test_modes(mdl_test *t) {
-    static const mdl_test_program c = {"",
-                                       "%0 = read {state=[\"a\"]} : f32[3,4]\n%1 = read {state=[\"unused\"]} : f32[2]\n"
-                                       "%2 = exp %0 : f32[3,4]\nresult %2 {name=\"y\"}\n"};
+    static const mdl_test_program c = {
+        "",
+        "%0 = read {state=\"param\", of=[\"a\"]} : f32[3,4]\n%1 = read {state=\"param\", of=[\"unused\"]} : f32[2]\n"
+        "%2 = exp %0 : f32[3,4]\nresult %2 {name=\"y\"}\n"};
     problem p = new_problem(t);
     mdl_region *forward = with_losses(&p, &c);
     mdl_draw_values(&p.v, forward);
@@ -235,10 +238,11 @@ static void test_modes(mdl_test *t) {
 /* A table with a row that learns nothing: its gradient is that of the finite difference but for this row, which is 0 (the row's
  * other uses count). */
 static void test_zero_row(mdl_test *t) {
-    static const mdl_test_program c = {"",
-                                       "%0 = read {state=[\"a\"], zero_row=2} : f32[4,2]\n%1 = input {name=\"index.4\"} : i32[9]\n"
-                                       "%2 = gather %0, %1 : f32[9,2]\n%3 = exp %0 : f32[4,2]\n"
-                                       "result %2 {name=\"y\"}\nresult %3 {name=\"z\"}\n"};
+    static const mdl_test_program c = {
+        "",
+        "%0 = read {state=\"param\", of=[\"a\"], zero_row=2} : f32[4,2]\n%1 = input {name=\"index.4\"} : i32[9]\n"
+        "%2 = gather %0, %1 : f32[9,2]\n%3 = exp %0 : f32[4,2]\n"
+        "result %2 {name=\"y\"}\nresult %3 {name=\"z\"}\n"};
     problem p = new_problem(t);
     mdl_arrays states = {0}, results = {0};
     mdl_case(t, "a zero row learns nothing from being gathered");
@@ -251,7 +255,7 @@ static void test_zero_row(mdl_test *t) {
     mdl_named_array *a = mdl_arrays_find(&p.v.states, "a");
     mdl_arrays_set(p.arena, &states, "a", a->type, a->at);
     mdl_interpret(p.arena, backward, &p.v.inputs, &states, &results);
-    const double *g = mdl_arrays_find(&states, "grad/a")->at;
+    const double *g = mdl_arrays_find(&states, "grad of a")->at;
     mdl_named_array *w = mdl_arrays_find(&p.v.inputs, "weights-y");
     static const int order[] = {0, 1, 2, 3, 6, 7, 4, 5}; /* the zero row last: from there on what is gathered weighs nothing */
     for (int i = 0; i < 8; i++) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler/ir/order.h"
 #include "compiler/pipeline.h"
 #include "tests/compiler/draw.h"
 
@@ -72,7 +73,7 @@ static void test_forms(mdl_test *t) {
         "  %5 = const {value=-inf} : e4m3[]\n"
         "  %6 = const {value=9223372036854775807, note=-9223372036854775808} : i32[]\n"
         "  %8 = input {name=\"a \\\"quoted\\\" \\\\ name, # not a comment\"} : segments[3,12]\n"
-        "  %9 = read {state=[\"a\",\"b\"], empty=[], list=[1,-2,3]} : f32[4,2]\n"
+        "  %9 = read {state=\"grad\", of=[\"a\",\"b\"], empty=[], list=[1,-2,3]} : f32[4,2]\n"
         "  %10 = input {name=\"\"} : f32[5]\n"
         "  %11, %12 = kernel %9, %10 {rows=4} : f32[4], f32[2] do\n"
         "    %0 = arg {index=0} : f32[4,2]\n"
@@ -80,7 +81,6 @@ static void test_forms(mdl_test *t) {
         "    %2 = sum %0 {axes=[0]} : f32[2]\n"
         "    yield %1, %2\n"
         "  end\n"
-        "  write %11 {state=[\"s\"]} @ models/x.mdl:1:2\n"
         "  %13 = neg %10 : f32[5] @ models/x.mdl:1:2 in \"layer.0\" as \"f32\" id 7\n"
         "  %14 = neg %13 : f32[5] in \"a \\\"quoted\\\" name\"\n"
         "  %15, %16 = kernel %9 {rows=4} : f32[4], f32[2] in \"\" as \"bf16\" id 3, 0 do\n"
@@ -89,6 +89,9 @@ static void test_forms(mdl_test *t) {
         "    %2 = sum %0 {axes=[0]} : f32[2] in \"layer.1\"\n"
         "    yield %1, %2 in \"layer.1\"\n"
         "  end\n"
+        "  %17 = token %11, %9 : token[]\n"
+        "  %18 = write %12, %17 {state=\"param\", tile=3} : token[] @ models/x.mdl:1:2\n"
+        "  %19 = hold %9, %17, %18 : f32[4,2]\n"
         "}\n"
         "program b {\n"
         "}\n";
@@ -175,6 +178,15 @@ static void test_parse_errors(mdl_test *t) {
         "%0 = input {name=\"z\"} : f32[6,5]\n%1 = input {name=\"l\"} : i32[5]\n%2, %3 = xent %0, %1 : f32[6], f32[6]",
         "%0 = input {name=\"a\"} : f32[2]\nloss %0, %0 {name=\"l\", weight=1.0}",
         "%0 = input {name=\"a\"} : f32[2]\nresult %0",
+        "%0 = input {name=\"a\"} : f32[2]\n%1 = write %0 {of=[\"a\"]} : token[]",
+        "%0 = read {state=\"velocity\"} : f32[1,1024]",
+        "%0 = read {state=\"grad\", of=[]} : f32[2]",
+        "%0 = read {state=\"grad\", of=[\"a\"], tile=1} : f32[2]",
+        "%0 = read {state=\"grad\", tile=-1} : f32[1,1024]",
+        "%0 = read {state=\"grad\"} : f32[]",
+        "%0 = input {name=\"a\"} : f32[2]\n%1 = read %0 {state=\"grad\", of=[\"a\"]} : f32[2]",
+        "%0 = input {name=\"a\"} : f32[2]\n%1 = hold %0, %0 : f32[2]",
+        "%0 = token : token[]",
     };
     static const char *const wholes[] = {"prog a {}",   "program {\n}",      "program a {",
                                          "program a }", "program a {\n}\n}", "%0 = const {value=1.0} : f32[]"};
@@ -248,6 +260,11 @@ static void yield_outside_a_body(breakable *b) { MDL_PUSH(b->arena, b->r->ops, b
 static void yield_twice(breakable *b) { MDL_PUSH(b->arena, b->body->ops, b->body->ops.at[2]); }
 static void leave_the_operands(breakable *b) { b->kernel->n_in = 0; }
 static void take_another_operand(breakable *b) { b->kernel->in[0] = b->kernel->in[1]; }
+static void add_a_token(breakable *b) {
+    b->add->in[1] = mdl_token(&(mdl_builder){.arena = b->arena, .region = b->r}, 1, b->add->in);
+    for (int i = b->r->ops.n - 1; i > 3; i--) b->r->ops.at[i] = b->r->ops.at[i - 1];
+    b->r->ops.at[3] = b->add->in[1]->def;
+}
 static void nothing(breakable *b) { (void)b; }
 
 static void test_verifier(mdl_test *t) {
@@ -272,7 +289,8 @@ static void test_verifier(mdl_test *t) {
                  {"a yield outside a body", yield_outside_a_body},
                  {"two yields", yield_twice},
                  {"an arg without an operand", leave_the_operands},
-                 {"an arg of another type", take_another_operand}};
+                 {"an arg of another type", take_another_operand},
+                 {"a token as an operand", add_a_token}};
     mdl_arena *arena = mdl_arena_new();
     mdl_text all = {.arena = arena};
     mdl_case(t, "the verifier says what is wrong with a region");
@@ -288,10 +306,63 @@ static void test_verifier(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* ---- the order of accesses ---- */
+/* Each pair: what is refused, and how it is made right. The layout: a and b side by side in the first tile, c in the second. */
+static void test_order(mdl_test *t) {
+#define A "{state=\"grad\", of=[\"a\"]}"
+#define X "%0 = input {name=\"x\"} : f32[4]\n"
+    static const struct {
+        const char *name, *body;
+        bool wrong;
+    } table[] = {
+        {"two writes", X "%1 = write %0 " A " : token[]\n%2 = write %0 " A " : token[]", true},
+        {"two writes in order", X "%1 = write %0 " A " : token[]\n%2 = write %0, %1 " A " : token[]", false},
+        {"a read behind a write", X "%1 = write %0 " A " : token[]\n%2 = read " A " : f32[4]", true},
+        {"a read with the token", X "%1 = write %0 " A " : token[]\n%2 = read %1 " A " : f32[4]", false},
+        {"a write behind a read", X "%1 = read " A " : f32[4]\n%2 = exp %1 : f32[4]\n%3 = write %0 " A " : token[]", true},
+        {"a write of what was made of the read",
+         X "%1 = read " A " : f32[4]\n%2 = add %0, %1 : f32[4]\n%3 = write %2 " A " : token[]", false},
+        {"a write behind the token of a value made of the read",
+         X "%1 = read " A " : f32[4]\n%2 = exp %1 : f32[4]\n%3 = token %2 : token[]\n%4 = write %0, %3 " A " : token[]", false},
+        {"another kind", X "%1 = write %0 " A " : token[]\n%2 = read {state=\"param\", of=[\"a\"]} : f32[4]", false},
+        {"one of two parameters", X "%1 = write %0 " A " : token[]\n%2 = read {state=\"grad\", of=[\"b\", \"a\"]} : f32[8]", true},
+        {"the whole arena", X "%1 = write %0 " A " : token[]\n%2 = read {state=\"grad\"} : f32[2,1024]", true},
+        {"another tile", X "%1 = write %0 " A " : token[]\n%2 = read {state=\"grad\", tile=1} : f32[1,1024]", false},
+        {"its own tile", X "%1 = write %0 " A " : token[]\n%2 = read {state=\"grad\", tile=0} : f32[1,1024]", true},
+        {"a parameter that is not trained",
+         X "%1 = write %0 {state=\"param\", of=[\"frozen\"]} : token[]\n%2 = read {state=\"param\"} : f32[2,1024]", false},
+        {"a token through another state",
+         X "%1 = write %0 " A " : token[]\n%2 = write %0, %1 {state=\"grad\", of=[\"b\"]} : token[]\n%3 = read %2 " A " : f32[4]",
+         false},
+        {"flat ranges that overlap",
+         "%0 = input {name=\"x\"} : f32[2,1024]\n%1 = write %0 {state=\"param\"} : token[]\n"
+         "%2 = read {state=\"param\", tile=1} : f32[1,1024]",
+         true},
+    };
+#undef A
+#undef X
+    mdl_arena *arena = mdl_arena_new();
+    mdl_type four = {.dtype = MDL_F32, .rank = 1, .dim = {4}};
+    mdl_placed_param params[] = {{"a", four, 0, true}, {"b", four, 4, true}, {"c", four, MDL_TILE, true}};
+    const mdl_placed_param *sorted[] = {&params[0], &params[1], &params[2]};
+    mdl_layout layout = {.trained = {params, 3, 3}, .by_name = sorted, .tiles = 2};
+    mdl_text all = {.arena = arena};
+    mdl_case(t, "accesses of one memory are ordered by tokens or values");
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        mdl_region *r = mdl_test_parse(t, arena, mdl_printf(arena, "program p {\n%s\n}\n", table[i].body));
+        const char *wrong = r ? mdl_verify_order(arena, r, &layout) : NULL;
+        CHECK(t, (wrong != NULL) == table[i].wrong, "%s: %s", table[i].name, wrong ? wrong : "accepted");
+        mdl_text_printf(&all, "%s\n    %s\n", table[i].name, wrong ? wrong : "valid\n");
+    }
+    mdl_golden(t, "compiler/order.txt", all.at);
+    mdl_arena_free(arena);
+}
+
 void suite_ir(mdl_test *t) {
     test_models(t);
     test_forms(t);
     test_parse_errors(t);
     test_truncated(t);
     test_verifier(t);
+    test_order(t);
 }

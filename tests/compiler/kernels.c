@@ -65,7 +65,7 @@ static const char *with_sizes(mdl_arena *arena, const char *text, int64_t T, int
 
 static void declare_leaf(bench *b, mdl_op *op, const char *prefix) {
     bool input = op->code == MDL_OP_INPUT;
-    const char *name = mdl_printf(b->arena, "%s/%s", prefix, input ? mdl_attr_str(op, "name") : mdl_find_attr(op, "state")->ss[0]);
+    const char *name = mdl_printf(b->arena, "%s/%s", prefix, input ? mdl_attr_str(op, "name") : mdl_first_param(op));
     if (input) {
         const char *source = op->out[0]->type.dtype == MDL_SEG ? "segments" : "tokens";
         MDL_PUSH(b->arena, b->module.inputs, ((mdl_input_decl){.name = name, .source = source, .type = op->out[0]->type}));
@@ -73,8 +73,10 @@ static void declare_leaf(bench *b, mdl_op *op, const char *prefix) {
     } else {
         MDL_PUSH(b->arena, b->module.params,
                  ((mdl_param){.name = name, .type = op->out[0]->type, .decay = true, .group = "", .init = ""}));
-        mdl_attr attr = mdl_strs(b->arena, "state", 1, &name);
-        op->attr = mdl_copy(b->arena, &attr, sizeof attr);
+        mdl_state state = mdl_state_by_name(MDL_STATE_PARAM, 1, &name);
+        mdl_attr attr[2];
+        op->n_attr = mdl_state_attrs(b->arena, &state, attr);
+        op->attr = mdl_copy(b->arena, attr, sizeof attr);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "compiler/check_passes.h"
+#include "compiler/ir/state.h"
 #include "compiler/pipeline.h"
 #include "tests/compiler/draw.h"
 
@@ -97,8 +98,8 @@ static void test_goldens(mdl_test *t) {
 static int dots_after_merge(mdl_test *t, mdl_arena *arena, mdl_param a, mdl_param b) {
     static const char text[] =
         "program p {\n  %0 = input {name=\"x\"} : f32[5,3]\n"
-        "  %1 = read {state=[\"a\"]} : f32[4,3]\n  %2 = dot %0, %1 {left=[1], right=[1]} : f32[5,4]\n"
-        "  %3 = read {state=[\"b\"]} : f32[4,3]\n  %4 = dot %0, %3 {left=[1], right=[1]} : f32[5,4]\n"
+        "  %1 = read {state=\"param\", of=[\"a\"]} : f32[4,3]\n  %2 = dot %0, %1 {left=[1], right=[1]} : f32[5,4]\n"
+        "  %3 = read {state=\"param\", of=[\"b\"]} : f32[4,3]\n  %4 = dot %0, %3 {left=[1], right=[1]} : f32[5,4]\n"
         "  result %2 {name=\"a\"}\n  result %4 {name=\"b\"}\n}\n";
     mdl_module module = {0};
     MDL_PUSH(arena, module.params, a);
@@ -157,7 +158,7 @@ static void test_origins(mdl_test *t) {
     for (int i = 0; i < r->ops.n; i++) {
         const mdl_op *op = r->ops.at[i];
         const char *path = mdl_scope_path(&op->span),
-                   *grad = op->code == MDL_OP_WRITE ? mdl_find_attr(op, "state")->ss[0] + 5 : NULL;
+                   *grad = op->code == MDL_OP_WRITE ? mdl_first_param(op) : NULL;
         for (int k = 0; k < 2; k++) layer[k] += !strncmp(path, mdl_printf(arena, "esm.encoder.layer.%d", k), 19);
         bool within = !grad || !*path || (!strncmp(grad, path, strlen(path)) && grad[strlen(path)] == '.');
         CHECK(t, within, "the gradient of %s is in %s", grad, path);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler/ir/state.h"
 #include "compiler/front/front.h"
 #include "compiler/ir/interp.h"
 #include "runtime/base/safetensors.h"
@@ -306,7 +307,7 @@ static void scopes(suite *s) {
         CHECK(s->t, !strcmp(precision, strncmp(path, "block.0", 7) ? "auto" : "f32"), "op %d in %s is %s", i, path, precision);
         for (int k = 0; k < op->n_out; k++) CHECK(s->t, op->out[k]->stable == ++stable, "op %d has id %d", i, op->out[k]->stable);
         if (op->code != MDL_OP_READ) continue;
-        const char *name = mdl_find_attr(op, "state")->ss[0], *dot = strrchr(name, '.');
+        const char *name = mdl_first_param(op), *dot = strrchr(name, '.');
         bool in_block = !strncmp(name, "block.", 6);
         CHECK(s->t, !in_block || (!strncmp(name, path, strlen(path)) && name + strlen(path) == dot), "%s is in %s", name, path);
         found += in_block;
