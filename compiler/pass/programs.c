@@ -7,6 +7,7 @@
 static void result_sum(mdl_rewrite *r, const char *prefix, const mdl_op *op, mdl_value *x) {
     int64_t axes[MDL_MAX_RANK];
     for (int i = 0; i < x->type.rank; i++) axes[i] = i;
+    if (mdl_dtype_is_narrow(x->type.dtype)) x = mdl_cast(&r->b, x, MDL_F32); /* losses are f32 whatever they are made of */
     mdl_value *sum = mdl_reduce(&r->b, MDL_OP_SUM, x, x->type.rank, axes);
     mdl_result(&r->b, mdl_printf(r->b.arena, "%s.%s", prefix, mdl_attr_str(op, "name")), sum);
 }
