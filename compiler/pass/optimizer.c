@@ -2,12 +2,13 @@
  *
  * AdamW with decoupled weight decay and a clip by the global norm, on whole arenas as [tiles, MDL_TILE]. The formulas are
  * torch.optim.AdamW's and torch.nn.utils.clip_grad_norm_'s, in their order of operations. Everything that changes from step to
- * step is an input. */
+ * step is an input. Below f32 the parameters' compute copies are written in the same stroke. */
 #include "compiler/pass/pass.h"
 
 typedef struct {
     mdl_builder *b;
     mdl_type arena;
+    mdl_dtype compute; /* dtype of the compute copies; f32: there are none */
 } update;
 
 static mdl_value *binary(update *u, mdl_opcode code, mdl_value *x, mdl_value *y) { return mdl_binary(u->b, code, x, y); }
@@ -50,6 +51,7 @@ static void adamw(update *u) {
     mdl_value *p = binary(u, MDL_OP_MUL, mdl_read(u->b, MDL_STATE_PARAM, u->arena), shrink(u, lr));
     p = binary(u, MDL_OP_SUB, p, binary(u, MDL_OP_MUL, step, binary(u, MDL_OP_DIV, m, denominator)));
     mdl_write(u->b, MDL_STATE_PARAM, p);
+    if (u->compute != MDL_F32) mdl_write(u->b, MDL_STATE_COMPUTE, mdl_cast(u->b, p, u->compute));
     mdl_write(u->b, MDL_STATE_MOMENT1, m);
     mdl_write(u->b, MDL_STATE_MOMENT2, v);
 }
@@ -59,6 +61,6 @@ mdl_region *mdl_pass_optimizer(mdl_pass_context *c, mdl_region *in) {
     mdl_rewrite r = mdl_rewrite_begin(c, in);
     for (int i = 0; i < in->ops.n; i++) mdl_keep(&r, in->ops.at[i]);
     r.b.span = (mdl_span){0};
-    adamw(&(update){&r.b, {.dtype = MDL_F32, .rank = 2, .dim = {c->layout->tiles, MDL_TILE}}});
+    adamw(&(update){&r.b, {.dtype = MDL_F32, .rank = 2, .dim = {c->layout->tiles, MDL_TILE}}, c->precision});
     return mdl_rewrite_end(&r);
 }

@@ -25,7 +25,7 @@ typedef struct {
 typedef enum { MDL_GRAD_NONE, MDL_GRAD_WRITE, MDL_GRAD_ACCUMULATE } mdl_grad_mode;
 typedef struct {
     const char *name;
-    enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING } source;
+    enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING, MDL_FROM_PARAMS } source;
     bool counts, sums;  /* results count.X, sum.X of every loss and metric */
     mdl_grad_mode grad; /* gradients of the losses into the states grad/X */
     bool optimizer;
@@ -36,6 +36,7 @@ typedef struct {
     const mdl_module *module;
     const mdl_layout *layout;
     const mdl_program_spec *program; /* being compiled */
+    mdl_dtype precision;             /* of matrix operands and activations: f32 or bf16 */
     const char *not_implemented;     /* set by a pass that the target cannot carry out */
     mdl_span not_implemented_at;
 } mdl_pass_context;
@@ -51,9 +52,15 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #define MDL_STATE_MOMENT1 "@moment1"
 #define MDL_STATE_MOMENT2 "@moment2"
 #define MDL_STATE_DECAY "@decay" /* bool[tiles]: where weight decay applies */
+/* Below f32, what matrix products and gathers read in place of a trained parameter X: its copy "compute/X", rounded; and the whole
+ * arena of copies, laid out as the parameters are. */
+#define MDL_STATE_COMPUTE "@compute"
+#define MDL_COMPUTE_PREFIX "compute/"
 
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
 const mdl_placed_param *mdl_layout_find(const mdl_layout *layout, const char *name); /* NULL: not trained */
+/* "auto", or what the op's scope asks for: precision("f32") and the like. */
+const char *mdl_op_precision(const mdl_op *op);
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 
 /* ---- rewriting: copies a region op by op; scratch of an old value is its new value ---- */

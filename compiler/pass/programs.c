@@ -28,17 +28,25 @@ static void sink(mdl_rewrite *r, const mdl_program_spec *p, const mdl_op *op) {
     if (op->code == MDL_OP_LOSS && p->grad != MDL_GRAD_NONE) mdl_keep(r, op);
 }
 
+/* After all that the program writes: the copies follow from the parameters. */
+static void refresh(mdl_pass_context *c, mdl_builder *b) {
+    mdl_type arena = {.dtype = MDL_F32, .rank = 2, .dim = {c->layout->tiles, MDL_TILE}};
+    b->span = (mdl_span){0};
+    mdl_write(b, MDL_STATE_COMPUTE, mdl_cast(b, mdl_read(b, MDL_STATE_PARAM, arena), c->precision));
+}
+
 mdl_region *mdl_make_program(mdl_pass_context *c) {
     const mdl_program_spec *p = c->program;
     mdl_region *from = p->source == MDL_FROM_INIT ? c->module->init : c->module->forward;
     mdl_rewrite r = mdl_rewrite_begin(c, from);
     r.b.region->name = p->name;
-    for (int i = 0; i < from->ops.n && p->source != MDL_FROM_NOTHING; i++) {
+    for (int i = 0; i < from->ops.n && p->source < MDL_FROM_NOTHING; i++) {
         mdl_op *op = from->ops.at[i];
         if (op->code == MDL_OP_LOSS || op->code == MDL_OP_METRIC || op->code == MDL_OP_OUTPUT)
             sink(&r, p, op);
         else
             mdl_keep(&r, op);
     }
+    if (c->precision != MDL_F32 && (p->source == MDL_FROM_INIT || p->source == MDL_FROM_PARAMS)) refresh(c, &r.b);
     return mdl_rewrite_end(&r);
 }
