@@ -9,6 +9,8 @@
 
 typedef struct mdl_pass_checker mdl_pass_checker;
 
+/* What a pass that brings in this dtype may change, as a part of the largest value. */
+double mdl_pass_tolerance(mdl_dtype precision);
 /* Draws inputs and states for a program. */
 mdl_pass_checker *mdl_checker_new(mdl_pass_context *c, const mdl_region *program);
 /* Interprets and compares with the first answer; states that only later passes write are taken as they appear. */

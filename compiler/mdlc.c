@@ -11,7 +11,7 @@
 #include "runtime/base/isa.h"
 
 typedef struct {
-    const char *model, *output, *target, *precision, *library;
+    const char *model, *output, *library;
     int64_t tokens, segments, memory;
     MDL_VEC(const char *) sets;
     mdl_pipeline_options pipeline;
@@ -27,7 +27,7 @@ static void help(void) {
         "      --tokens T         tokens in a batch (the model's `batch T`)\n"
         "      --seqs S           sequences in a batch at most\n"
         "      --target cpu       what to compile for\n"
-        "      --precision f32    arithmetic of the linear layers\n"
+        "      --precision P      f32, or bf16: matrix operands and activations in bf16; default: f32\n"
         "      --memory SIZE      fail if the plan needs more than this (24G, 800M, bytes)\n"
         "      --isa LEVEL        x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
         "      --library DIR      where `use \"std/...\"` is looked up after the model's own folder\n"
@@ -102,7 +102,10 @@ static mdl_status take(mdl_arena *arena, options *o, int c) {
         case TOKENS: return parse_count(optarg, &o->tokens) ? MDL_OK : bad_value("--tokens", optarg, "a positive number");
         case SEQS: return parse_count(optarg, &o->segments) ? MDL_OK : bad_value("--seqs", optarg, "a positive number");
         case TARGET: return strcmp(optarg, "cpu") ? bad_value("--target", optarg, "cpu") : MDL_OK;
-        case PRECISION: return strcmp(optarg, "f32") ? bad_value("--precision", optarg, "f32") : MDL_OK;
+        case PRECISION:
+            if (strcmp(optarg, "f32") && strcmp(optarg, "bf16")) return bad_value("--precision", optarg, "f32 or bf16");
+            mdl_dtype_parse(optarg, &o->pipeline.precision);
+            break;
         case MEMORY: return parse_size(optarg, &o->memory) ? MDL_OK : bad_value("--memory", optarg, "a size such as 24G");
         case ISA:
             return o->pipeline.isa = optarg,

@@ -29,6 +29,7 @@ const mdl_pass_info mdl_pass_list[] = {
 
 static const mdl_program_spec standard[] = {
     {"init", MDL_FROM_INIT, false, false, MDL_GRAD_NONE, false},
+    {"refresh", MDL_FROM_PARAMS, false, false, MDL_GRAD_NONE, false}, /* for the host, after it has put weights in place */
     {"count", MDL_FROM_FORWARD, true, false, MDL_GRAD_NONE, false},
     {"train_only", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, true},
     {"train_first", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false},
@@ -94,17 +95,23 @@ static mdl_status compile_program(pipeline *p, mdl_emitter *e, const mdl_program
     MDL_TRY(inspect(p, "programs", region), "program %s", spec->name);
     if (!p->stopped) MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", spec->name);
     if (p->options->stop_after) return MDL_OK;
+    if (p->context.precision != MDL_F32)
+        return mdl_fail(MDL_BAD_INPUT, "not implemented on this target: kernels in %s", mdl_dtype_name(p->context.precision));
     mdl_emit_program(e, region);
     if (!e->error) return MDL_OK;
     return mdl_fail(MDL_BAD_INPUT, "%s: not implemented on this target: %s", mdl_span_text(e->arena, e->error_at), e->error);
+}
+
+static bool has_program(const pipeline *p, const mdl_plan *plan, const mdl_program_spec *spec) {
+    if (spec->source == MDL_FROM_PARAMS) return p->context.precision != MDL_F32;
+    return plan->losses.n || spec->source == MDL_FROM_INIT;
 }
 
 /* The standard programs (those that train only if there is a loss), then one for each program that an output names. */
 static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
     const mdl_region *forward = p->context.module->forward;
     for (size_t i = 0; i < sizeof standard / sizeof *standard; i++)
-        if (e->plan->losses.n || standard[i].source == MDL_FROM_INIT)
-            MDL_TRY(compile_program(p, e, &standard[i]), "%s", e->plan->model);
+        if (has_program(p, e->plan, &standard[i])) MDL_TRY(compile_program(p, e, &standard[i]), "%s", e->plan->model);
     for (int i = 0; i < forward->ops.n; i++) {
         if (forward->ops.at[i]->code != MDL_OP_OUTPUT) continue;
         mdl_program_spec *spec = MDL_NEW(p->context.arena, mdl_program_spec);
@@ -117,7 +124,8 @@ static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
 
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
     static const mdl_layout none = {.tiles = 1};
-    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none}, .options = options};
+    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none, .precision = options->precision},
+                  .options = options};
     *plan = NULL;
     if (options->check) p.checker = mdl_checker_new(&p.context, module->forward);
     MDL_TRY(inspect(&p, "elaborate", module->forward), "model %s", module->name);
@@ -129,7 +137,7 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
     out->version = MDL_PLAN_VERSION;
     out->target = "cpu";
     out->isa = options->isa ? options->isa : mdl_cpu_isa();
-    out->precision = "f32";
+    out->precision = mdl_dtype_name(options->precision);
     out->compiler = "mdlc " MDL_VERSION;
     mdl_emit_tables(&e);
     mdl_status status = compile_programs(&p, &e);
@@ -147,7 +155,9 @@ mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, co
     mdl_pass_context c = {.arena = arena, .layout = &layout, .program = &spec};
     mdl_regions programs = {0};
     mdl_text t = {.arena = arena};
-    const char *wrong = mdl_parse_ir(arena, text, &programs);
+    const char *wrong = mdl_parse_ir(arena, text, &programs), *equals = strchr(pass, '=');
+    if (equals && !mdl_dtype_parse(equals + 1, &c.precision)) return mdl_fail(MDL_USAGE, "no dtype '%s'", equals + 1);
+    if (equals) pass = mdl_strndup(arena, pass, (size_t)(equals - pass));
     if (wrong) return mdl_fail(MDL_BAD_INPUT, "%s", wrong);
     int at = 0;
     while (at < N_PASSES && strcmp(passes[at].name, pass)) at++;

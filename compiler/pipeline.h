@@ -6,6 +6,7 @@
 #include "runtime/plan/plan.h"
 
 typedef struct {
+    mdl_dtype precision;    /* of matrix operands and activations: f32 or bf16 */
     const char *isa;        /* instruction set of the kernels; NULL: this machine's */
     const char *dump;       /* "all", or passes by name, with commas; NULL: nothing */
     const char *dump_only;  /* one program's name, or NULL: all */
@@ -17,7 +18,8 @@ typedef struct {
 /* Returns a status that names the model's line when the target cannot do something. With stop_after, *plan is NULL. */
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan);
 
-/* Runs one pass on the text of a program, as on its own; the result is text again. For tests. */
+/* Runs one pass on the text of a program, as on its own; the result is text again. "precision=bf16" is that pass of a plan in bf16.
+ * For tests. */
 mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, const char **result);
 
 typedef struct {

@@ -11,6 +11,7 @@ struct mdl_interp {
     mdl_arena *arena;
     mdl_arrays *inputs, *states, *results;
     const mdl_op *outer; /* region op being run, or NULL */
+    bool round_f32;
 };
 
 mdl_named_array *mdl_arrays_find(mdl_arrays *arrays, const char *name) {
@@ -85,8 +86,25 @@ void mdl_eval_write(mdl_interp *in, const mdl_op *op) {
     each_piece(in, op, mdl_eval_in(in, op, 0), store);
 }
 
+static bool rounds(const mdl_interp *in, mdl_dtype dtype) { return dtype != MDL_F64 && (dtype != MDL_F32 || in->round_f32); }
+
+double mdl_eval_round(mdl_interp *in, mdl_dtype dtype, double x) { return rounds(in, dtype) ? mdl_dtype_round(dtype, x) : x; }
+
+/* In place: where a result is its operand's memory, that is rounded already. */
+static void round_results(mdl_interp *in, const mdl_op *op) {
+    for (int k = 0; k < op->n_out; k++) {
+        const mdl_type *type = &op->out[k]->type;
+        double *at = op->out[k]->scratch;
+        if (type->dtype == MDL_SEG || type->dtype == MDL_TOKEN || !rounds(in, type->dtype)) continue;
+        for (int64_t i = 0, n = mdl_type_count(type); i < n; i++) at[i] = mdl_dtype_round(type->dtype, at[i]);
+    }
+}
+
 static void run(mdl_interp *in, const mdl_region *region) {
-    for (int i = 0; i < region->ops.n; i++) mdl_rules[region->ops.at[i]->code].evaluate(in, region->ops.at[i]);
+    for (int i = 0; i < region->ops.n; i++) {
+        mdl_rules[region->ops.at[i]->code].evaluate(in, region->ops.at[i]);
+        round_results(in, region->ops.at[i]);
+    }
 }
 
 double *mdl_eval_arg(mdl_interp *in, int64_t index) { return in->outer->in[index]->scratch; }
@@ -102,9 +120,17 @@ void mdl_eval_yield(mdl_interp *in, const mdl_op *op) {
     for (int i = 0; i < op->n_in; i++) mdl_eval_bind(in, in->outer->out[i], op->in[i]->scratch);
 }
 
-void mdl_interpret(mdl_arena *arena, const mdl_region *program, mdl_arrays *inputs, mdl_arrays *states, mdl_arrays *results) {
-    mdl_interp in = {.arena = arena, .inputs = inputs, .states = states, .results = results};
+static void interpret(mdl_interp in, const mdl_region *program) {
     mdl_region_clear_scratch((mdl_region *)program);
     run(&in, program);
     mdl_region_clear_scratch((mdl_region *)program);
+}
+
+void mdl_interpret(mdl_arena *arena, const mdl_region *program, mdl_arrays *inputs, mdl_arrays *states, mdl_arrays *results) {
+    interpret((mdl_interp){.arena = arena, .inputs = inputs, .states = states, .results = results}, program);
+}
+
+void mdl_interpret_rounded(mdl_arena *arena, const mdl_region *program, mdl_arrays *inputs, mdl_arrays *states,
+                           mdl_arrays *results) {
+    interpret((mdl_interp){.arena = arena, .inputs = inputs, .states = states, .results = results, .round_f32 = true}, program);
 }

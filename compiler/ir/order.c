@@ -110,3 +110,28 @@ const char *mdl_verify_order(mdl_arena *arena, const mdl_region *region, const m
     mdl_region_clear_scratch((mdl_region *)region);
     return o.wrong;
 }
+
+/* ---- building in order ---- */
+typedef MDL_VEC(mdl_value *) value_list;
+
+static value_list overlapping(mdl_builder *b, const mdl_layout *layout, const mdl_state *state, mdl_opcode code) {
+    value_list list = {0};
+    for (int i = 0; i < b->region->ops.n; i++) {
+        const mdl_op *op = b->region->ops.at[i];
+        if (op->code != code) continue;
+        mdl_state other = mdl_state_of(op);
+        if (mdl_states_overlap(layout, state, &other)) MDL_PUSH(b->arena, list, op->out[0]);
+    }
+    return list;
+}
+
+mdl_value *mdl_read_in_order(mdl_builder *b, const mdl_layout *layout, mdl_state state, mdl_type type) {
+    value_list writes = overlapping(b, layout, &state, MDL_OP_WRITE);
+    return mdl_read(b, state, type, writes.n, writes.at);
+}
+
+mdl_value *mdl_write_in_order(mdl_builder *b, const mdl_layout *layout, mdl_state state, mdl_value *x) {
+    value_list after = overlapping(b, layout, &state, MDL_OP_WRITE), reads = overlapping(b, layout, &state, MDL_OP_READ);
+    if (reads.n) MDL_PUSH(b->arena, after, mdl_token(b, reads.n, reads.at));
+    return mdl_write(b, state, x, after.n, after.at);
+}

@@ -1,5 +1,6 @@
 /* Attention within segments, forward and backward. Scores are scale * q.k, softmax over the keys of the same segment that the
- * mask allows; `left` and `right` bound how far a key may lie before and after its query (-1: no bound), both inclusive. */
+ * mask allows; `left` and `right` bound how far a key may lie before and after its query (-1: no bound), both inclusive. Statistics
+ * (lse, delta) are f32 whatever the operands. */
 #include <math.h>
 #include <string.h>
 
@@ -8,9 +9,15 @@
 static const char *check_heads(const mdl_op *op) {
     const mdl_type *q = IN(0), *k = IN(1), *v = IN(2);
     if (q->rank != 3 || k->rank != 3 || !mdl_type_equal(k, v)) return "q is [T,H,K], k and v are [T,G,K]";
+    if (!mdl_dtype_is_real(q->dtype) || q->dtype != k->dtype) return "q, k and v must be real and of one dtype";
     if (q->dim[0] != k->dim[0] || q->dim[2] != k->dim[2]) return "q and k differ in T or K";
     if (q->dim[1] % k->dim[1]) return "the number of key heads must divide the number of query heads";
     return mdl_find_attr(op, "scale") ? NULL : "needs {scale}";
+}
+
+static mdl_type statistics(const mdl_op *op) {
+    mdl_dtype dtype = IN(0)->dtype == MDL_F64 ? MDL_F64 : MDL_F32;
+    return (mdl_type){.dtype = dtype, .rank = 2, .dim = {IN(0)->dim[0], IN(0)->dim[1]}};
 }
 
 static const char *check_segments(const mdl_op *op, int i) {
@@ -21,15 +28,16 @@ TYPE(ATTENTION) {
     const char *wrong = check_heads(op);
     if (wrong || (wrong = check_segments(op, 3))) return wrong;
     out[0] = *IN(0);
-    out[1] = (mdl_type){.dtype = IN(0)->dtype, .rank = 2, .dim = {IN(0)->dim[0], IN(0)->dim[1]}};
+    out[1] = statistics(op);
     return NULL;
 }
 
 TYPE(ATTENTION_BWD) {
     const char *wrong = check_heads(op);
     if (wrong || (wrong = check_segments(op, 6))) return wrong;
-    if (!mdl_type_equal(IN(3), IN(0)) || !mdl_type_equal(IN(4), IN(5)) || IN(4)->rank != 2)
-        return "do is [T,H,K], lse and delta are [T,H]";
+    mdl_type row = statistics(op);
+    if (!mdl_type_equal(IN(3), IN(0)) || !mdl_type_equal(IN(4), &row) || !mdl_type_equal(IN(5), &row))
+        return "do is q's type, lse and delta are f32[T,H]";
     for (int i = 0; i < 3; i++) out[i] = *IN(i);
     return NULL;
 }
@@ -38,7 +46,9 @@ TYPE(ATTENTION_BWD) {
 GRADIENT(ATTENTION) {
     if (!dout[0]) return;
     int64_t last = 2;
-    mdl_value *delta = mdl_reduce(B, MDL_OP_SUM, mdl_binary(B, MDL_OP_MUL, dout[0], op->out[0]), 1, &last);
+    mdl_dtype dtype = op->out[1]->type.dtype;
+    mdl_value *products = mdl_binary(B, MDL_OP_MUL, mdl_cast(B, dout[0], dtype), mdl_cast(B, op->out[0], dtype));
+    mdl_value *delta = mdl_reduce(B, MDL_OP_SUM, products, 1, &last);
     mdl_value *operands[] = {op->in[0], op->in[1], op->in[2], dout[0], op->out[1], delta, op->in[3]};
     mdl_op *bwd = mdl_build(B, MDL_OP_ATTENTION_BWD, 7, operands, op->n_attr, op->attr, NULL, NULL);
     for (int i = 0; i < 3; i++) mdl_ad_add(ad, op->in[i], bwd->out[i]);

@@ -53,6 +53,7 @@ TYPE(DOT) {
         for (k = 0; k < IN(1)->rank; k++)
             if (d.b[k] == d.out[i]) out->dim[i] = IN(1)->dim[k];
     }
+    if ((wrong = mdl_accumulated(op, out))) return wrong;
     return op->n_in == 3 && !mdl_type_equal(IN(2), out) ? "init must have the result's type" : NULL;
 }
 
@@ -90,13 +91,13 @@ static mdl_value *by_labels(mdl_builder *b, mdl_value *x, const int *lx, mdl_val
 GRADIENT(DOT) {
     mdl_dot_axes d;
     mdl_dot_axes_of(op, &d);
-    mdl_value *a = op->in[0], *b = op->in[1];
-    if (mdl_ad_wants(ad, a)) mdl_ad_add(ad, a, by_labels(B, dout[0], d.out, b, d.b, a->type.rank, d.a));
+    mdl_value *a = op->in[0], *b = op->in[1], *dc = mdl_cast(B, dout[0], a->type.dtype);
+    if (mdl_ad_wants(ad, a)) mdl_ad_add(ad, a, by_labels(B, dc, d.out, b, d.b, a->type.rank, d.a));
     if (mdl_ad_wants(ad, b)) { /* the order of operands that gives b's axes without a transpose */
         bool contracted_first = b->type.rank && find(d.n_out, d.out, d.b[0]) < 0;
         mdl_ad_add(ad, b,
-                   contracted_first ? by_labels(B, a, d.a, dout[0], d.out, b->type.rank, d.b)
-                                    : by_labels(B, dout[0], d.out, a, d.a, b->type.rank, d.b));
+                   contracted_first ? by_labels(B, a, d.a, dc, d.out, b->type.rank, d.b)
+                                    : by_labels(B, dc, d.out, a, d.a, b->type.rank, d.b));
     }
     if (op->n_in == 3 && mdl_ad_wants(ad, op->in[2])) mdl_ad_add(ad, op->in[2], dout[0]);
 }
@@ -118,6 +119,7 @@ EVALUATE(DOT) {
     }
     const double *x = mdl_eval_in(in, op, 0), *y = mdl_eval_in(in, op, 1);
     double *out = mdl_eval_out(in, op, 0);
+    mdl_dtype acc = mdl_accumulation_of(op).acc;
     if (op->n_in == 3) memcpy(out, mdl_eval_in(in, op, 2), sizeof *out * (size_t)outer);
     for (int64_t o = 0; o < outer; o++) {
         int64_t at_a = 0, at_b = 0, rest = o;
@@ -125,7 +127,7 @@ EVALUATE(DOT) {
         for (int64_t k = 0; k < inner; k++) {
             int64_t ka = at_a, kb = at_b, left = k;
             for (int i = n - 1; i >= d.n_out; left /= size[i], i--) ka += left % size[i] * sa[i], kb += left % size[i] * sb[i];
-            out[o] += x[ka] * y[kb];
+            out[o] = mdl_eval_round(in, acc, out[o] + x[ka] * y[kb]);
         }
     }
 }

@@ -1,4 +1,6 @@
 /* Gather, scatter and segments: indexing along axis 0. */
+#include <string.h>
+
 #include "compiler/op/rules.h"
 
 static const char *rows_by(const mdl_op *op, int x, int64_t rows, mdl_type *out) {
@@ -20,6 +22,7 @@ TYPE(SCATTER_ADD) {
     int64_t rows = mdl_attr_int_or(op, "rows", 0);
     if (rows < 1) return "needs {rows}";
     const char *wrong = rows_by(op, 0, rows, out);
+    if (!wrong) wrong = mdl_accumulated(op, out);
     return wrong ? wrong : op->n_in == 3 && !mdl_type_equal(IN(2), out) ? "init must have the result's type" : NULL;
 }
 
@@ -44,7 +47,10 @@ static const char *between(const mdl_op *op, int from, int to, mdl_type *out) {
     if (!IN(0)->rank || IN(0)->dim[0] != IN(1)->dim[from]) return "rows differ from the segments'";
     return rows_by(op, 0, IN(1)->dim[to], out);
 }
-TYPE(SEGSUM) { return between(op, 1, 0, out); }
+TYPE(SEGSUM) {
+    const char *wrong = between(op, 1, 0, out);
+    return wrong ? wrong : mdl_accumulated(op, out);
+}
 TYPE(SPREAD) { return between(op, 0, 1, out); }
 
 #define B mdl_ad_builder(ad)
@@ -65,10 +71,11 @@ GRADIENT(GATHER) {
     mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SCATTER_ADD, dout[0], without_row(ad, op->in[1], op->in[0]), 1, &rows));
 }
 GRADIENT(SCATTER_ADD) {
-    if (mdl_ad_wants(ad, op->in[0])) mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_GATHER, dout[0], op->in[1], 0, NULL));
+    if (mdl_ad_wants(ad, op->in[0]))
+        mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_GATHER, mdl_cast(B, dout[0], IN(0)->dtype), op->in[1], 0, NULL));
     if (op->n_in == 3 && mdl_ad_wants(ad, op->in[2])) mdl_ad_add(ad, op->in[2], dout[0]);
 }
-GRADIENT(SEGSUM) { mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SPREAD, dout[0], op->in[1], 0, NULL)); }
+GRADIENT(SEGSUM) { mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SPREAD, mdl_cast(B, dout[0], IN(0)->dtype), op->in[1], 0, NULL)); }
 GRADIENT(SPREAD) { mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SEGSUM, dout[0], op->in[1], 0, NULL)); }
 NO_GRADIENT(SEGMENT_ID)
 NO_GRADIENT(POSITION)
@@ -76,8 +83,11 @@ NO_GRADIENT(SEGLEN)
 NO_GRADIENT(FIRST)
 
 /* ---- evaluation ---- */
-static void add_row(double *to, const double *from, int64_t cols) {
-    for (int64_t c = 0; c < cols; c++) to[c] += from[c];
+static void copy_row(double *to, const double *from, int64_t cols) { memcpy(to, from, sizeof *to * (size_t)cols); }
+
+static void add_row(mdl_interp *in, const mdl_op *op, double *to, const double *from, int64_t cols) {
+    mdl_dtype acc = mdl_accumulation_of(op).acc;
+    for (int64_t c = 0; c < cols; c++) to[c] = mdl_eval_round(in, acc, to[c] + from[c]);
 }
 
 EVALUATE(GATHER) {
@@ -85,16 +95,16 @@ EVALUATE(GATHER) {
     const double *table = mdl_eval_in(in, op, 0), *index = mdl_eval_in(in, op, 1);
     double *out = mdl_eval_out(in, op, 0);
     for (int64_t t = 0; t < IN(1)->dim[0]; t++)
-        if (index[t] >= 0) add_row(out + t * cols, table + (int64_t)index[t] * cols, cols);
+        if (index[t] >= 0) copy_row(out + t * cols, table + (int64_t)index[t] * cols, cols);
 }
 
 EVALUATE(SCATTER_ADD) {
     int64_t cols = mdl_span_product(IN(0), 1, IN(0)->rank), rows = op->out[0]->type.dim[0];
     const double *x = mdl_eval_in(in, op, 0), *index = mdl_eval_in(in, op, 1);
     double *out = mdl_eval_out(in, op, 0);
-    if (op->n_in == 3) add_row(out, mdl_eval_in(in, op, 2), rows * cols);
+    if (op->n_in == 3) copy_row(out, mdl_eval_in(in, op, 2), rows * cols);
     for (int64_t t = 0; t < IN(1)->dim[0]; t++)
-        if (index[t] >= 0 && index[t] < rows) add_row(out + (int64_t)index[t] * cols, x + t * cols, cols);
+        if (index[t] >= 0 && index[t] < rows) add_row(in, op, out + (int64_t)index[t] * cols, x + t * cols, cols);
 }
 
 /* Loops over the segments, each from .. to-1; cu_seqlens is S + 1 offsets. */
@@ -134,7 +144,7 @@ EVALUATE(SEGSUM) {
     int64_t cols = mdl_span_product(IN(0), 1, IN(0)->rank);
     double *out = mdl_eval_out(in, op, 0);
     FOR_SEGMENTS(seq, IN(1), s, from, to)
-    for (int64_t t = from; t < to; t++) add_row(out + s * cols, x + t * cols, cols);
+    for (int64_t t = from; t < to; t++) add_row(in, op, out + s * cols, x + t * cols, cols);
 }
 
 EVALUATE(SPREAD) {
@@ -142,5 +152,5 @@ EVALUATE(SPREAD) {
     int64_t cols = mdl_span_product(IN(0), 1, IN(0)->rank);
     double *out = mdl_eval_out(in, op, 0);
     FOR_SEGMENTS(seq, IN(1), s, from, to)
-    for (int64_t t = from; t < to; t++) add_row(out + t * cols, x + s * cols, cols);
+    for (int64_t t = from; t < to; t++) copy_row(out + t * cols, x + s * cols, cols);
 }

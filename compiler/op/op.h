@@ -33,6 +33,20 @@ double *mdl_eval_input(mdl_interp *in, const char *name);
 void mdl_eval_result(mdl_interp *in, const char *name, const mdl_type *type, const double *at);
 double *mdl_eval_arg(mdl_interp *in, int64_t index); /* of the innermost region op */
 mdl_arena *mdl_eval_arena(mdl_interp *in);
+double mdl_eval_round(mdl_interp *in, mdl_dtype dtype, double x); /* as interp.h says */
+
+/* ---- accumulation: dot, sum, partial_sum, segsum, scatter_add ---- */
+/* What it adds up in, and what its result is rounded to: attributes {acc, to}. Without them f64 accumulates in f64, other reals in
+ * f32, and the result has the operands' dtype. Integers and bools take no attributes. */
+typedef struct {
+    mdl_dtype acc, to;
+} mdl_accumulation;
+mdl_accumulation mdl_accumulation_of(const mdl_op *op);
+/* The attributes that say so, {acc, to}, less those that are the defaults for operands of `dtype`: their number. */
+int mdl_accumulation_attrs(mdl_accumulation a, mdl_dtype dtype, mdl_attr attr[2]);
+mdl_value *mdl_sum(mdl_builder *b, mdl_value *x, int n_axes, const int64_t *axes, mdl_accumulation a);
+/* Part of those type rules: checks the attributes and sets out->dtype. */
+const char *mdl_accumulated(const mdl_op *op, mdl_type *out);
 
 /* Table rows: one per opcode, in compiler/op/table.c. */
 typedef struct {

@@ -48,7 +48,7 @@ EVAL(AND, a != 0 && b != 0)
 EVAL(OR, a != 0 || b != 0)
 EVAL(NOT, a == 0)
 EVAL(SELECT, a != 0 ? b : c)
-EVAL(CAST, a) /* rounding to i32 and bool is done by the interpreter, which knows the type */
+EVAL(CAST, a) /* the interpreter rounds every result to its dtype */
 
 /* ---- gradients ---- */
 #define GRAD(id) static void grad_##id(mdl_ad *ad, const mdl_op *op, mdl_value *const *dout)
@@ -179,14 +179,9 @@ const char *mdl_pointwise_type(mdl_arena *arena, const mdl_op *op, const mdl_typ
 
 void mdl_pointwise_gradient(mdl_ad *ad, const mdl_op *op, mdl_value *const *dout) { rows[op->code].gradient(ad, op, dout); }
 
-static double round_to(mdl_dtype dtype, double x) {
-    if (dtype == MDL_I32) return trunc(x);
-    return dtype == MDL_BOOL ? x != 0 : x;
-}
-
 void mdl_pointwise_evaluate(mdl_interp *in, const mdl_op *op) {
     double *out = mdl_eval_out(in, op, 0), *x[3] = {out, out, out};
     for (int i = 0; i < op->n_in; i++) x[i] = mdl_eval_in(in, op, i);
     int64_t n = mdl_type_count(&op->out[0]->type);
-    for (int64_t i = 0; i < n; i++) out[i] = round_to(op->out[0]->type.dtype, rows[op->code].eval(x[0][i], x[1][i], x[2][i]));
+    for (int64_t i = 0; i < n; i++) out[i] = rows[op->code].eval(x[0][i], x[1][i], x[2][i]);
 }

@@ -17,6 +17,7 @@ static const char *reduced(const mdl_op *op, mdl_type *out) {
 }
 TYPE(SUM) {
     const char *wrong = op->n_in == 1 || op->n_in == 2 ? reduced(op, out) : "takes x and an optional init";
+    if (!wrong) wrong = mdl_accumulated(op, out);
     return wrong ? wrong : op->n_in == 2 && !mdl_type_equal(IN(1), out) ? "init must have the result's type" : NULL;
 }
 TYPE(REDUCE_MAX) { return reduced(op, out); }
@@ -36,7 +37,7 @@ TYPE(PARTIAL_SUM) {
     if (chunks < 1 || !IN(0)->rank) return "needs {chunks} and a row axis";
     *out = *IN(0);
     out->dim[0] = chunks;
-    return NULL;
+    return mdl_accumulated(op, out);
 }
 
 static mdl_value *spread_back(mdl_builder *b, const mdl_op *op, mdl_value *d) {
@@ -49,7 +50,7 @@ static mdl_value *spread_back(mdl_builder *b, const mdl_op *op, mdl_value *d) {
 }
 #define B mdl_ad_builder(ad)
 GRADIENT(SUM) {
-    mdl_ad_add(ad, op->in[0], spread_back(B, op, dout[0]));
+    mdl_ad_add(ad, op->in[0], spread_back(B, op, mdl_cast(B, dout[0], IN(0)->dtype)));
     if (op->n_in == 2) mdl_ad_add(ad, op->in[1], dout[0]);
 }
 
@@ -77,7 +78,11 @@ static void sum_into(mdl_interp *in, const mdl_op *op, double scale) {
     const mdl_attr *axes = mdl_find_attr(op, "axes");
     const double *x = mdl_eval_in(in, op, 0);
     double *out = mdl_eval_out(in, op, 0);
-    for (int64_t i = 0, n = mdl_type_count(IN(0)); i < n; i++) out[target(IN(0), axes, i)] += x[i] * scale;
+    mdl_dtype acc = mdl_accumulation_of(op).acc;
+    for (int64_t i = 0, n = mdl_type_count(IN(0)); i < n; i++) {
+        double *at = &out[target(IN(0), axes, i)];
+        *at = mdl_eval_round(in, acc, *at + x[i] * scale);
+    }
 }
 EVALUATE(SUM) {
     double *out = mdl_eval_out(in, op, 0);
@@ -116,6 +121,10 @@ EVALUATE(PARTIAL_SUM) {
     int64_t cols = mdl_span_product(IN(0), 1, IN(0)->rank);
     const double *x = mdl_eval_in(in, op, 0);
     double *out = mdl_eval_out(in, op, 0);
+    mdl_dtype acc = mdl_accumulation_of(op).acc;
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < cols; c++) out[r / per * cols + c] += x[r * cols + c];
+        for (int64_t c = 0; c < cols; c++) {
+            double *at = &out[r / per * cols + c];
+            *at = mdl_eval_round(in, acc, *at + x[r * cols + c]);
+        }
 }

@@ -1,4 +1,5 @@
-/* Softmax cross-entropy over the last axis. A label outside 0 .. V-1 gives loss 0 and gradient 0. */
+/* Softmax cross-entropy over the last axis. A label outside 0 .. V-1 gives loss 0 and gradient 0. Loss and lse are f32 whatever the
+ * logits. */
 #include <math.h>
 
 #include "compiler/op/rules.h"
@@ -7,13 +8,18 @@ static const char *check(const mdl_op *op) {
     if (IN(0)->rank != 2 || !mdl_dtype_is_real(IN(0)->dtype)) return "the logits are a real [T,V]";
     return IN(1)->dtype == MDL_I32 && IN(1)->rank == 1 && IN(1)->dim[0] == IN(0)->dim[0] ? NULL : "the labels are i32[T]";
 }
+static mdl_type per_row(const mdl_op *op) {
+    mdl_dtype dtype = IN(0)->dtype == MDL_F64 ? MDL_F64 : MDL_F32;
+    return (mdl_type){.dtype = dtype, .rank = 1, .dim = {IN(0)->dim[0]}};
+}
 TYPE(XENT) {
-    out[0] = out[1] = (mdl_type){.dtype = IN(0)->dtype, .rank = 1, .dim = {IN(0)->dim[0]}};
+    out[0] = out[1] = per_row(op);
     return check(op);
 }
 TYPE(XENT_BWD) {
+    mdl_type row = per_row(op);
     *out = *IN(0);
-    return IN(2)->rank == 1 && mdl_type_equal(IN(2), IN(3)) && IN(2)->dim[0] == IN(0)->dim[0] ? check(op) : "lse and dloss are [T]";
+    return mdl_type_equal(IN(2), &row) && mdl_type_equal(IN(3), &row) ? check(op) : "lse and dloss are f32[T]";
 }
 
 GRADIENT(XENT) {

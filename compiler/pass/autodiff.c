@@ -100,10 +100,11 @@ static void mark_wanted(mdl_ad *ad, const mdl_op *op) {
 static void seed(mdl_ad *ad, const mdl_op *loss) {
     mdl_builder *b = &ad->r.b;
     const mdl_type *t = &loss->in[0]->type;
-    mdl_type scalar = {.dtype = t->dtype};
+    mdl_type scalar = {.dtype = t->dtype == MDL_F64 ? MDL_F64 : MDL_F32};
     mdl_value *inv = mdl_input(b, mdl_printf(b->arena, "inv_count.%s", mdl_attr_str(loss, "name")), scalar);
-    mdl_value *d = mdl_binary(b, MDL_OP_MUL, inv, mdl_const(b, t->dtype, mdl_attr_real(loss, "weight")));
-    mdl_ad_add(ad, loss->in[0], mdl_select(b, loss->in[1], mdl_broadcast_scalar(b, d, t), mdl_const_like(b, t, 0)));
+    mdl_value *d = mdl_binary(b, MDL_OP_MUL, inv, mdl_const(b, scalar.dtype, mdl_attr_real(loss, "weight")));
+    mdl_ad_add(ad, loss->in[0],
+               mdl_select(b, loss->in[1], mdl_broadcast_scalar(b, mdl_cast(b, d, t->dtype), t), mdl_const_like(b, t, 0)));
 }
 
 /* The old gradient is read just before the new one is made of it: the write depends on the read. */

@@ -94,6 +94,11 @@ static bool is_heavy(const mdl_op *op) {
            op->code == MDL_OP_ERF || op->code == MDL_OP_TANH || op->code == MDL_OP_RANDOM;
 }
 
+/* Of the two sides of a cast that widens, the narrow one is stored: what is said of the wide side is said of it. */
+static bool widens(const mdl_op *op) {
+    return op->code == MDL_OP_CAST && mdl_dtype_is_narrow(op->in[0]->type.dtype) && mdl_dtype_is_real(result(op)->type.dtype);
+}
+
 static void describe_fusable(fusion *f, const mdl_op *op, fact *v) {
     v->anywhere = !mdl_is_row_reduction(op);
     v->reduces = mdl_is_row_reduction(op);
@@ -135,7 +140,8 @@ static void describe(fusion *f, const mdl_op *op) {
     /* joins two streams and is used again: if it is ever needed twice it will be in memory */
     if (where != FUSABLE) return;
     fact *v = fact_of(f, result(op));
-    if (v->n_big > 1 && v->fanout > 1 && is_large(result(op))) v->n_big = 1, v->big[0] = result(op)->id;
+    if (v->n_big > 1 && v->fanout > 1 && is_large(result(op)) && !widens(op))
+        v->n_big = 1, v->big[0] = result(op)->id;
 }
 
 /* ---- 2. roots, backward ---- */
@@ -143,6 +149,7 @@ static void describe(fusion *f, const mdl_op *op) {
  * a transcendental that is used through a broadcast, where it would be computed once for each copy. */
 static bool worth_storing(const fusion *f, const mdl_op *op) {
     const fact *v = &f->of[result(op)->id];
+    if (widens(op)) return false;
     if (!v->n_big && !v->reduces) return v->heavy && v->spread;
     if (mdl_type_count(&result(op)->type) <= rows_of(result(op))) return v->reduces;
     return (v->n_big && v->big[0] == result(op)->id) || (v->heavy && v->spread);
@@ -360,6 +367,8 @@ mdl_region *mdl_pass_fuse(mdl_pass_context *c, mdl_region *in) {
     fusion f = {c, in, MDL_NEW_ARRAY(c->arena, fact, in->next_id + 1)};
     for (int i = 0; i < in->ops.n; i++)
         for (int k = 0; k < in->ops.at[i]->n_in; k++) fact_of(&f, in->ops.at[i]->in[k])->fanout++;
+    for (int i = in->ops.n - 1; i >= 0; i--)
+        if (widens(in->ops.at[i])) fact_of(&f, in->ops.at[i]->in[0])->fanout += fact_of(&f, result(in->ops.at[i]))->fanout - 1;
     for (int i = 0; i < in->ops.n; i++) describe(&f, in->ops.at[i]);
     choose_roots(&f);
     make_groups(&f);

@@ -1,5 +1,7 @@
 /* needs: gradients made. keeps: every value. breaks: structured ops without a template on the target (cross-entropy, argmax,
- * spread) become primitives; a sum over rows and columns becomes one over columns, then one over rows. */
+ * spread) become primitives, in f32 whatever the logits; a sum over rows and columns becomes one over columns, then one over rows.
+ */
+#include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
 
 static mdl_value *rows_to(mdl_rewrite *r, mdl_value *x, const mdl_type *shape) { /* [T] -> [T, V] */
@@ -25,7 +27,7 @@ static mdl_value *valid(mdl_rewrite *r, mdl_value *labels, int64_t V) {
 
 static void xent(mdl_rewrite *r, const mdl_op *op) {
     mdl_builder *b = &r->b;
-    mdl_value *z = mdl_mapped(op->in[0]), *labels = mdl_mapped(op->in[1]);
+    mdl_value *z = mdl_cast(b, mdl_mapped(op->in[0]), op->out[0]->type.dtype), *labels = mdl_mapped(op->in[1]);
     int64_t col = 1;
     mdl_value *top = mdl_reduce(b, MDL_OP_REDUCE_MAX, z, 1, &col);
     mdl_value *e = mdl_unary(b, MDL_OP_EXP, mdl_binary(b, MDL_OP_SUB, z, rows_to(r, top, &z->type)));
@@ -38,11 +40,13 @@ static void xent(mdl_rewrite *r, const mdl_op *op) {
 
 static void xent_bwd(mdl_rewrite *r, const mdl_op *op) {
     mdl_builder *b = &r->b;
-    mdl_value *z = mdl_mapped(op->in[0]), *labels = mdl_mapped(op->in[1]), *lse = mdl_mapped(op->in[2]), *d = mdl_mapped(op->in[3]);
+    mdl_value *labels = mdl_mapped(op->in[1]), *lse = mdl_mapped(op->in[2]), *d = mdl_mapped(op->in[3]);
+    mdl_value *z = mdl_cast(b, mdl_mapped(op->in[0]), lse->type.dtype);
     mdl_value *p = mdl_unary(b, MDL_OP_EXP, mdl_binary(b, MDL_OP_SUB, z, rows_to(r, lse, &z->type)));
     mdl_value *target = mdl_cast(b, onehot(r, labels, &z->type), z->type.dtype);
     mdl_value *used = mdl_select(b, valid(r, labels, z->type.dim[1]), d, mdl_const_like(b, &d->type, 0));
-    mdl_map(op->out[0], mdl_binary(b, MDL_OP_MUL, mdl_binary(b, MDL_OP_SUB, p, target), rows_to(r, used, &z->type)));
+    mdl_value *dz = mdl_binary(b, MDL_OP_MUL, mdl_binary(b, MDL_OP_SUB, p, target), rows_to(r, used, &z->type));
+    mdl_map(op->out[0], mdl_cast(b, dz, op->out[0]->type.dtype));
 }
 
 /* The first maximum is the largest n-1-i among the maxima. */
@@ -70,8 +74,10 @@ static bool split_sum(mdl_rewrite *r, const mdl_op *op) {
     const mdl_attr *axes = mdl_find_attr(op, "axes");
     if (axes->n < 2 || axes->is[0] != 0) return false;
     int64_t row = 0;
-    mdl_value *columns = mdl_reduce(&r->b, MDL_OP_SUM, mdl_mapped(op->in[0]), axes->n - 1, axes->is + 1);
-    mdl_map(op->out[0], mdl_reduce(&r->b, MDL_OP_SUM, columns, 1, &row));
+    mdl_accumulation a = mdl_accumulation_of(op);
+    mdl_value *x = mdl_mapped(op->in[0]);
+    mdl_value *columns = mdl_sum(&r->b, x, axes->n - 1, axes->is + 1, (mdl_accumulation){a.acc, a.acc});
+    mdl_map(op->out[0], mdl_sum(&r->b, columns, 1, &row, a));
     return true;
 }
 

@@ -3,44 +3,28 @@
  *
  * AdamW with decoupled weight decay and a clip by the global norm, on whole arenas as [tiles, MDL_TILE]. The formulas are
  * torch.optim.AdamW's and torch.nn.utils.clip_grad_norm_'s, in their order of operations. Everything that changes from step to
- * step is an input. */
+ * step is an input. Below f32 the parameters' compute copies are written in the same stroke. */
+#include "compiler/ir/order.h"
 #include "compiler/pass/pass.h"
 
 typedef struct {
     mdl_builder *b;
     const mdl_layout *layout;
     mdl_type arena;
+    mdl_dtype compute; /* dtype of the compute copies; f32: there are none */
 } update;
 
-typedef MDL_VEC(mdl_value *) value_list;
-
-/* ---- order ---- */
-/* What an access of a whole arena comes after: the tokens of the writes that overlap it; for a write, also reads. */
-static value_list conflicts(update *u, mdl_state_kind kind, mdl_opcode code) {
+static mdl_state whole(const update *u, mdl_state_kind kind) {
     mdl_state flat = mdl_state_flat(kind, 0);
-    value_list list = {0};
     flat.tiles = u->arena.dim[0];
-    for (int i = 0; i < u->b->region->ops.n; i++) {
-        const mdl_op *op = u->b->region->ops.at[i];
-        if (op->code != code) continue;
-        mdl_state other = mdl_state_of(op);
-        if (mdl_states_overlap(u->layout, &flat, &other)) MDL_PUSH(u->b->arena, list, op->out[0]);
-    }
-    return list;
+    return flat;
 }
 
 static mdl_value *read(update *u, mdl_state_kind kind, mdl_type type) {
-    value_list writes = conflicts(u, kind, MDL_OP_WRITE);
-    return mdl_read(u->b, mdl_state_flat(kind, 0), type, writes.n, writes.at);
+    return mdl_read_in_order(u->b, u->layout, whole(u, kind), type);
 }
 
-static void write(update *u, mdl_state_kind kind, mdl_value *x) {
-    value_list after = conflicts(u, kind, MDL_OP_WRITE), reads = conflicts(u, kind, MDL_OP_READ);
-    if (reads.n) MDL_PUSH(u->b->arena, after, mdl_token(u->b, reads.n, reads.at));
-    mdl_write(u->b, mdl_state_flat(kind, 0), x, after.n, after.at);
-}
-
-/* ---- the update ---- */
+static void write(update *u, mdl_state_kind kind, mdl_value *x) { mdl_write_in_order(u->b, u->layout, whole(u, kind), x); }
 
 static mdl_value *binary(update *u, mdl_opcode code, mdl_value *x, mdl_value *y) { return mdl_binary(u->b, code, x, y); }
 static mdl_value *scalar(update *u, const char *name) { return mdl_input(u->b, name, (mdl_type){.dtype = MDL_F32}); }
@@ -82,6 +66,7 @@ static void adamw(update *u) {
     mdl_value *p = binary(u, MDL_OP_MUL, read(u, MDL_STATE_PARAM, u->arena), shrink(u, lr));
     p = binary(u, MDL_OP_SUB, p, binary(u, MDL_OP_MUL, step, binary(u, MDL_OP_DIV, m, denominator)));
     write(u, MDL_STATE_PARAM, p);
+    if (u->compute != MDL_F32) write(u, MDL_STATE_COMPUTE, mdl_cast(u->b, p, u->compute));
     write(u, MDL_STATE_MOMENT1, m);
     write(u, MDL_STATE_MOMENT2, v);
 }
@@ -91,6 +76,6 @@ mdl_region *mdl_pass_optimizer(mdl_pass_context *c, mdl_region *in) {
     mdl_rewrite r = mdl_rewrite_begin(c, in);
     for (int i = 0; i < in->ops.n; i++) mdl_keep(&r, in->ops.at[i]);
     r.b.span = (mdl_span){0};
-    adamw(&(update){&r.b, c->layout, {.dtype = MDL_F32, .rank = 2, .dim = {c->layout->tiles, MDL_TILE}}});
+    adamw(&(update){&r.b, c->layout, {.dtype = MDL_F32, .rank = 2, .dim = {c->layout->tiles, MDL_TILE}}, c->precision});
     return mdl_rewrite_end(&r);
 }

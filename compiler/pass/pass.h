@@ -11,7 +11,7 @@
 typedef enum { MDL_GRAD_NONE, MDL_GRAD_WRITE, MDL_GRAD_ACCUMULATE } mdl_grad_mode;
 typedef struct {
     const char *name;
-    enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING } source;
+    enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING, MDL_FROM_PARAMS } source;
     bool counts, sums;  /* results count.X, sum.X of every loss and metric */
     mdl_grad_mode grad; /* gradients of the losses into their states */
     bool optimizer;
@@ -22,6 +22,7 @@ typedef struct {
     const mdl_module *module;
     const mdl_layout *layout;
     const mdl_program_spec *program; /* being compiled */
+    mdl_dtype precision;             /* of matrix operands and activations: f32 or bf16 */
     const char *not_implemented;     /* set by a pass that the target cannot carry out */
     mdl_span not_implemented_at;
 } mdl_pass_context;

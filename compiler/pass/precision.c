@@ -1,6 +1,294 @@
-/* needs: simplified primitives in f32. keeps: every result to rounding. breaks: nothing yet.
- * The seat of bf16 and FP8: here values will get their dtypes by the model's precision(...) and the recipe, with quantization,
- * scales and amax. For now everything stays f32. */
-#include "compiler/pass/pass.h"
+/* needs: simplified primitives in f32; explicit casts are the model's own and stay. keeps: every result to the rounding of the
+ * precision. breaks: below f32, values have their dtypes from here on; trained parameters are read from their compute copies.
+ *
+ * The recipe, for ops whose scope does not ask for f32:
+ *   bf16  operands and results of products and attention; rows that are gathered, scattered or summed by segment; and values that
+ *         join several streams and are used again: the residual stream and its gradient. So whatever is kept between kernels is
+ * bf16. f32   all arithmetic between a load and a store; statistics, softmax, lse, delta, losses; what is written to a state:
+ * gradients, parameters, moments; every accumulation.
+ *
+ * A value has up to two versions, wide (f32, or the dtype it had) and narrow. One is made where the value was, the other is derived
+ * where it is first asked for: a view of narrow operands, a compute copy, or a cast. */
+#include <string.h>
 
-mdl_region *mdl_pass_precision(mdl_pass_context *c, mdl_region *in) { return (void)c, in; }
+#include "compiler/ir/order.h"
+#include "compiler/kernel/rows.h"
+#include "compiler/op/op.h"
+#include "compiler/pass/pass.h"
+#include "runtime/base/status.h"
+
+enum { WIDE, NARROW };
+
+/* Sets of at most two; n = 2 means two or more. */
+typedef struct {
+    int item[2], n;
+} few;
+
+typedef struct {
+    mdl_value *version[2];
+    int source;      /* the version that the other is derived from */
+    bool to_states;  /* used for nothing but what is written to states */
+    bool statistic;  /* one number for a row, or for a head of it */
+    bool from_arena; /* made from a whole arena: optimizer arithmetic */
+    bool joins;      /* made from several large values in memory, and used again */
+    bool stored;     /* an anchor or a sink reads it */
+    bool kept;       /* joins, and several kernels need it */
+    int level;       /* anchors and column sums before it */
+    few streams;     /* large values in memory that computing it loads */
+    few needed;      /* levels of the kernels that compute with it */
+} fact;
+
+typedef struct {
+    mdl_pass_context *c;
+    mdl_rewrite r;
+    fact *of; /* by value id of the old region */
+    const int *uses;
+} precision;
+
+static fact *fact_of(precision *p, const mdl_value *v) { return &p->of[v->id]; }
+static bool is_view(const mdl_op *op) { return mdl_ops[op->code].class == MDL_VIEW; }
+static bool is_large(const mdl_value *v) { return v->type.rank >= 2 && mdl_type_count(&v->type) > v->type.dim[0]; }
+static bool stays_wide(const mdl_op *op) { return !strcmp(mdl_scope_precision(&op->span), "f32"); }
+
+/* ---- what fusion will keep in memory: fuse.c's rules, as far as they matter here ---- */
+static void add(few *set, int item) {
+    for (int i = 0; i < set->n; i++)
+        if (set->item[i] == item) return;
+    if (set->n < 2) set->item[set->n++] = item;
+}
+static void add_all(few *set, const few *more) {
+    for (int i = 0; i < more->n; i++) add(set, more->item[i]);
+}
+
+static bool in_memory(const mdl_op *op) {
+    switch (mdl_ops[op->code].class) {
+        case MDL_LEAF: return op->code == MDL_OP_READ || op->code == MDL_OP_INPUT;
+        case MDL_VIEW: return op->code == MDL_OP_RESHAPE && in_memory(op->in[0]->def);
+        case MDL_POINTWISE:
+        case MDL_REDUCE: return false;
+        default: return op->code != MDL_OP_GATHER;
+    }
+}
+
+static bool is_anchor(const mdl_op *op) { return in_memory(op) && mdl_ops[op->code].class != MDL_LEAF && !is_view(op); }
+
+/* Must operand i be in memory before the op's kernel begins? */
+static bool from_memory(const mdl_op *op, int i) {
+    return mdl_is_column_sum(op->in[i]->def) || (op->code == MDL_OP_GATHER && i == 0);
+}
+
+static bool joins(precision *p, const mdl_op *op) {
+    const mdl_value *y = op->out[0];
+    const fact *v = fact_of(p, y);
+    bool makes = mdl_ops[op->code].class == MDL_POINTWISE || op->code == MDL_OP_CONCAT;
+    return makes && v->streams.n > 1 && p->uses[y->id] > 1 && is_large(y) && y->type.dtype == MDL_F32;
+}
+
+static void describe_operand(precision *p, const mdl_op *op, int i, fact *v) {
+    const mdl_value *x = op->in[i];
+    const fact *u = fact_of(p, x);
+    bool grows = op->code == MDL_OP_BROADCAST && mdl_type_count(&op->out[0]->type) > mdl_type_count(&x->type);
+    int level = u->level + (from_memory(op, i) && !in_memory(x->def));
+    if (level > v->level) v->level = level;
+    v->from_arena |= u->from_arena;
+    v->statistic |= u->statistic && !grows;
+    if (is_large(x) && (in_memory(x->def) || from_memory(op, i)))
+        add(&v->streams, x->id);
+    else
+        add_all(&v->streams, &u->streams);
+}
+
+/* Forward. */
+static void describe(precision *p, const mdl_op *op) {
+    fact v = {.statistic = mdl_ops[op->code].class == MDL_REDUCE};
+    for (int i = 0; i < op->n_in; i++) describe_operand(p, op, i, &v);
+    if (in_memory(op)) v = (fact){.level = v.level + is_anchor(op)};
+    if (op->code == MDL_OP_READ) v.from_arena = !mdl_state_of(op).n;
+    for (int i = 0; i < op->n_out; i++) *fact_of(p, op->out[i]) = v;
+    if (op->code == MDL_OP_ATTENTION) fact_of(p, op->out[1])->statistic = true;
+    if (!op->n_out || !joins(p, op)) return;
+    fact_of(p, op->out[0])->joins = true;
+    fact_of(p, op->out[0])->streams = (few){{op->out[0]->id}, 1};
+}
+
+/* Backward: gradients, new parameters and moments are to_states, up to the products and sums that make them. */
+static void mark_states(precision *p, const mdl_op *op) {
+    bool passes = mdl_ops[op->code].class == MDL_POINTWISE || is_view(op);
+    bool written = op->code == MDL_OP_WRITE || (passes && fact_of(p, op->out[0])->to_states);
+    for (int k = 0; k < op->n_in && !written; k++) fact_of(p, op->in[k])->to_states = false;
+}
+
+/* Backward, when all users of the op's result have been seen. */
+static void mark_needed(precision *p, const mdl_op *op) {
+    fact none = {0}, *v = op->n_out ? fact_of(p, op->out[0]) : &none;
+    bool outside = !op->n_out || is_anchor(op), view = op->code == MDL_OP_RESHAPE;
+    few kernels = v->needed;
+    if (v->stored) add(&kernels, v->level);
+    bool f32 =
+        op->n_out && op->out[0]->type.dtype == MDL_F32 && !v->statistic && !v->to_states && !v->from_arena && !stays_wide(op);
+    v->kept = f32 && (v->joins || (v->stored && is_large(op->out[0]))) && kernels.n > 1;
+    bool root = v->stored || v->kept || (op->n_out && mdl_is_column_sum(op));
+    for (int i = 0; i < op->n_in; i++) {
+        fact *u = fact_of(p, op->in[i]);
+        if (outside || from_memory(op, i) || (view && v->stored))
+            u->stored = true;
+        else if (root)
+            add(&u->needed, v->level);
+        else
+            add_all(&u->needed, &v->needed);
+    }
+}
+
+static void analyse(precision *p, const mdl_region *in) {
+    for (int i = 0; i < in->ops.n; i++) describe(p, in->ops.at[i]);
+    for (int i = 0; i < in->next_id; i++) p->of[i].to_states = p->uses[i] > 0;
+    for (int i = in->ops.n - 1; i >= 0; i--) {
+        mark_states(p, in->ops.at[i]);
+        mark_needed(p, in->ops.at[i]);
+    }
+}
+
+/* ---- versions ---- */
+static bool is_parameter(precision *p, const mdl_op *read) {
+    const char *name = mdl_first_param(read);
+    if (!name || !mdl_is_state(read, MDL_STATE_PARAM)) return false;
+    return p->c->module ? mdl_layout_find(p->c->layout, name) != NULL : strncmp(name, "frozen.", 7) != 0;
+}
+
+static mdl_value *read_copy(precision *p, const mdl_op *read) {
+    mdl_state state = mdl_state_of(read);
+    mdl_type type = read->out[0]->type;
+    state.kind = MDL_STATE_COMPUTE;
+    type.dtype = p->c->precision;
+    return mdl_read_in_order(&p->r.b, p->c->layout, state, type);
+}
+
+static mdl_value *version_of(precision *p, const mdl_value *v, int which);
+
+/* The op over operands of these versions, with an attribute more where `to` is not NULL. Results take their dtypes from there. */
+static mdl_op *rebuild(precision *p, const mdl_op *op, const int *which, const mdl_attr *to) {
+    mdl_value **in = MDL_NEW_ARRAY(p->c->arena, mdl_value *, op->n_in);
+    mdl_attr *attr = MDL_NEW_ARRAY(p->c->arena, mdl_attr, op->n_attr + 1);
+    mdl_type hint = op->n_out ? op->out[0]->type : (mdl_type){0};
+    for (int i = 0; i < op->n_in; i++) in[i] = version_of(p, op->in[i], which[i]);
+    for (int i = 0; i < op->n_attr; i++) attr[i] = op->attr[i];
+    if (to) attr[op->n_attr] = *to;
+    if (op->n_in && is_view(op)) hint.dtype = in[0]->type.dtype;
+    p->r.b.span = op->span;
+    return mdl_build(&p->r.b, op->code, op->n_in, in, op->n_attr + (to != NULL), attr, &hint, NULL);
+}
+
+static int *all(precision *p, const mdl_op *op, int which) {
+    int *of = MDL_NEW_ARRAY(p->c->arena, int, op->n_in);
+    for (int i = 0; i < op->n_in; i++) of[i] = which;
+    return of;
+}
+
+static mdl_value *derive(precision *p, const mdl_value *v, int which) {
+    const fact *x = fact_of(p, v);
+    if (is_view(v->def) && (which == NARROW || x->source == WIDE)) return rebuild(p, v->def, all(p, v->def, which), NULL)->out[0];
+    if (which == NARROW && mdl_is(v, MDL_OP_READ) && is_parameter(p, v->def)) return read_copy(p, v->def);
+    return mdl_cast(&p->r.b, version_of(p, v, !which), which == NARROW ? p->c->precision : v->type.dtype);
+}
+
+static mdl_value *version_of(precision *p, const mdl_value *v, int which) {
+    if (v->type.dtype != MDL_F32) which = WIDE; /* it has the dtype it was given */
+    mdl_value **made = &fact_of(p, v)->version[which];
+    if (!*made) *made = derive(p, v, which);
+    return *made;
+}
+
+static void set(precision *p, const mdl_value *old, mdl_value *fresh) {
+    int which = fresh->type.dtype == old->type.dtype ? WIDE : NARROW;
+    fact_of(p, old)->version[which] = fresh;
+    fact_of(p, old)->version[!which] = NULL;
+    fact_of(p, old)->source = which;
+}
+
+static void set_all(precision *p, const mdl_op *old, const mdl_op *fresh) {
+    for (int i = 0; i < old->n_out; i++) set(p, old->out[i], fresh->out[i]);
+}
+
+/* ---- the recipe ---- */
+/* What every product, gather and sum by index reads is narrow where it is large: not counts, masks, or one number for a row. */
+static int operand(const mdl_value *v) { return is_large(v) ? NARROW : WIDE; }
+
+static void product(precision *p, const mdl_op *op) {
+    static const int narrow[] = {NARROW, NARROW, NARROW}, to_state[] = {NARROW, NARROW, WIDE};
+    mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
+    bool wide = fact_of(p, op->out[0])->to_states;
+    set_all(p, op, rebuild(p, op, wide ? to_state : narrow, wide ? &to : NULL));
+}
+
+/* scatter_add and segsum: rows in, f32 out */
+static void sum_by_index(precision *p, const mdl_op *op) {
+    int which[] = {operand(op->in[0]), WIDE, WIDE};
+    mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
+    set_all(p, op, rebuild(p, op, which, which[0] == NARROW ? &to : NULL));
+}
+
+static void gather(precision *p, const mdl_op *op) {
+    int which[] = {operand(op->in[0]), WIDE};
+    set_all(p, op, rebuild(p, op, which, NULL));
+}
+
+/* Row arithmetic and sinks, in f32. */
+static void arithmetic(precision *p, const mdl_op *op) {
+    set_all(p, op, rebuild(p, op, all(p, op, WIDE), NULL));
+    if (op->n_out && fact_of(p, op->out[0])->kept)
+        set(p, op->out[0], mdl_cast(&p->r.b, fact_of(p, op->out[0])->version[WIDE], p->c->precision));
+}
+
+/* Made where it is asked for. Narrow if all that it shows is, or if it is kept. */
+static void view(precision *p, const mdl_op *op) {
+    fact *v = fact_of(p, op->out[0]);
+    v->source = NARROW;
+    for (int i = 0; i < op->n_in; i++) v->source &= fact_of(p, op->in[i])->source;
+    if (v->kept) v->source = NARROW;
+}
+
+static void structured(precision *p, const mdl_op *op) {
+    static const int attention[] = {NARROW, NARROW, NARROW, WIDE}, backward[] = {NARROW, NARROW, NARROW, NARROW, WIDE, WIDE, WIDE},
+                     xent[] = {NARROW, WIDE, WIDE, WIDE};
+    const int *which = op->code == MDL_OP_ATTENTION ? attention : op->code == MDL_OP_ATTENTION_BWD ? backward : xent;
+    set_all(p, op, rebuild(p, op, which, NULL));
+}
+
+static bool takes_f32(const mdl_op *op) {
+    for (int i = 0; i < op->n_in; i++)
+        if (op->in[i]->type.dtype == MDL_F32) return true;
+    return false;
+}
+
+/* The copies are written behind all that reads them; the reads were of the parameters when this write was ordered. */
+static void write_copies(precision *p, const mdl_op *op) {
+    mdl_value *x = version_of(p, op->in[0], WIDE);
+    set(p, op->out[0], mdl_write_in_order(&p->r.b, p->c->layout, mdl_state_of(op), x));
+}
+
+static void visit(precision *p, const mdl_op *op) {
+    if (mdl_is_state(op, MDL_STATE_COMPUTE))
+        write_copies(p, op);
+    else if (op->n_out && is_view(op) && op->out[0]->type.dtype == MDL_F32)
+        view(p, op);
+    else if (!takes_f32(op) || stays_wide(op))
+        set_all(p, op, rebuild(p, op, all(p, op, WIDE), NULL));
+    else if (op->code == MDL_OP_DOT)
+        product(p, op);
+    else if (op->code == MDL_OP_SCATTER_ADD || op->code == MDL_OP_SEGSUM)
+        sum_by_index(p, op);
+    else if (op->code == MDL_OP_GATHER)
+        gather(p, op);
+    else if (mdl_ops[op->code].class == MDL_STRUCTURED)
+        structured(p, op);
+    else
+        arithmetic(p, op);
+}
+
+mdl_region *mdl_pass_precision(mdl_pass_context *c, mdl_region *in) {
+    if (c->precision == MDL_F32) return in;
+    precision p = {c, mdl_rewrite_begin(c, in), MDL_NEW_ARRAY(c->arena, fact, in->next_id + 1), mdl_count_uses(c->arena, in)};
+    analyse(&p, in);
+    for (int i = 0; i < in->ops.n; i++) visit(&p, in->ops.at[i]);
+    return mdl_pass_simplify(c, mdl_rewrite_end(&p.r));
+}

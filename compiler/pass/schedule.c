@@ -1,6 +1,7 @@
 /* needs: kernels. keeps: every value to rounding. breaks: kernels no longer yield sums over rows; they yield one partial sum for
  * each chunk of rows, and one finish op after the kernel adds the chunks in order, onto an initial value where there is one. */
 #include "compiler/kernel/rows.h"
+#include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
 
 typedef MDL_VEC(mdl_value *) value_list;
@@ -15,9 +16,11 @@ static mdl_region *split_body(mdl_pass_context *c, const mdl_op *kernel, int64_t
             continue;
         }
         mdl_value *x = mdl_mapped(op->in[0]);
-        mdl_attr attr = mdl_int("chunks", chunks);
+        mdl_attr attr[3] = {mdl_int("chunks", chunks)};
+        mdl_dtype acc = mdl_accumulation_of(op).acc;
+        int n = 1 + mdl_accumulation_attrs((mdl_accumulation){acc, acc}, x->type.dtype, attr + 1);
         r.b.span = op->span;
-        mdl_op *partial = mdl_build(&r.b, MDL_OP_PARTIAL_SUM, 1, &x, 1, &attr, NULL, NULL);
+        mdl_op *partial = mdl_build(&r.b, MDL_OP_PARTIAL_SUM, 1, &x, n, attr, NULL, NULL);
         mdl_map(op->out[0], partial->out[0]);
         partial->out[0]->stable = 0; /* it is not the sum yet: finish makes that */
     }
@@ -29,14 +32,15 @@ static mdl_value *arg(mdl_builder *b, int64_t index, mdl_value *operand) {
     return mdl_build(b, MDL_OP_ARG, 0, NULL, 1, &attr, &operand->type, NULL)->out[0];
 }
 
-/* operands: the partials, then (with_init) as many initial values */
-static mdl_op *finish(mdl_rewrite *r, int n, mdl_value *const *operands, bool with_init) {
+/* operands: the partials, then (with_init) as many initial values; sums: the column sums they were */
+static mdl_op *finish(mdl_rewrite *r, int n, mdl_value *const *operands, const mdl_op *const *sums, bool with_init) {
     mdl_builder b = {r->b.arena, mdl_region_new(r->b.arena, ""), r->b.span};
     value_list yields = {0};
-    mdl_attr row = mdl_ints(r->b.arena, "axes", 1, &(int64_t){0});
+    mdl_attr attr[3] = {mdl_ints(r->b.arena, "axes", 1, &(int64_t){0})};
     for (int i = 0; i < n; i++) {
+        int n_attr = 1 + mdl_accumulation_attrs(mdl_accumulation_of(sums[i]), operands[i]->type.dtype, attr + 1);
         mdl_value *in[] = {arg(&b, i, operands[i]), with_init ? arg(&b, n + i, operands[n + i]) : NULL};
-        MDL_PUSH(b.arena, yields, mdl_build(&b, MDL_OP_SUM, 1 + with_init, in, 1, &row, NULL, NULL)->out[0]);
+        MDL_PUSH(b.arena, yields, mdl_build(&b, MDL_OP_SUM, 1 + with_init, in, n_attr, attr, NULL, NULL)->out[0]);
     }
     mdl_build(&b, MDL_OP_YIELD, yields.n, yields.at, 0, NULL, NULL, NULL);
     mdl_attr init = mdl_int("init", with_init);
@@ -68,16 +72,18 @@ static void finish_sums(mdl_rewrite *r, const mdl_op *kernel, mdl_op *fresh, boo
     const mdl_op *yield = kernel->body->ops.at[kernel->body->ops.n - 1];
     value_list partials = {0}, inits = {0};
     MDL_VEC(int) which = {0};
+    MDL_VEC(const mdl_op *) sums = {0};
     for (int i = 0; i < yield->n_in; i++) {
         const mdl_op *sum = yield->in[i]->def;
         if (!mdl_is_column_sum(sum) || (sum->n_in == 2) != with_init) continue;
         MDL_PUSH(r->b.arena, partials, fresh->out[i]);
         MDL_PUSH(r->b.arena, which, i);
+        MDL_PUSH(r->b.arena, sums, sum);
         if (with_init) MDL_PUSH(r->b.arena, inits, mdl_mapped(kernel->in[mdl_attr_int(sum->in[1]->def, "index")]));
     }
     if (!partials.n) return;
     for (int i = 0; i < inits.n; i++) MDL_PUSH(r->b.arena, partials, inits.at[i]);
-    mdl_op *op = finish(r, which.n, partials.at, with_init);
+    mdl_op *op = finish(r, which.n, partials.at, sums.at, with_init);
     for (int i = 0; i < which.n; i++) mdl_map(kernel->out[which.at[i]], op->out[i]);
 }
 

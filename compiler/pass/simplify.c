@@ -1,6 +1,6 @@
-/* needs: primitives. keeps: every result to rounding; IR of the same program gives the same IR. breaks: nothing.
+/* needs: primitives. keeps: every result to rounding, narrow dtypes (below f32) and casts to them exactly, for their rounding is
+ * meant; IR of the same program gives the same IR. breaks: nothing.
  * Algebra on the way, common subexpressions by hash, then dead code from the end. */
-#include <math.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -15,10 +15,13 @@ static bool is(const mdl_value *v, double c) {
 
 static mdl_value *fold(mdl_builder *b, const mdl_op *op, mdl_value **in) {
     double x[3] = {0};
-    for (int i = 0; i < op->n_in; i++)
+    for (int i = 0; i < op->n_in; i++) {
         if (!mdl_is_const(in[i], &x[i])) return NULL;
+        if (mdl_dtype_is_narrow(in[i]->type.dtype)) x[i] = mdl_dtype_round(in[i]->type.dtype, x[i]);
+    }
+    mdl_dtype dtype = op->out[0]->type.dtype;
     double y = mdl_pointwise_eval(op->code, x[0], x[1], x[2]);
-    if (op->out[0]->type.dtype == MDL_I32) y = trunc(y);
+    if (dtype == MDL_I32 || mdl_dtype_is_narrow(dtype)) y = mdl_dtype_round(dtype, y);
     return mdl_const_like(b, &op->out[0]->type, y);
 }
 
@@ -35,6 +38,7 @@ static mdl_value *multiply(mdl_builder *b, mdl_value **in) {
     if (is(in[1], 1)) return in[0];
     if (is(in[0], 1)) return in[1];
     if (is(in[1], -1)) return mdl_unary(b, MDL_OP_NEG, in[0]);
+    if (mdl_dtype_is_narrow(in[0]->type.dtype)) return NULL; /* each product rounds */
     if (!mdl_is_const(in[1], &c) || !mdl_is(in[0], MDL_OP_MUL) || !mdl_is_const(in[0]->def->in[1], &d)) return NULL;
     return mdl_binary(b, MDL_OP_MUL, in[0]->def->in[0], mdl_const_like(b, &in[0]->type, c * d));
 }
@@ -49,6 +53,13 @@ static bool swapped(const mdl_op *op, mdl_value **in) {
     return true;
 }
 
+/* A cast to the same dtype, and a cast after one that lost nothing. */
+static mdl_value *cast(mdl_builder *b, mdl_value *x, mdl_dtype to) {
+    if (x->type.dtype == to) return x;
+    if (!mdl_is(x, MDL_OP_CAST) || !mdl_dtype_holds(x->type.dtype, x->def->in[0]->type.dtype)) return NULL;
+    return mdl_cast(b, x->def->in[0], to);
+}
+
 static mdl_value *algebra(mdl_builder *b, const mdl_op *op, mdl_value **in) {
     switch (op->code) {
         case MDL_OP_ADD:
@@ -56,6 +67,7 @@ static mdl_value *algebra(mdl_builder *b, const mdl_op *op, mdl_value **in) {
         case MDL_OP_MUL: return multiply(b, in);
         case MDL_OP_DIV: return is(in[1], 1) ? in[0] : NULL;
         case MDL_OP_NEG: return mdl_is(in[0], MDL_OP_NEG) ? in[0]->def->in[0] : NULL;
+        case MDL_OP_CAST: return cast(b, in[0], op->out[0]->type.dtype);
         case MDL_OP_SELECT: return in[1] == in[2] ? in[1] : is(in[0], 1) ? in[1] : is(in[0], 0) ? in[2] : NULL;
         default: return NULL;
     }

@@ -2,6 +2,7 @@
 #include "runtime/base/dtype.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 static const struct {
@@ -26,6 +27,39 @@ bool mdl_dtype_parse(const char *name, mdl_dtype *dtype) {
 }
 
 bool mdl_dtype_is_real(mdl_dtype dtype) { return dtype <= MDL_E5M2; }
+bool mdl_dtype_is_narrow(mdl_dtype dtype) { return mdl_dtype_is_real(dtype) && mdl_dtype_bits(dtype) < 32; }
+
+/* Reals below f64: bits of the significand with its leading one, the exponent of the smallest normal number, the largest number,
+ * and what is beyond it. The 8-bit formats are those of OCP. */
+static const struct {
+    int significand, exponent;
+    double largest, beyond;
+} formats[MDL_DTYPE_COUNT] = {
+    [MDL_F32] = {24, -126, 0x1.fffffep127, INFINITY},
+    [MDL_BF16] = {8, -126, 0x1.fep127, INFINITY},
+    [MDL_E4M3] = {4, -6, 448, NAN},
+    [MDL_E5M2] = {3, -14, 57344, INFINITY},
+};
+
+double mdl_dtype_round(mdl_dtype dtype, double x) {
+    if (dtype == MDL_I32) return trunc(x);
+    if (dtype == MDL_BOOL) return x != 0;
+    int significand = formats[dtype].significand, exponent;
+    if (!significand || x == 0 || isnan(x)) return x;
+    if (isinf(x)) return copysign(formats[dtype].beyond, x);
+    frexp(x, &exponent); /* |x| is in [2^(exponent-1), 2^exponent) */
+    int unit = (exponent - 1 > formats[dtype].exponent ? exponent - 1 : formats[dtype].exponent) - (significand - 1);
+    double y = ldexp(nearbyint(ldexp(x, -unit)), unit);
+    return fabs(y) > formats[dtype].largest ? copysign(formats[dtype].beyond, x) : y;
+}
+
+bool mdl_dtype_holds(mdl_dtype wide, mdl_dtype narrow) {
+    if (wide == narrow || narrow == MDL_BOOL) return wide != MDL_SEG && narrow != MDL_SEG;
+    if (wide == MDL_F64) return narrow != MDL_SEG;
+    if (!mdl_dtype_is_real(wide) || !mdl_dtype_is_real(narrow) || narrow == MDL_F64) return false;
+    return formats[wide].significand >= formats[narrow].significand && formats[wide].exponent <= formats[narrow].exponent &&
+           formats[wide].largest >= formats[narrow].largest && (isinf(formats[wide].beyond) || isnan(formats[narrow].beyond));
+}
 
 int64_t mdl_type_count(const mdl_type *type) {
     if (type->dtype == MDL_SEG) return type->dim[0] + 1;

@@ -1,6 +1,7 @@
 /* Each pass alone on IR text: tests/compiler/passes/NAME.txt is a line "# PASS[,PASS ...]: what it shows", a program, "----" and
- * what the last pass makes of it. Before and after every pass that must keep values, the interpreter gives the same. --check-passes
- * does the same for whole models, and finds planted errors. */
+ * what the last pass makes of it; PASS=bf16 is the pass of a plan in bf16. Before and after every pass that must keep values, the
+ * interpreter gives the same, or after precision nearly. --check-passes does the same for whole models, and finds planted errors.
+ */
 #include <glob.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 static const double tolerance = 1e-12;
 
 /* ---- values before and after ---- */
-static void compare_arrays(mdl_test *t, const char *what, mdl_arrays *before, mdl_arrays *after) {
+static void compare_arrays(mdl_test *t, const char *what, double tolerance, mdl_arrays *before, mdl_arrays *after) {
     CHECK(t, before->n == after->n, "%d %ss became %d", before->n, what, after->n);
     for (int i = 0; i < before->n; i++) {
         const mdl_named_array *a = &before->at[i], *b = mdl_arrays_find(after, a->name);
@@ -37,20 +38,33 @@ static mdl_arrays copy_states(mdl_values *v) {
     return out;
 }
 
-static void check_values(mdl_test *t, mdl_arena *arena, const char *before, const char *after) {
+/* Every state has its compute copy, which rounds where it is read. */
+static void add_copies(mdl_values *v) {
+    for (int i = 0, n = v->states.n; i < n; i++)
+        mdl_arrays_set(v->arena, &v->states, mdl_state_text(v->arena, MDL_STATE_COMPUTE, v->states.at[i].name),
+                       v->states.at[i].type, v->states.at[i].at);
+}
+
+static void check_values(mdl_test *t, mdl_arena *arena, double tolerance, const char *before, const char *after) {
     mdl_region *a = mdl_test_parse(t, arena, before), *b = mdl_test_parse(t, arena, after);
     if (!a || !b) return;
     mdl_values v = {.arena = arena};
     mdl_draw_values(&v, a);
+    add_copies(&v);
     mdl_arrays states_a = copy_states(&v), states_b = copy_states(&v), results_a = {0}, results_b = {0};
     mdl_interpret(arena, a, &v.inputs, &states_a, &results_a);
     mdl_interpret(arena, b, &v.inputs, &states_b, &results_b);
-    compare_arrays(t, "result", &results_a, &results_b);
-    compare_arrays(t, "state", &states_a, &states_b);
+    compare_arrays(t, "result", tolerance, &results_a, &results_b);
+    compare_arrays(t, "state", tolerance, &states_a, &states_b);
 }
 
 /* ---- goldens ---- */
-static bool keeps_values(const char *pass) { return strcmp(pass, "autodiff") && strcmp(pass, "optimizer"); }
+static bool is_pass(const char *pass, const char *name) { /* "NAME" or "NAME=DTYPE" */
+    size_t n = strlen(name);
+    return !strncmp(pass, name, n) && (!pass[n] || pass[n] == '=');
+}
+
+static bool keeps_values(const char *pass) { return !is_pass(pass, "autodiff") && !is_pass(pass, "optimizer"); }
 
 static const char *run_passes(mdl_test *t, mdl_arena *arena, const char *passes, const char *program) {
     char *save = NULL, *list = mdl_strdup(arena, passes);
@@ -60,7 +74,8 @@ static const char *run_passes(mdl_test *t, mdl_arena *arena, const char *passes,
         CHECK(t, !status, "%s: %s", pass, mdl_message(status));
         mdl_status_free(status);
         if (!after) return "";
-        if (keeps_values(pass)) check_values(t, arena, program, after);
+        bool rounds = is_pass(pass, "precision");
+        if (keeps_values(pass)) check_values(t, arena, rounds ? mdl_pass_tolerance(MDL_BF16) : tolerance, program, after);
         program = after;
     }
     return program;
@@ -76,7 +91,7 @@ static void run_file(mdl_test *t, const char *path, bool *covered) {
     const char *passes = mdl_strndup(arena, text + 2, (size_t)(colon - text - 2));
     if (mdl_case(t, "%s", name)) {
         const char *after = run_passes(t, arena, passes, text), *last = strrchr(passes, ',');
-        for (int i = 0; mdl_pass_list[i].name; i++) covered[i] |= !strcmp(mdl_pass_list[i].name, last ? last + 1 : passes);
+        for (int i = 0; mdl_pass_list[i].name; i++) covered[i] |= is_pass(last ? last + 1 : passes, mdl_pass_list[i].name);
         mdl_golden(t, mdl_printf(arena, "compiler/passes/%s", name), mdl_printf(arena, "%s----\n%s", text, after));
     }
     mdl_arena_free(arena);
@@ -126,13 +141,13 @@ static void test_merged_kinds(mdl_test *t) {
 }
 
 /* ---- whole models ---- */
-static void test_models(mdl_test *t) {
+static void test_models(mdl_test *t, mdl_dtype precision) {
     for (int i = 0; i < mdl_tiny_models_count; i++) {
-        if (!mdl_case(t, "--check-passes on %s", mdl_tiny_models[i].name)) continue;
+        if (!mdl_case(t, "--check-passes on %s, %s", mdl_tiny_models[i].name, mdl_dtype_name(precision))) continue;
         mdl_arena *arena = mdl_arena_new();
         mdl_module *module = mdl_test_model(t, arena, mdl_tiny_models[i].name, mdl_tiny_models[i].sets, 12, 3);
         mdl_plan *plan = NULL;
-        mdl_pipeline_options options = {.check = true, .stop_after = "schedule", .out = stdout};
+        mdl_pipeline_options options = {.precision = precision, .check = true, .stop_after = "schedule", .out = stdout};
         mdl_status status = module ? mdl_compile(arena, module, &options, &plan) : MDL_OK;
         CHECK(t, !status, "%s", mdl_message(status));
         mdl_status_free(status);
@@ -262,7 +277,8 @@ static void test_planted(mdl_test *t) {
 void suite_passes(mdl_test *t) {
     test_goldens(t);
     test_merged_kinds(t);
-    test_models(t);
     test_origins(t);
+    test_models(t, MDL_F32);
+    test_models(t, MDL_BF16);
     test_planted(t);
 }

@@ -1,0 +1,203 @@
+/* What the bf16 recipe costs: a training program, interpreted with its rounding, against the f32 numbers of the reference files. It
+ * may lose no more than 1.5 times what PyTorch's own bf16 loses on the same weights and batch (tests/reference/bf16_error.json);
+ * for models not measured there, than the larger of the figures that are. */
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "compiler/pass/pass.h"
+#include "runtime/base/safetensors.h"
+#include "tests/compiler/draw.h"
+
+static const double allowed = 1.5;
+/* f32 reference numbers are off by their own rounding; the f64 interpreter without rounding has none. */
+static const double f32_error = 3e-6;
+
+static const struct {
+    const char *file, *model, *sets;
+} references[] = {
+    {"esm2_tiny_hd16", "esm2", "L=2 D=64 H=4"},
+    {"esm2_tiny_hd24", "esm2", "L=2 D=96 H=4"},
+    {"amplify_tiny", "amplify", "L=2 D=64 H=2 M=256"},
+    {"decoder_tiny", "decoder", "L=2 D=64 H=4 G=2 F=160"},
+};
+
+/* Relative errors (of the Euclidean norm): logits, loss, all gradients as one vector, the worst gradient. */
+typedef struct {
+    double logits, loss, all, worst;
+    const char *name; /* of the worst */
+} errors;
+
+typedef struct {
+    mdl_test *t;
+    mdl_arena *arena;
+    mdl_safetensors *file;
+    mdl_pass_context context;
+    mdl_arrays inputs, states;
+} subject;
+
+/* ---- the program ---- */
+static mdl_region *compile(subject *s, const mdl_program_spec *spec) {
+    s->context.program = spec;
+    mdl_region *r = mdl_pass_autodiff(&s->context, mdl_make_program(&s->context));
+    return mdl_pass_precision(&s->context, mdl_pass_simplify(&s->context, mdl_pass_lower(&s->context, r)));
+}
+
+static const mdl_tensor *tensor(subject *s, const char *name) {
+    const mdl_tensor *found = mdl_safetensors_find(s->file, name);
+    CHECK(s->t, found, "the reference has no %s", name);
+    return found;
+}
+
+static double *doubles(subject *s, const mdl_tensor *from) {
+    int64_t n = mdl_type_count(&from->type);
+    double *out = MDL_NEW_ARRAY(s->arena, double, n);
+    for (int64_t i = 0; i < n; i++)
+        out[i] = from->type.dtype == MDL_F32 ? ((const float *)from->bytes)[i] : ((const int32_t *)from->bytes)[i];
+    return out;
+}
+
+static void set(subject *s, mdl_arrays *arrays, const char *name, const char *from) {
+    const mdl_tensor *found = tensor(s, from);
+    if (found) mdl_arrays_set(s->arena, arrays, name, found->type, doubles(s, found));
+}
+
+/* The batch, the weights and their copies, which round where they are read, and room for the gradients. */
+static int load(subject *s) {
+    int labelled = 0;
+    set(s, &s->inputs, "ids", "ids");
+    set(s, &s->inputs, "labels", "labels");
+    set(s, &s->inputs, "seq", "cu_seqlens");
+    for (int i = 0; i < s->context.module->params.n; i++) {
+        const mdl_param *p = &s->context.module->params.at[i];
+        const char *weight = mdl_printf(s->arena, "weight.%s", p->name);
+        set(s, &s->states, p->name, weight);
+        set(s, &s->states, mdl_state_text(s->arena, MDL_STATE_COMPUTE, p->name), weight);
+        mdl_arrays_set(s->arena, &s->states, mdl_state_text(s->arena, MDL_STATE_GRAD, p->name), p->type, NULL);
+    }
+    const mdl_named_array *labels = mdl_arrays_find(&s->inputs, "labels");
+    for (int64_t i = 0; i < mdl_type_count(&labels->type); i++) labelled += labels->at[i] != -100;
+    return labelled;
+}
+
+/* ---- errors ---- */
+typedef struct {
+    double difference, norm;
+} squares;
+
+static squares compare(const double *a, const double *b, int64_t n) {
+    squares s = {0};
+    for (int64_t i = 0; i < n; i++) {
+        s.difference += (a[i] - b[i]) * (a[i] - b[i]);
+        s.norm += b[i] * b[i];
+    }
+    return s;
+}
+
+static void compare_gradients(subject *s, errors *e) {
+    squares all = {0};
+    for (int i = 0; i < s->context.layout->trained.n; i++) {
+        const char *name = s->context.layout->trained.at[i].name;
+        const mdl_tensor *theirs = tensor(s, mdl_printf(s->arena, "grad.%s", name));
+        if (!theirs) continue;
+        const mdl_named_array *ours = mdl_arrays_find(&s->states, mdl_state_text(s->arena, MDL_STATE_GRAD, name));
+        squares one = compare(ours->at, doubles(s, theirs), mdl_type_count(&theirs->type));
+        all.difference += one.difference, all.norm += one.norm;
+        double error = sqrt(one.difference / one.norm);
+        if (!(error <= e->worst)) e->worst = error, e->name = name;
+    }
+    e->all = sqrt(all.difference / all.norm);
+}
+
+/* Returns the loss's name. */
+static const char *set_count(subject *s, const mdl_region *program, int labelled) {
+    for (int i = 0; i < program->ops.n; i++) {
+        const mdl_op *op = program->ops.at[i];
+        const char *name = op->code == MDL_OP_INPUT ? mdl_attr_str(op, "name") : "";
+        if (strncmp(name, "inv_count.", 10)) continue;
+        *mdl_arrays_set(s->arena, &s->inputs, name, op->out[0]->type, NULL) = 1.0 / labelled;
+        return name + 10;
+    }
+    return NULL;
+}
+
+static errors measure(subject *s, mdl_dtype precision) {
+    static const mdl_program_spec train = {"train_first", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false};
+    static const mdl_program_spec logits = {"logits", MDL_FROM_OUTPUTS, false, false, MDL_GRAD_NONE, false};
+    errors e = {0};
+    mdl_arrays results = {0};
+    s->context.precision = precision;
+    int labelled = load(s);
+    mdl_region *program = compile(s, &train);
+    const char *loss = set_count(s, program, labelled);
+    mdl_interpret(s->arena, program, &s->inputs, &s->states, &results);
+    mdl_interpret(s->arena, compile(s, &logits), &s->inputs, &s->states, &results);
+    const mdl_tensor *theirs = tensor(s, "logits");
+    squares z = compare(mdl_arrays_find(&results, "logits")->at, doubles(s, theirs), mdl_type_count(&theirs->type));
+    double mean = mdl_arrays_find(&results, mdl_printf(s->arena, "sum.%s", loss))->at[0] / labelled;
+    double want = doubles(s, tensor(s, "loss"))[0];
+    e.logits = sqrt(z.difference / z.norm);
+    e.loss = fabs(mean - want) / want;
+    compare_gradients(s, &e);
+    return e;
+}
+
+/* ---- PyTorch's ---- */
+/* The figures of a file's row `bf16`, or the largest of any file. */
+static double theirs(const json_t *table, const char *file, const char *figure) {
+    const char *name;
+    json_t *row;
+    double most = 0;
+    bool listed = json_object_get(table, file) != NULL;
+    json_object_foreach((json_t *)table, name, row) {
+        double x = json_number_value(json_object_get(json_object_get(row, "bf16"), figure));
+        if ((!listed || !strcmp(name, file)) && x > most) most = x;
+    }
+    return most;
+}
+
+static void check_errors(subject *s, const json_t *table, const char *file) {
+    errors exact = measure(s, MDL_F32), e = measure(s, MDL_BF16);
+    double logits = theirs(table, file, "logits"), all = theirs(table, file, "all"), worst = theirs(table, file, "grad_max");
+    CHECK(s->t, exact.logits < f32_error && exact.all < f32_error, "f32: logits are off by %g, gradients by %g", exact.logits,
+          exact.all);
+    CHECK(s->t, e.logits <= allowed * logits, "logits are off by %g, PyTorch's by %g", e.logits, logits);
+    CHECK(s->t, e.all <= allowed * all, "gradients are off by %g, PyTorch's by %g", e.all, all);
+    CHECK(s->t, e.worst <= allowed * worst, "gradient of %s is off by %g, PyTorch's worst by %g", e.name, e.worst, worst);
+    CHECK(s->t, e.logits > 100 * exact.logits, "nothing was rounded: logits are off by %g", e.logits);
+}
+
+static bool open(subject *s, int r) {
+    const char *path = mdl_printf(s->arena, "%s/tests/reference/%s.safetensors", mdl_test_source(s->t), references[r].file);
+    mdl_status status = mdl_safetensors_open(path, &s->file);
+    CHECK(s->t, !status, "%s", mdl_message(status));
+    mdl_status_free(status);
+    if (!s->file) return false;
+    int64_t tokens = tensor(s, "ids")->type.dim[0], segments = tensor(s, "cu_seqlens")->type.dim[0] - 1;
+    mdl_module *m = mdl_test_model(s->t, s->arena, references[r].model, references[r].sets, tokens, segments);
+    if (!m) return false;
+    s->context = (mdl_pass_context){.arena = s->arena, .module = m};
+    m->forward = mdl_pass_merge_gemm(&s->context, mdl_pass_decompose(&s->context, m->forward));
+    s->context.layout = mdl_layout_params(s->arena, m);
+    return true;
+}
+
+static void check(mdl_test *t, const json_t *table, int r) {
+    subject s = {.t = t, .arena = mdl_arena_new()};
+    if (open(&s, r)) check_errors(&s, table, references[r].file);
+    if (s.file) mdl_safetensors_close(s.file);
+    mdl_arena_free(s.arena);
+}
+
+void suite_recipe(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    json_error_t error;
+    json_t *table = json_load_file(mdl_printf(arena, "%s/tests/reference/bf16_error.json", mdl_test_source(t)), 0, &error);
+    for (size_t r = 0; r < sizeof references / sizeof *references; r++) {
+        if (!mdl_case(t, "bf16: %s, against f32", references[r].file)) continue;
+        CHECK(t, table, "bf16_error.json: %s", error.text);
+        if (table) check(t, table, (int)r);
+    }
+    json_decref(table);
+    mdl_arena_free(arena);
+}
