@@ -58,7 +58,7 @@ static void print_shares(const mdl_plan *plan, const mdl_plan_program *p, const 
         if (kernels && l->kind == MDL_LAUNCH_KERNEL) name = plan->kernels.at[l->kernel].symbol;
         if (kernels && l->kind == MDL_LAUNCH_GEMM)
             name = mdl_printf(arena, "gemm %" PRId64 "x%" PRId64 "x%" PRId64 "%s%s%s", l->gemm.m, l->gemm.n, l->gemm.k,
-                              l->gemm.trans_a ? " At" : "", l->gemm.trans_b ? " Bt" : "", l->gemm.beta ? " +C" : "");
+                              l->gemm.trans_a ? " At" : "", l->gemm.trans_b ? " Bt" : "", l->gemm.has_c ? " +C" : "");
         int k = 0;
         while (k < shares.n && strcmp(shares.at[k].name, name)) k++;
         if (k == shares.n) MDL_PUSH(arena, shares, ((share){.name = name, .span = l->span}));

@@ -211,18 +211,6 @@ static bool in_order(const mdl_op *op) { /* the contracted axes pair up in order
     return !mdl_find_attr(op, "left_batch");
 }
 
-/* An accumulator that could not be made in the memory of its start begins as a copy of it. */
-static void start_from_init(launcher *l) {
-    const mdl_plan_buffer *from = &l->program->buffers.at[l->buffers.buffer[l->op->in[2]->id]];
-    const mdl_plan_buffer *to = &l->program->buffers.at[l->buffers.buffer[l->op->out[0]->id]];
-    if (from == to || (from->arena == to->arena && from->arena != MDL_ARENA_ACTIVATION && from->offset == to->offset)) return;
-    launcher copy = *l;
-    copy.launch = (mdl_plan_launch){.kind = MDL_LAUNCH_COPY, .grid = 1, .label = "copy"};
-    add_buffer(&copy, l->op->in[2], MDL_ACCESS_READ);
-    add_buffer(&copy, l->op->out[0], MDL_ACCESS_WRITE);
-    push(&copy);
-}
-
 static void gemm(launcher *l) {
     const mdl_op *op = l->op;
     mdl_dot_axes d;
@@ -239,16 +227,18 @@ static void gemm(launcher *l) {
     g->trans_b = !b_first;
     g->lda = g->trans_a ? g->m : g->k;
     g->ldb = g->trans_b ? g->k : g->n;
-    g->ldc = g->n;
-    g->beta = op->n_in == 3;
-    if (g->beta) start_from_init(l);
+    g->ldd = g->n;
+    g->batch = 1;
+    g->has_c = op->n_in == 3;
+    if (g->has_c) g->ldc = g->n;
     l->launch.kind = MDL_LAUNCH_GEMM;
     l->launch.grid = 1;
     l->launch.label = "gemm";
     l->launch.flops = 2 * g->m * g->n * g->k;
     add_buffer(l, op->in[0], MDL_ACCESS_READ);
     add_buffer(l, op->in[1], MDL_ACCESS_READ);
-    add_buffer(l, op->out[0], g->beta ? MDL_ACCESS_READ_WRITE : MDL_ACCESS_WRITE);
+    if (g->has_c) add_buffer(l, op->in[2], MDL_ACCESS_READ);
+    add_buffer(l, op->out[0], MDL_ACCESS_WRITE);
     push(l);
 }
 

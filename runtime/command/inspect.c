@@ -130,15 +130,16 @@ static void count_launches(const mdl_plan *plan, int *launches, const char **lab
         }
 }
 
+enum { M, N, K, BATCH, TRANS_A, TRANS_B, OPERANDS, RESULT, ADDS, ALIKE, KEYS = ALIKE + 1 };
 typedef struct {
-    int64_t key[7]; /* m n k, transposed A and B, beta; then the order of launches */
+    int64_t key[KEYS]; /* as the enum says; ADDS: 1 for a bias, 2 for C; ALIKE: the order of launches */
     const char *label, *span;
 } product;
 typedef MDL_VEC(product) product_list;
 
 static int by_key(const void *a, const void *b) {
     const product *x = a, *y = b;
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < KEYS; i++)
         if (x->key[i] != y->key[i]) return x->key[i] < y->key[i] ? -1 : 1;
     return 0;
 }
@@ -148,22 +149,27 @@ static void collect_products(const mdl_plan_program *p, mdl_arena *arena, produc
         const mdl_plan_launch *l = &p->launches.at[i];
         const mdl_gemm *g = &l->gemm;
         if (l->kind != MDL_LAUNCH_GEMM) continue;
-        product one = {{g->m, g->n, g->k, g->trans_a, g->trans_b, g->beta, all->n}, l->label, l->span};
+        product one = {
+            {g->m, g->n, g->k, g->batch, g->trans_a, g->trans_b, g->type_ab, g->type_d, g->has_bias + 2 * g->has_c, all->n},
+            l->label,
+            l->span};
         MDL_PUSH(arena, *all, one);
     }
 }
 
 static void show_products(const inspection *in) {
+    static const char *const adds[] = {"", "bias", "C", "bias, C"};
     product_list all = {0};
     for (int p = 0; p < in->plan->programs.n; p++) collect_products(&in->plan->programs.at[p], in->scratch, &all);
     if (all.n) qsort(all.at, (size_t)all.n, sizeof *all.at, by_key);
-    mdl_table table = headed(in, "rrrllrrll", "m|n|k|A|B|beta|launches|label|model line");
+    mdl_table table = headed(in, "rrrrlllllrll", "m|n|k|batch|A|B|operands|result|adds|launches|label|model line");
     for (int i = 0, next; i < all.n; i = next) {
         const int64_t *key = all.at[i].key;
-        for (next = i + 1; next < all.n && !memcmp(key, all.at[next].key, 6 * sizeof *key);) next++;
-        for (int j = 0; j < 3; j++) mdl_table_cell(&table, "%" PRId64, key[j]);
-        for (int j = 3; j < 5; j++) mdl_table_cell(&table, "%s", key[j] ? "transposed" : "");
-        mdl_table_cell(&table, "%" PRId64, key[5]);
+        for (next = i + 1; next < all.n && !memcmp(key, all.at[next].key, ALIKE * sizeof *key);) next++;
+        for (int j = M; j <= BATCH; j++) mdl_table_cell(&table, "%" PRId64, key[j]);
+        for (int j = TRANS_A; j <= TRANS_B; j++) mdl_table_cell(&table, "%s", key[j] ? "transposed" : "");
+        for (int j = OPERANDS; j <= RESULT; j++) mdl_table_cell(&table, "%s", mdl_dtype_name((mdl_dtype)key[j]));
+        mdl_table_cell(&table, "%s", adds[key[ADDS]]);
         mdl_table_cell(&table, "%d", next - i);
         mdl_table_cell(&table, "%s", all.at[i].label);
         mdl_table_cell(&table, "%s", all.at[i].span);
@@ -279,6 +285,8 @@ static mdl_status show_launches(const inspection *in) {
         mdl_table_cell(&table, "%s", l->label);
         if (l->kind == MDL_LAUNCH_KERNEL)
             mdl_table_cell(&table, "kernel %d", l->kernel);
+        else if (l->kind == MDL_LAUNCH_GEMM && g->batch > 1)
+            mdl_table_cell(&table, "%" PRId64 " of %" PRId64 " x %" PRId64 " x %" PRId64, g->batch, g->m, g->n, g->k);
         else if (l->kind == MDL_LAUNCH_GEMM)
             mdl_table_cell(&table, "%" PRId64 " x %" PRId64 " x %" PRId64, g->m, g->n, g->k);
         else

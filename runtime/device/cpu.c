@@ -28,6 +28,7 @@ struct mdl_device {
     char *arena[MDL_ARENA_COUNT];
     int64_t held;
     mdl_native *native;
+    mdl_cpu_products *products;
     mdl_kernel_fn *kernels;
     prepared **programs; /* programs[p][l] */
     int threads;
@@ -66,7 +67,18 @@ static void choose_threads(const mdl_device *d, prepared *to) {
     to->chunk = chunk < 1 ? 1 : chunk > 64 ? 64 : (int)chunk;
 }
 
-static void prepare(mdl_device *d, const mdl_plan_program *program, const mdl_plan_launch *record, prepared *to) {
+static mdl_status prepare_gemm(mdl_device *d, prepared *to) {
+    const mdl_gemm *g = &to->record->gemm;
+    void **next = to->buffer;
+    mdl_gemm_memory memory = {.a = *next++, .b = *next++};
+    if (g->has_c) memory.c = *next++;
+    if (g->has_bias) memory.bias = *next++;
+    memory.d = *next;
+    to->gemm = mdl_cpu_gemm_prepare(d->products, g, &memory);
+    return to->gemm ? MDL_OK : mdl_fail(MDL_SYSTEM, "not enough memory for a product's tiles");
+}
+
+static mdl_status prepare(mdl_device *d, const mdl_plan_program *program, const mdl_plan_launch *record, prepared *to) {
     int buffers = 0, immediates = 0;
     to->record = record;
     to->buffer = MDL_NEW_ARRAY(d->memory, void *, record->args.n);
@@ -85,25 +97,26 @@ static void prepare(mdl_device *d, const mdl_plan_program *program, const mdl_pl
         to->kernel = d->kernels[record->kernel];
         choose_threads(d, to);
     }
-    if (record->kind == MDL_LAUNCH_GEMM) {
-        to->gemm = MDL_NEW(d->memory, mdl_cpu_gemm);
-        mdl_cpu_gemm_prepare(&record->gemm, to->gemm);
-    }
+    return record->kind == MDL_LAUNCH_GEMM ? prepare_gemm(d, to) : MDL_OK;
 }
 
-static void prepare_all(mdl_device *d) {
+static mdl_status prepare_all(mdl_device *d) {
     d->programs = MDL_NEW_ARRAY(d->memory, prepared *, d->plan->programs.n);
     for (int p = 0; p < d->plan->programs.n; p++) {
         const mdl_plan_program *program = &d->plan->programs.at[p];
         d->programs[p] = MDL_NEW_ARRAY(d->memory, prepared, program->launches.n);
-        for (int l = 0; l < program->launches.n; l++) prepare(d, program, &program->launches.at[l], &d->programs[p][l]);
+        for (int l = 0; l < program->launches.n; l++)
+            MDL_TRY(prepare(d, program, &program->launches.at[l], &d->programs[p][l]), "load");
     }
+    d->held += mdl_cpu_products_bytes(d->products);
+    return MDL_OK;
 }
 
 static void cpu_unload(mdl_device *d) {
     if (!d) return;
     for (int i = 0; i < MDL_ARENA_COUNT; i++) free(d->arena[i]);
     mdl_native_close(d->native);
+    mdl_cpu_products_free(d->products);
     mdl_arena_free(d->memory);
 }
 
@@ -118,14 +131,15 @@ static mdl_status cpu_load(const mdl_plan *plan, int threads, mdl_device **devic
     d->memory = memory;
     d->plan = plan;
     d->threads = threads ? threads : omp_get_max_threads();
+    d->products = mdl_cpu_products_new(d->threads);
     d->kernels = MDL_NEW_ARRAY(memory, mdl_kernel_fn, plan->kernels.n + 1);
     mdl_status status = mdl_native_open(plan, d->kernels, &d->native);
     if (!status) status = allocate_all(d);
+    if (!status) status = prepare_all(d);
     if (status) {
         cpu_unload(d);
         return status;
     }
-    prepare_all(d);
     *device = d;
     return MDL_OK;
 }
@@ -167,10 +181,10 @@ static void run_kernel(const prepared *p) {
     for (int64_t block = 0; block < grid; block++) kernel(p->buffer, p->immediate, block);
 }
 
-static mdl_status run_launch(const mdl_device *d, const prepared *p) {
+static mdl_status run_launch(const prepared *p) {
     switch (p->record->kind) {
         case MDL_LAUNCH_KERNEL: run_kernel(p); return MDL_OK;
-        case MDL_LAUNCH_GEMM: return mdl_cpu_gemm_run(p->gemm, d->threads, p->buffer[0], p->buffer[1], p->buffer[2]);
+        case MDL_LAUNCH_GEMM: return mdl_cpu_gemm_run(p->gemm);
         case MDL_LAUNCH_COPY: memcpy(p->buffer[1], p->buffer[0], (size_t)p->copy_bytes); return MDL_OK;
         default: return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the cpu does not have");
     }
@@ -187,7 +201,7 @@ static mdl_status cpu_run(mdl_device *d, const char *name) {
     int index = 0;
     MDL_TRY(find(d, name, &index), "run");
     int n = d->plan->programs.at[index].launches.n;
-    for (int i = 0; i < n; i++) MDL_TRY(run_launch(d, &d->programs[index][i]), "program %s, launch %d", name, i);
+    for (int i = 0; i < n; i++) MDL_TRY(run_launch(&d->programs[index][i]), "program %s, launch %d", name, i);
     return MDL_OK;
 }
 
@@ -203,7 +217,7 @@ static mdl_status cpu_profile(mdl_device *d, const char *name, double *seconds) 
     int n = d->plan->programs.at[index].launches.n;
     for (int i = 0; i < n; i++) {
         double start = seconds_now();
-        MDL_TRY(run_launch(d, &d->programs[index][i]), "program %s, launch %d", name, i);
+        MDL_TRY(run_launch(&d->programs[index][i]), "program %s, launch %d", name, i);
         seconds[i] = seconds_now() - start;
     }
     return MDL_OK;

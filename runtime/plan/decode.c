@@ -128,6 +128,9 @@ static mdl_status get_text(mdl_arena *arena, const mdl_field *f, const json_t *v
         case MDL_FIELD_TYPE:
             if (!parse_type(s, at)) return expected("a type such as \"f32[16,320]\"", value);
             break;
+        case MDL_FIELD_DTYPE:
+            if (!mdl_dtype_parse(s, at)) return expected("an element type such as \"f32\"", value);
+            break;
         case MDL_FIELD_ARENA:
             if (!parse_name(s, arena_name, MDL_ARENA_COUNT, &index)) return expected("an arena", value);
             *(mdl_arena_id *)at = (mdl_arena_id)index;
@@ -170,6 +173,8 @@ static mdl_status get(mdl_arena *arena, const mdl_field *f, const json_t *value,
 
 static void set_default(const mdl_field *f, void *at) {
     if (f->kind == MDL_FIELD_INT) *(int *)at = f->otherwise;
+    if (f->kind == MDL_FIELD_BOOL) *(bool *)at = f->otherwise;
+    if (f->kind == MDL_FIELD_DTYPE) *(mdl_dtype *)at = (mdl_dtype)f->otherwise;
     if (f->kind == MDL_FIELD_I64) *(int64_t *)at = f->otherwise;
 }
 

@@ -80,6 +80,7 @@ static mdl_status put(mdl_text *text, mdl_field_kind kind, const void *at) {
         case MDL_FIELD_BOOL: mdl_text_printf(text, "%s", *(const bool *)at ? "true" : "false"); break;
         case MDL_FIELD_REAL: return put_real(text, *(const double *)at);
         case MDL_FIELD_TYPE: put_type(text, at); break;
+        case MDL_FIELD_DTYPE: mdl_text_printf(text, "\"%s\"", mdl_dtype_name(*(const mdl_dtype *)at)); break;
         case MDL_FIELD_ARENA: mdl_text_printf(text, "\"%s\"", mdl_arena_name(*(const mdl_arena_id *)at)); break;
         case MDL_FIELD_LAUNCH: mdl_text_printf(text, "\"%s\"", mdl_launch_name(*(const mdl_launch_kind *)at)); break;
         case MDL_FIELD_ARGS:
@@ -96,6 +97,8 @@ static bool is_default(const mdl_field *field, const void *at) {
     switch (field->kind) {
         case MDL_FIELD_I64: return *(const int64_t *)at == field->otherwise;
         case MDL_FIELD_INT: return *(const int *)at == field->otherwise;
+        case MDL_FIELD_BOOL: return *(const bool *)at == field->otherwise;
+        case MDL_FIELD_DTYPE: return *(const mdl_dtype *)at == (mdl_dtype)field->otherwise;
         case MDL_FIELD_INTS: memcpy(&vec, at, sizeof vec); return vec.n == 0;
         default: return false;
     }

@@ -9,6 +9,8 @@
     { #key, MDL_FIELD_##kind, offsetof(type, key), false, 0, 1u << MDL_LAUNCH_##when }
 #define GEMM(key, kind) \
     { #key, MDL_FIELD_##kind, offsetof(mdl_plan_launch, gemm.key), false, 0, 1u << MDL_LAUNCH_GEMM }
+#define GEMM_OPTIONAL(key, kind, otherwise) \
+    { #key, MDL_FIELD_##kind, offsetof(mdl_plan_launch, gemm.key), true, otherwise, 1u << MDL_LAUNCH_GEMM }
 #define END \
     { NULL, MDL_FIELD_STR, 0, false, 0, 0 }
 
@@ -92,12 +94,23 @@ static const mdl_field launch_fields[] = {
     GEMM(m, I64),
     GEMM(n, I64),
     GEMM(k, I64),
+    GEMM_OPTIONAL(batch, I64, 1),
     GEMM(lda, I64),
     GEMM(ldb, I64),
-    GEMM(ldc, I64),
+    GEMM_OPTIONAL(ldc, I64, 0),
+    GEMM(ldd, I64),
+    GEMM_OPTIONAL(stride_a, I64, 0),
+    GEMM_OPTIONAL(stride_b, I64, 0),
+    GEMM_OPTIONAL(stride_c, I64, 0),
+    GEMM_OPTIONAL(stride_d, I64, 0),
+    GEMM_OPTIONAL(type_ab, DTYPE, MDL_F32),
+    GEMM_OPTIONAL(type_c, DTYPE, MDL_F32),
+    GEMM_OPTIONAL(type_d, DTYPE, MDL_F32),
+    GEMM_OPTIONAL(type_bias, DTYPE, MDL_F32),
     GEMM(trans_a, BOOL),
     GEMM(trans_b, BOOL),
-    GEMM(beta, INT),
+    GEMM_OPTIONAL(has_c, BOOL, false),
+    GEMM_OPTIONAL(has_bias, BOOL, false),
     FIELD(mdl_plan_launch, args, ARGS),
     OPTIONAL(mdl_plan_launch, stream, INT, 0),
     OPTIONAL(mdl_plan_launch, waits, INTS, 0),

@@ -72,12 +72,18 @@ typedef struct {
 
 typedef enum { MDL_LAUNCH_KERNEL, MDL_LAUNCH_GEMM, MDL_LAUNCH_COPY, MDL_LAUNCH_COLLECTIVE } mdl_launch_kind;
 
-/* Row-major C[m,n] = beta*C + op(A)[m,k] . op(B)[k,n], f32; op transposes when the flag is set: with trans_a, A is stored
- * [k,m]. lda, ldb, ldc are row strides in elements of the stored matrices. beta is 0 or 1. Args: A, B, C. */
+/* For each of `batch` matrices, row-major: D[m,n] = op(A)[m,k] . op(B)[k,n] (+ bias[n] in every row) (+ C[m,n]). op transposes when
+ * the flag is set: with trans_a, A is stored [k,m]. Sums are f32.
+ *   lda ... ldd            from a row of the stored matrix to the next, in elements (leading dimensions; rows may be padded)
+ *   stride_a ... stride_d  from a matrix of the batch to the next, in elements; 0: every product reads the same one
+ *   type_ab ...            f32 or bf16; of C and bias only if there are any
+ * C may be D's memory (accumulation), else the two are apart. Args: A, B, C if has_c, bias if has_bias, all read; D, written. */
 typedef struct {
-    int64_t m, n, k, lda, ldb, ldc;
-    bool trans_a, trans_b;
-    int beta;
+    int64_t m, n, k, batch;
+    int64_t lda, ldb, ldc, ldd;
+    int64_t stride_a, stride_b, stride_c, stride_d;
+    mdl_dtype type_ab, type_c, type_d, type_bias;
+    bool trans_a, trans_b, has_c, has_bias;
 } mdl_gemm;
 
 typedef struct {

@@ -10,8 +10,13 @@ mdl_status mdl_check_type(const mdl_type *type, int64_t *bytes);
 mdl_status mdl_check_range(const mdl_plan *plan, mdl_arena_id arena, int64_t offset, int64_t bytes, int64_t align);
 /* n strings, each at the start of a record plus `at`: present, not empty, no two equal. */
 mdl_status mdl_check_names(const char *what, const void *records, int n, size_t size, size_t at);
-/* Dims, strides and flags against the memory of the three buffers. */
-mdl_status mdl_check_gemm(const mdl_gemm *gemm, const mdl_plan_buffer *const buffers[3]);
+bool mdl_buffers_overlap(const mdl_plan_buffer *a, const mdl_plan_buffer *b);
+/* Exactly `n` buffer arguments, the last written, the others read; sets buffers[0 .. n-1]. */
+mdl_status mdl_check_buffer_args(const mdl_plan_program *program, const mdl_plan_launch *launch, int n,
+                                 const mdl_plan_buffer **buffers);
+mdl_status mdl_check_apart(const mdl_plan_buffer *operand, const mdl_plan_buffer *result);
+/* Arguments, dims, dtypes and strides of a product against the memory of its buffers. */
+mdl_status mdl_check_gemm(const mdl_plan_program *program, const mdl_plan_launch *launch);
 mdl_status mdl_check_program(const mdl_plan *plan, const mdl_plan_program *program);
 
 #endif

@@ -15,46 +15,27 @@ static mdl_status check_buffer(const mdl_plan *plan, const mdl_plan_buffer *b) {
     return mdl_check_range(plan, b->arena, b->offset, b->bytes, align);
 }
 
-/* rows x cols elements with a row stride must lie inside the buffer. */
-static mdl_status check_matrix(const char *what, const mdl_plan_buffer *b, int64_t rows, int64_t cols, int64_t stride) {
-    int64_t last;
-    if (b->type.dtype != MDL_F32) return mdl_fail(MDL_BAD_INPUT, "%s is %s, expected f32", what, mdl_dtype_name(b->type.dtype));
-    if (stride < cols) return mdl_fail(MDL_BAD_INPUT, "%s has row stride %" PRId64 " and %" PRId64 " columns", what, stride, cols);
-    if (__builtin_mul_overflow(rows - 1, stride, &last) || __builtin_add_overflow(last, cols, &last) || last > b->bytes / 4)
-        return mdl_fail(MDL_BAD_INPUT,
-                        "%s, %" PRId64 " rows of %" PRId64 " at stride %" PRId64 ", does not fit the %" PRId64 " bytes of %s", what,
-                        rows, cols, stride, b->bytes, b->name);
-    return MDL_OK;
-}
-
-mdl_status mdl_check_gemm(const mdl_gemm *g, const mdl_plan_buffer *const buffers[3]) {
-    if (g->m < 1 || g->n < 1 || g->k < 1 || g->m > INT32_MAX || g->n > INT32_MAX || g->k > INT32_MAX)
-        return mdl_fail(MDL_BAD_INPUT, "dims m=%" PRId64 " n=%" PRId64 " k=%" PRId64, g->m, g->n, g->k);
-    mdl_status status = check_matrix("A", buffers[0], g->trans_a ? g->k : g->m, g->trans_a ? g->m : g->k, g->lda);
-    if (!status) status = check_matrix("B", buffers[1], g->trans_b ? g->n : g->k, g->trans_b ? g->k : g->n, g->ldb);
-    return status ? status : check_matrix("C", buffers[2], g->m, g->n, g->ldc);
-}
-
-static bool overlap(const mdl_plan_buffer *a, const mdl_plan_buffer *b) {
+bool mdl_buffers_overlap(const mdl_plan_buffer *a, const mdl_plan_buffer *b) {
     return a->arena == b->arena && a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
 }
 
-/* Exactly `n` buffer arguments, all but the last read, the last with the given access and apart from the others. */
-static mdl_status buffer_args(const mdl_plan_program *program, const mdl_plan_launch *launch, int n, mdl_access last,
-                              const mdl_plan_buffer **buffers) {
-    static const char *const words[] = {"", "read", "written", "read and written"};
+mdl_status mdl_check_buffer_args(const mdl_plan_program *program, const mdl_plan_launch *launch, int n,
+                                 const mdl_plan_buffer **buffers) {
     if (launch->args.n != n) return mdl_fail(MDL_BAD_INPUT, "expected %d arguments, got %d", n, launch->args.n);
     for (int i = 0; i < n; i++) {
         const mdl_plan_arg *arg = &launch->args.at[i];
-        mdl_access access = i == n - 1 ? last : MDL_ACCESS_READ;
+        mdl_access access = i == n - 1 ? MDL_ACCESS_WRITE : MDL_ACCESS_READ;
         if (arg->kind != MDL_ARG_BUFFER || arg->access != access)
-            return mdl_fail(MDL_BAD_INPUT, "argument %d: expected a buffer that is %s", i, words[access]);
+            return mdl_fail(MDL_BAD_INPUT, "argument %d: expected a buffer that is %s", i,
+                            access == MDL_ACCESS_READ ? "read" : "written");
         buffers[i] = &program->buffers.at[arg->value];
     }
-    for (int i = 0; i < n - 1; i++)
-        if (overlap(buffers[i], buffers[n - 1]))
-            return mdl_fail(MDL_BAD_INPUT, "its result %s overlaps its operand %s", buffers[n - 1]->name, buffers[i]->name);
     return MDL_OK;
+}
+
+mdl_status mdl_check_apart(const mdl_plan_buffer *operand, const mdl_plan_buffer *result) {
+    if (!mdl_buffers_overlap(operand, result)) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "its result %s overlaps its operand %s", result->name, operand->name);
 }
 
 static mdl_status check_arg(const mdl_plan_program *program, const mdl_plan_arg *arg) {
@@ -79,19 +60,17 @@ static mdl_status check_waits(const mdl_plan_launch *launch, int index) {
 }
 
 static mdl_status check_kind(const mdl_plan *plan, const mdl_plan_program *program, const mdl_plan_launch *launch) {
-    const mdl_plan_buffer *buffers[3];
+    const mdl_plan_buffer *buffers[2];
     switch (launch->kind) {
         case MDL_LAUNCH_KERNEL:
             if (launch->kernel < 0 || launch->kernel >= plan->kernels.n)
                 return mdl_fail(MDL_BAD_INPUT, "kernel %d of %d", launch->kernel, plan->kernels.n);
             if (launch->grid < 1 || launch->grid > INT32_MAX) return mdl_fail(MDL_BAD_INPUT, "grid is %" PRId64, launch->grid);
             return MDL_OK;
-        case MDL_LAUNCH_GEMM:
-            if ((unsigned)launch->gemm.beta > 1) return mdl_fail(MDL_BAD_INPUT, "beta is %d, expected 0 or 1", launch->gemm.beta);
-            MDL_TRY(buffer_args(program, launch, 3, launch->gemm.beta ? MDL_ACCESS_READ_WRITE : MDL_ACCESS_WRITE, buffers), "gemm");
-            return mdl_check_gemm(&launch->gemm, buffers);
+        case MDL_LAUNCH_GEMM: return mdl_check_gemm(program, launch);
         case MDL_LAUNCH_COPY:
-            MDL_TRY(buffer_args(program, launch, 2, MDL_ACCESS_WRITE, buffers), "copy");
+            MDL_TRY(mdl_check_buffer_args(program, launch, 2, buffers), "copy");
+            MDL_TRY(mdl_check_apart(buffers[0], buffers[1]), "copy");
             if (buffers[0]->bytes != buffers[1]->bytes)
                 return mdl_fail(MDL_BAD_INPUT, "copy of %" PRId64 " bytes into %" PRId64, buffers[0]->bytes, buffers[1]->bytes);
             return MDL_OK;
@@ -147,7 +126,7 @@ static mdl_status begin(sweep *s, int buffer, int launch) {
     const mdl_plan_buffer *all = s->program->buffers.at, *b = &all[buffer];
     int at = position(s, b->offset);
     for (int i = at - 1; i <= at; i++)
-        if (i >= 0 && i < s->n && overlap(&all[s->live[i]], b))
+        if (i >= 0 && i < s->n && mdl_buffers_overlap(&all[s->live[i]], b))
             return mdl_fail(MDL_BAD_INPUT, "buffers %s and %s overlap in memory while both are alive at launch %d (%s)",
                             all[s->live[i]].name, b->name, launch, s->program->launches.at[launch].label);
     memmove(s->live + at + 1, s->live + at, sizeof *s->live * (size_t)(s->n++ - at));

@@ -86,8 +86,8 @@ static const char *added_launches(mdl_arena *arena, const mdl_plan *two, const m
         const char *span = strncmp(l->span, root, strlen(root)) ? l->span : l->span + strlen(root) + 1;
         mdl_text_printf(&text, "%dx %-13s %-20s %s", more, kinds[kind_of(three, l)], l->label, span);
         if (l->kind == MDL_LAUNCH_GEMM)
-            mdl_text_printf(&text, "  %d x %d x %d%s", (int)l->gemm.m, (int)l->gemm.n, (int)l->gemm.k,
-                            l->gemm.beta ? ", added" : "");
+            mdl_text_printf(&text, "  %d x %d x %d%s%s", (int)l->gemm.m, (int)l->gemm.n, (int)l->gemm.k,
+                            l->gemm.has_bias ? ", bias" : "", l->gemm.has_c ? ", added" : "");
         mdl_text_printf(&text, "\n");
     }
     return text.at;

@@ -77,7 +77,7 @@ static void add_program(mdl_plan *plan) {
     mdl_plan_launch *l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "embed", "r0 w3 i16");
     l->grid = 2, l->bytes = 576;
     l = mdl_fixture_launch(plan, p, MDL_LAUNCH_GEMM, "linear", "r3 r1 w4");
-    l->gemm = (mdl_gemm){.m = 16, .n = 4, .k = 8, .lda = 8, .ldb = 8, .ldc = 4, .trans_b = true};
+    l->gemm = (mdl_gemm){.m = 16, .n = 4, .k = 8, .batch = 1, .lda = 8, .ldb = 8, .ldd = 4, .trans_b = true};
     l->bytes = 896, l->flops = 1024;
     l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "bias", "r4 r2 w5 i16");
     l->kernel = 1, l->bytes = 528, l->flops = 64;

@@ -114,6 +114,27 @@ static void test_archive(mdl_test *t) {
 #define LAUNCH(i) (&plan->programs.at[0].launches.at[i])
 enum { IDS, W, B, X, Y, Z, LOSS };
 
+/* A further operand of the product, before its result. */
+static void add_operand(mdl_plan *plan, int buffer) {
+    mdl_plan_launch *gemm = LAUNCH(1);
+    mdl_plan_arg result = gemm->args.at[gemm->args.n - 1];
+    gemm->args.at[gemm->args.n - 1] = (mdl_plan_arg){MDL_ARG_BUFFER, MDL_ACCESS_READ, buffer};
+    MDL_PUSH(plan->memory, gemm->args, result);
+}
+static void gemm_start(mdl_plan *plan, int buffer) {
+    LAUNCH(1)->gemm.has_c = true;
+    add_operand(plan, buffer);
+}
+static void gemm_batch(mdl_plan *plan, int64_t stride_d) {
+    LAUNCH(1)->gemm.m = 8;
+    LAUNCH(1)->gemm.batch = 2;
+    LAUNCH(1)->gemm.stride_d = stride_d;
+}
+static void gemm_bias(mdl_plan *plan, int buffer) {
+    LAUNCH(1)->gemm.has_bias = true;
+    add_operand(plan, buffer);
+}
+
 #define MUTATIONS(M)                                                                                           \
     M("version", plan->version = 7)                                                                            \
     M("empty model", plan->model = "")                                                                         \
@@ -176,10 +197,23 @@ enum { IDS, W, B, X, Y, Z, LOSS };
     M("gemm too many rows", LAUNCH(1)->gemm.m = 17)                                                            \
     M("gemm stride", LAUNCH(1)->gemm.lda = 7)                                                                  \
     M("gemm stride overflows", LAUNCH(1)->gemm.ldb = INT64_MAX)                                                \
-    M("gemm beta", LAUNCH(1)->gemm.beta = 2)                                                                   \
-    M("gemm accumulates into nothing", LAUNCH(1)->gemm.beta = 1)                                               \
+    M("gemm batch", LAUNCH(1)->gemm.batch = 0)                                                                 \
+    M("gemm batch reads on", LAUNCH(1)->gemm.batch = 2; LAUNCH(1)->gemm.stride_a = 1)                          \
+    M("gemm batch stride overflows", LAUNCH(1)->gemm.batch = 3; LAUNCH(1)->gemm.stride_b = INT64_MAX)          \
+    M("gemm batch goes back", LAUNCH(1)->gemm.batch = 2; LAUNCH(1)->gemm.stride_b = -1)                        \
+    M("gemm results overlap", LAUNCH(1)->gemm.batch = 2)                                                       \
+    M("gemm results interleave", gemm_batch(plan, 31))                                                         \
+    M("gemm result rows", LAUNCH(1)->gemm.ldd = 3)                                                             \
+    M("gemm of another type", LAUNCH(1)->gemm.type_ab = MDL_BF16)                                              \
+    M("gemm of no type", LAUNCH(1)->gemm.type_d = MDL_DTYPE_COUNT)                                             \
+    M("gemm without its start", LAUNCH(1)->gemm.has_c = true)                                                  \
+    M("gemm start is too small", gemm_start(plan, B); LAUNCH(1)->gemm.ldc = 4)                                 \
+    M("gemm start not in place", gemm_start(plan, Y); LAUNCH(1)->gemm.m = 8; LAUNCH(1)->gemm.ldc = 8)          \
+    M("gemm start never written", gemm_start(plan, Y); LAUNCH(1)->gemm.ldc = 4)                                \
+    M("gemm bias is too small", gemm_bias(plan, LOSS))                                                         \
+    M("gemm bias in the result", gemm_bias(plan, Y))                                                           \
     M("gemm arguments", LAUNCH(1)->args.n = 2)                                                                 \
-    M("gemm in place", LAUNCH(1)->args.at[0].value = Y)                                                        \
+    M("gemm in place", LAUNCH(1)->args.at[0].value = Y; LAUNCH(1)->gemm.m = 8)                                 \
     M("gemm of integers", LAUNCH(1)->args.at[1].value = IDS)                                                   \
     M("copy of another size", LAUNCH(2)->kind = MDL_LAUNCH_COPY; LAUNCH(2)->args.at[1].value = Y;              \
       LAUNCH(2)->args.at[1].access = MDL_ACCESS_WRITE; LAUNCH(2)->args.at[0].value = X; LAUNCH(2)->args.n = 2) \
@@ -272,9 +306,11 @@ static void test_json(mdl_test *t) {
         {"\"kind\":\"gemm\"", "\"kind\":\"gem\""},
         {"\"kind\":\"gemm\",", ""},
         {"\"kind\":\"gemm\"", "\"kind\":\"kernel\""},
+        {"\"ldd\":4,", "\"ldd\":4,\"type_d\":\"f31\","},
+        {"\"ldd\":4,", "\"ldd\":4,\"has_c\":1,"},
         {"\"lda\":8,", ""},
         {"\"lda\":8", "\"lda\":8,\"grid\":1"},
-        {"\"beta\":0", "\"beta\":4294967296"},
+        {"\"kernel\":0", "\"kernel\":4294967296"},
         {"\"r3\"", "\"x3\""},
         {"\"r3\"", "\"r\""},
         {"\"r3\"", "\"r3 \""},
