@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "compiler/kernel/philox.h"
+#include "runtime/base/compare.h"
 
 struct mdl_pass_checker {
     mdl_pass_context *c;
@@ -14,17 +15,20 @@ struct mdl_pass_checker {
     uint32_t draws;
 };
 
-/* What a pass may change, as a part of the largest value, by the narrowest dtype that it brings in. */
-static const double tolerances[MDL_DTYPE_COUNT] = {
-    /* The interpreter holds f32 exactly and passes reorder sums: far above f64 rounding at these sizes, far below any wrong term.
-     */
-    [MDL_F32] = 1e-9,
-    [MDL_F64] = 1e-9,
+/* What a pass may change, by the narrowest dtype that it brings in: a part of the largest value; and what the values of a gradient
+ * count as at least, as a part of the largest gradient, since a gradient whose terms cancel is their rounding. */
+static const struct {
+    double tolerance, least;
+} accuracy[MDL_DTYPE_COUNT] = {
+    /* The interpreter holds f32 exactly and passes reorder sums: 1e-9 is far above f64 rounding at these sizes, far below any wrong
+     * term. The rounding of cancelling terms is about 1e-16 of the size of other gradients: 1e-14 of that may change. */
+    [MDL_F32] = {1e-9, 1e-5},
+    [MDL_F64] = {1e-9, 1e-5},
     /* A gradient here is behind some hundred roundings of at most 2^-9 each, of either sign: 0.051 was the most that any gradient
      * of the project's models moved. A wrong term moves one by its own size. */
-    [MDL_BF16] = 0.1,
+    [MDL_BF16] = {0.1, 1.0 / 64},
 };
-double mdl_pass_tolerance(mdl_dtype precision) { return tolerances[precision]; }
+double mdl_pass_tolerance(mdl_dtype precision) { return accuracy[precision].tolerance; }
 
 enum { FLAT = 5 }; /* whole arenas, the first of the states */
 
@@ -123,36 +127,37 @@ static mdl_arrays copy_states(mdl_pass_checker *k) {
     return out;
 }
 
-/* A gradient that cancels to little keeps the rounding of its terms: the least that its error is compared with. */
-static double cancelled(mdl_pass_checker *k, const char *name) {
-    double largest = 1e-300;
-    for (int i = 0; i < k->seen.n && !strncmp(name, "state grad of ", 14); i++) {
-        const mdl_named_array *a = &k->seen.at[i];
-        if (strncmp(a->name, "state grad of ", 14)) continue;
-        for (int64_t n = 0; n < mdl_type_count(&a->type); n++)
-            if (fabs(a->at[n]) > 64 * largest) largest = fabs(a->at[n]) / 64;
+static bool is_gradient(const char *name) {
+    const char *kind = mdl_state_name(MDL_STATE_GRAD);
+    return !strncmp(name, kind, strlen(kind));
+}
+
+/* The largest number among the gradients. */
+static double gradient_scale(const mdl_arrays *states) {
+    double largest = 0;
+    for (int i = 0; i < states->n; i++) {
+        const mdl_named_array *a = &states->at[i];
+        if (!is_gradient(a->name)) continue;
+        mdl_comparison c = mdl_compare_doubles(mdl_type_count(&a->type), a->at, a->at);
+        largest = fmax(largest, c.largest);
     }
     return largest;
 }
 
-/* With the first answer, or where the precision pass has rounded, with what it made. */
-static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *name, const mdl_named_array *a) {
+/* With the first answer, or where the precision pass has rounded, with what it made. `scale`: of the gradients, for one of them. */
+static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *name, const mdl_named_array *a, double scale) {
     bool rounds = k->c->precision != MDL_F32 && !strcmp(pass, "precision");
-    double tolerance = mdl_pass_tolerance(rounds ? k->c->precision : MDL_F32);
+    mdl_dtype precision = rounds ? k->c->precision : MDL_F32;
     mdl_named_array *old = mdl_arrays_find(&k->seen, name);
     if (!old) {
         mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
         return MDL_OK;
     }
-    double worst = 0, scale = rounds ? cancelled(k, name) : 1e-300;
-    for (int64_t i = 0, n = mdl_type_count(&a->type); i < n; i++) {
-        double d = fabs(a->at[i] - old->at[i]);
-        if (!(d <= worst)) worst = d;
-        if (fabs(old->at[i]) > scale) scale = fabs(old->at[i]);
-    }
-    bool near = worst <= tolerance * scale || worst == 0;
-    if (near && rounds) mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
-    return near ? MDL_OK : mdl_fail(MDL_MISMATCH, "pass %s changes %s: by %.3g of %.3g", pass, name, worst, scale);
+    mdl_comparison c = mdl_compare_doubles(mdl_type_count(&a->type), a->at, old->at);
+    if (!(mdl_error_max(&c) <= accuracy[precision].tolerance * fmax(c.largest, accuracy[precision].least * scale)))
+        return mdl_fail(MDL_MISMATCH, "pass %s changes %s: by %.3g of %.3g", pass, name, mdl_error_max(&c), c.largest);
+    if (rounds) mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
+    return MDL_OK;
 }
 
 static bool writes(mdl_pass_checker *k, const mdl_region *r, const char *name) {
@@ -182,11 +187,14 @@ mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_regio
     for (int i = 0; i < program->ops.n; i++) /* autodiff and optimizer bring inputs of their own */
         if (program->ops.at[i]->code == MDL_OP_INPUT) draw_input(k, program->ops.at[i], smallest_table(program));
     mdl_interpret(k->c->arena, program, &k->inputs, &states, &results);
-    for (int i = 0; i < results.n; i++) MDL_TRY(compare(k, pass, results.at[i].name, &results.at[i]), "--check-passes");
+    for (int i = 0; i < results.n; i++) MDL_TRY(compare(k, pass, results.at[i].name, &results.at[i], 0), "--check-passes");
+    double scale = gradient_scale(&states);
     for (int i = 0; i < states.n; i++) {
-        if (!writes(k, program, states.at[i].name)) continue;
-        if (!strcmp(states.at[i].name, mdl_state_name(MDL_STATE_PARAM)) && strcmp(pass, "optimizer") == 0) continue;
-        MDL_TRY(compare(k, pass, mdl_printf(k->c->arena, "state %s", states.at[i].name), &states.at[i]), "--check-passes");
+        const char *name = states.at[i].name;
+        if (!writes(k, program, name)) continue;
+        if (!strcmp(name, mdl_state_name(MDL_STATE_PARAM)) && !strcmp(pass, "optimizer")) continue;
+        MDL_TRY(compare(k, pass, mdl_printf(k->c->arena, "state %s", name), &states.at[i], is_gradient(name) ? scale : 0),
+                "--check-passes");
     }
     MDL_TRY(nothing_lost(k, pass, program, &results), "--check-passes");
     return MDL_OK;

@@ -1,10 +1,12 @@
 /* Suite `base`: arenas, status, element types. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "runtime/base/arena.h"
+#include "runtime/base/compare.h"
 #include "runtime/base/dtype.h"
 #include "runtime/base/status.h"
 #include "tests/check.h"
@@ -87,7 +89,43 @@ static void dtypes(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* One bad number at `at`, on the side(s) given, among equal ones. */
+static void one_bad(mdl_test *t, int at, double got, double want) {
+    double a[5] = {1, 2, 3, 4, 5}, b[5] = {1, 2, 3, 4, 5};
+    a[at] = got, b[at] = want;
+    mdl_comparison c = mdl_compare_doubles(5, a, b);
+    CHECK(t, c.bad == 1 && c.at == at && c.n == 5, "%g against %g at %d: %" PRId64 " bad, the worst at %" PRId64, got, want, at,
+          c.bad, c.at);
+    CHECK(t, !(mdl_error_max(&c) <= 1e300) && !(mdl_error_l2(&c) <= 1e300), "%g against %g at %d passes", got, want, at);
+}
+
+static void comparisons(mdl_test *t) {
+    mdl_case(t, "compare: what is not finite fails, first, in the middle, last, on both sides");
+    for (int at = 0; at < 5; at += 2) {
+        static const double odd[] = {NAN, INFINITY, -INFINITY};
+        for (int i = 0; i < 3; i++) {
+            one_bad(t, at, odd[i], 3);
+            one_bad(t, at, 3, odd[i]);
+            one_bad(t, at, odd[i], odd[i]);
+        }
+    }
+    mdl_case(t, "compare: errors, their place and their scale");
+    static const float got[] = {3, 4.5f, 0}, want[] = {3, 4, 0}, none[] = {0, 0, 0};
+    mdl_comparison c = mdl_compare_floats(3, got, want), zero = mdl_compare_floats(3, got, none), empty = mdl_comparison_begin();
+    CHECK(t, c.at == 1 && mdl_error_max(&c) == 0.5 && c.largest == 4, "%g at %" PRId64, c.worst, c.at);
+    CHECK(t, mdl_error_l2(&c) == 0.1, "0.5 against a norm of 5 is %g", mdl_error_l2(&c));
+    CHECK(t, mdl_error_l2(&zero) == sqrt(9 + 4.5 * 4.5), "against zeros the error is absolute, not %g", mdl_error_l2(&zero));
+    CHECK(t, empty.at == -1 && empty.n == 0, "nothing has a worst pair");
+    mdl_case(t, "compare: the worst pair is told as it comes");
+    mdl_comparison told = mdl_comparison_begin();
+    bool first = mdl_comparison_add(&told, 1, 1), same = mdl_comparison_add(&told, 1, 1), larger = mdl_comparison_add(&told, 2, 1);
+    bool bad = mdl_comparison_add(&told, NAN, 1), after = mdl_comparison_add(&told, 1e9, 1),
+         again = mdl_comparison_add(&told, NAN, 1);
+    CHECK(t, first && !same && larger && bad && !after && !again && told.at == 3 && told.bad == 2, "at %" PRId64, told.at);
+}
+
 void suite_base(mdl_test *t) {
+    comparisons(t);
     arenas(t);
     statuses(t);
     dtypes(t);

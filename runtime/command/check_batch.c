@@ -26,12 +26,24 @@ static const int32_t *row_of(mdl_reference *r, const char *name, int64_t i, int6
     return row;
 }
 
-static mdl_status check_ids(const mdl_reference *r, const mdl_plan *plan, const int32_t *ids) {
-    int64_t size = vocabulary(plan);
+/* Ids are below this. A plan without a vocabulary does not say how many rows its table of tokens has; no table has more than this.
+ */
+static int64_t id_limit(const mdl_plan *plan) {
+    int64_t limit = vocabulary(plan);
+    for (int i = 0; i < plan->params.n && !plan->vocab; i++) {
+        const mdl_type *type = &plan->params.at[i].type;
+        if (type->rank > 1 && type->dim[0] > limit) limit = type->dim[0];
+    }
+    return limit;
+}
+
+/* `ignored`: the one other value allowed. */
+static mdl_status check_ids(const mdl_reference *r, const mdl_plan *plan, const char *name, const int32_t *ids, int32_t ignored) {
+    int64_t limit = id_limit(plan);
     for (int64_t t = 0; t < r->tokens; t++)
-        if (ids[t] < 0 || (size && ids[t] >= size))
-            return mdl_fail(MDL_BAD_INPUT, "%s: ids: token %lld is %d, outside the plan's vocabulary of %lld", r->path,
-                            (long long)t, (int)ids[t], (long long)size);
+        if (ids[t] != ignored && (ids[t] < 0 || ids[t] >= limit))
+            return mdl_fail(MDL_BAD_INPUT, "%s: %s: token %lld is %d, outside the plan's vocabulary of %lld", r->path, name,
+                            (long long)t, (int)ids[t], (long long)limit);
     return MDL_OK;
 }
 
@@ -54,7 +66,8 @@ mdl_status mdl_reference_fill_batch(mdl_reference *r, const mdl_plan *plan, int6
     const int32_t *ids = row_of(r, "ids", i, r->tokens), *labels = row_of(r, "labels", i, r->tokens);
     const int32_t *offsets = row_of(r, "cu_seqlens", i, r->offsets);
     int64_t used = 0;
-    mdl_status status = check_ids(r, plan, ids);
+    mdl_status status = check_ids(r, plan, "ids", ids, 0);
+    if (!status) status = check_ids(r, plan, "labels", labels, -100);
     if (!status) status = check_offsets(r, plan, offsets, &used);
     for (int k = 0; k < plan->inputs.n && !status; k++) {
         const mdl_plan_input *input = &plan->inputs.at[k];

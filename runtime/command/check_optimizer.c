@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/base/compare.h"
 #include "runtime/command/check_run.h"
 #include "runtime/train/weights.h"
 
@@ -63,12 +64,16 @@ static void host_step(const mdl_adamw *a, double lr, double norm, subject *s) {
 
 static mdl_status compare(mdl_check *c, const subject *s, mdl_arena_id arena, mdl_row_id row, const float *want) {
     mdl_status status = mdl_session_get_param(c->session, arena, s->param, s->got);
-    if (!status) mdl_check_table_note(&c->table, row, s->param->name, mdl_relative_error((size_t)s->n, s->got, want));
+    if (!status) {
+        mdl_comparison error = mdl_compare_floats(s->n, s->got, want);
+        mdl_check_table_note(&c->table, row, s->param->name, mdl_error_l2(&error));
+    }
     return status;
 }
 
 mdl_status mdl_check_optimizer(mdl_check *c) {
     mdl_reference *r = &c->reference;
+    if (!mdl_reference_has_any(r, "grad.")) return mdl_check_skip(c, "optimizer alone: the reference has no gradients"), MDL_OK;
     subject_list subjects = {0};
     double got = 0;
     mdl_status status = mdl_reference_load_weights(r, c->session);

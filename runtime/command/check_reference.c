@@ -109,6 +109,12 @@ mdl_status mdl_reference_floats(mdl_reference *r, const char *name, int64_t coun
     return mdl_context(mdl_weights_floats(tensor, *values), "%s", r->path);
 }
 
+bool mdl_reference_has_any(const mdl_reference *r, const char *prefix) {
+    for (int i = 0; i < mdl_safetensors_count(r->file); i++)
+        if (!strncmp(mdl_safetensors_at(r->file, i)->name, prefix, strlen(prefix))) return true;
+    return false;
+}
+
 mdl_status mdl_reference_load_weights(mdl_reference *r, mdl_session *s) {
     MDL_VEC(mdl_weight) weights = {0};
     for (int i = 0; i < mdl_safetensors_count(r->file); i++) {

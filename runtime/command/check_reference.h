@@ -23,6 +23,9 @@ void mdl_reference_close(mdl_reference *reference);
 /* The tensor `name` as floats in the reference's memory; an error when it is absent or not of `count` numbers (-1: any). */
 mdl_status mdl_reference_floats(mdl_reference *reference, const char *name, int64_t count, float **values, int64_t *n);
 
+/* Is there a tensor whose name begins so? */
+bool mdl_reference_has_any(const mdl_reference *reference, const char *prefix);
+
 /* All weight.* tensors into the session's parameters; moments to 0. */
 mdl_status mdl_reference_load_weights(mdl_reference *reference, mdl_session *session);
 

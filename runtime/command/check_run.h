@@ -12,6 +12,7 @@ typedef struct {
     mdl_batch batch;
     mdl_check_table table;
     MDL_VEC(const char *) skipped;
+    double gradient_scale; /* the largest root mean square of a gradient of the reference */
 } mdl_check;
 
 /* The metadata's list against the plan's parameters. */

@@ -53,23 +53,12 @@ mdl_status mdl_check_table_result(const mdl_check_table *table) {
         used += table->row[i].n > 0;
         failed += table->row[i].n > 0 && !passes(&table->row[i]);
     }
-    if (!used) return mdl_fail(MDL_MISMATCH, "nothing was compared");
+    if (used == (table->row[MDL_ROW_NO_DECAY].n > 0)) /* names alone say nothing of numbers */
+        return mdl_fail(MDL_MISMATCH, "no numbers were compared: the reference holds none of those that docs/training.md lists");
     return failed ? mdl_fail(MDL_MISMATCH, "%d of %d rows are over tolerance", failed, used) : MDL_OK;
 }
 
 void mdl_check_table_help(FILE *out) {
     for (int i = 0; i < MDL_ROW_COUNT; i++)
         fprintf(out, "  --tol-%-14s %-6g %s: %s\n", rows[i].option, rows[i].tolerance, rows[i].what, rows[i].why);
-}
-
-double mdl_relative_error(size_t n, const float *a, const float *b) {
-    double difference = 0, size = 0, given = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)a[i] - (double)b[i];
-        difference += d * d;
-        size += (double)b[i] * (double)b[i];
-        given += (double)a[i] * (double)a[i];
-    }
-    if (!isfinite(difference) || !isfinite(size)) return NAN;
-    return size > 0 ? sqrt(difference / size) : sqrt(given);
 }

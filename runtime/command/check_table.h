@@ -36,7 +36,4 @@ mdl_status mdl_check_table_result(const mdl_check_table *table);
 /* The options and reasons, for --help. */
 void mdl_check_table_help(FILE *out);
 
-/* |a - b| / |b| in L2 norms, in double; |a| when b is all zeros. NAN when anything is not finite. */
-double mdl_relative_error(size_t n, const float *a, const float *b);
-
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "compiler/pipeline.h"
+#include "runtime/base/compare.h"
 #include "runtime/device/device.h"
 #include "tests/compiler/draw.h"
 #include "tests/compiler/kernels.h"
@@ -186,18 +187,13 @@ static void compare(bench *b, const mdl_plan_program *p, int r, mdl_arrays *expe
     const mdl_named_array *want = mdl_arrays_find(expected, p->results.at[r].name);
     void *bytes = mdl_alloc(b->arena, (size_t)from->bytes);
     if (!ok(b, cpu->download(b->device, from->arena, from->offset, bytes, from->bytes)) || !want) return;
-    int64_t n = mdl_type_count(&want->type), wrong = -1;
-    double error = 0, norm = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double got = element(&from->type, bytes, i), d = got - want->at[i];
-        if (wrong < 0 && !(fabs(d) <= tolerance * fmax(1, fabs(want->at[i])))) wrong = i;
-        error += d * d;
-        norm += want->at[i] * want->at[i];
-    }
-    double limit = from->type.dtype == MDL_F32 ? tolerance * sqrt(fmax(norm, (double)n)) : 0;
-    CHECK(b->t, sqrt(error) <= limit, "%s is off by %.3g of %.3g; element %" PRId64 " is %.9g, expected %.9g",
-          p->results.at[r].name, sqrt(error), sqrt(norm), wrong, wrong < 0 ? 0 : element(&from->type, bytes, wrong),
-          wrong < 0 ? 0 : want->at[wrong]);
+    int64_t n = mdl_type_count(&want->type);
+    mdl_comparison c = mdl_comparison_begin();
+    for (int64_t i = 0; i < n; i++) mdl_comparison_add(&c, element(&from->type, bytes, i), want->at[i]);
+    double limit = from->type.dtype == MDL_F32 ? tolerance * sqrt(fmax(c.size, (double)n)) : 0;
+    CHECK(b->t, !c.bad && sqrt(c.difference) <= limit,
+          "%s is off by %.3g of %.3g, %" PRId64 " are not finite; element %" PRId64 " is %.9g, expected %.9g",
+          p->results.at[r].name, sqrt(c.difference), sqrt(c.size), c.bad, c.at, element(&from->type, bytes, c.at), want->at[c.at]);
 }
 
 /* A program must not touch parameters. */

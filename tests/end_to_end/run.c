@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/base/compare.h"
+
 mdl_e2e mdl_e2e_begin(mdl_test *t, const char *name) {
     mdl_e2e e = {.t = t, .memory = mdl_arena_new()};
     e.folder = mdl_printf(e.memory, "%s/%s", mdl_test_scratch(t), name);
@@ -125,10 +127,6 @@ float *mdl_e2e_weights(mdl_e2e *e, const char *output, int64_t *n) {
 }
 
 double mdl_e2e_distance(int64_t n, const float *a, const float *b) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double d = (double)a[i] - (b ? (double)b[i] : 0);
-        sum += d * d;
-    }
-    return sqrt(sum);
+    mdl_comparison c = mdl_compare_floats(n, a, b);
+    return c.bad ? (double)NAN : sqrt(c.difference);
 }

@@ -35,7 +35,7 @@ int mdl_e2e_metrics(mdl_e2e *e, const char *output, const char *key, double **va
 void mdl_e2e_check_finite(mdl_e2e *e, const char *output, int lines);
 /* All values of OUTPUT/model.safetensors, in file order, as one array of *n numbers. */
 float *mdl_e2e_weights(mdl_e2e *e, const char *output, int64_t *n);
-/* The L2 norm of a - b (b may be NULL: of a). */
+/* The L2 norm of a - b; NAN when a number is not finite. */
 double mdl_e2e_distance(int64_t n, const float *a, const float *b);
 
 #endif

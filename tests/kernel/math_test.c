@@ -9,6 +9,7 @@
 #include "compiler/kernel/philox.h"
 #include "compiler/kernel/template.h"
 #include "compiler/op/pointwise.h"
+#include "runtime/base/compare.h"
 #include "tests/kernel/native.h"
 
 #define FUNCTIONS(F) F(exp) F(ln) F(sqrt) F(rsqrt) F(sin) F(cos) F(erf) F(erfinv) F(tanh) F(abs)
@@ -66,25 +67,29 @@ static double error_of(int f, float x, float y) {
 }
 
 static void sweep(mdl_test *t, int f) {
-    double worst = 0, at = 0;
+    mdl_comparison errors = mdl_comparison_begin();
+    float at = 0;
     for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += 7919) { /* a prime: every exponent, both signs, NaNs */
         float x = mdl_from_bits((int32_t)(uint32_t)bits);
         if (!isnan(x) && fabsf(x) > functions[f].range) continue;
         double error = error_of(f, x, functions[f].ours(x));
-        if (!(error <= worst)) worst = error, at = x;
+        if (mdl_comparison_add(&errors, error, 0)) at = x;
     }
-    CHECK(t, worst <= 1, "mdl_%s(%.9g) is off by %g of its bound", functions[f].name, at, worst);
+    CHECK(t, mdl_error_max(&errors) <= 1, "mdl_%s(%.9g) is off by %g of its bound", functions[f].name, (double)at,
+          mdl_error_max(&errors));
 }
 
 /* The usual range, where the branches of erf and tanh meet: denser. */
 static void sweep_near(mdl_test *t, int f) {
-    double worst = 0, at = 0;
+    mdl_comparison errors = mdl_comparison_begin();
+    float at = 0;
     for (int i = -400000; i <= 400000; i++) {
         float x = (float)i * 2.5e-5f;
         double error = error_of(f, x, functions[f].ours(x));
-        if (!(error <= worst)) worst = error, at = x;
+        if (mdl_comparison_add(&errors, error, 0)) at = x;
     }
-    CHECK(t, worst <= 1, "mdl_%s(%.9g) is off by %g of its bound", functions[f].name, at, worst);
+    CHECK(t, mdl_error_max(&errors) <= 1, "mdl_%s(%.9g) is off by %g of its bound", functions[f].name, (double)at,
+          mdl_error_max(&errors));
 }
 
 static void special(mdl_test *t) {
@@ -242,17 +247,22 @@ static void known_answers(mdl_test *t) {
 
 static void distributions(mdl_test *t) {
     enum { DRAWS = 100000 };
-    double sum = 0, square = 0, uniform = 0, worst = 0;
+    double sum = 0, square = 0, uniform = 0;
+    mdl_comparison normals = mdl_comparison_begin(), uniforms = mdl_comparison_begin();
+    int outside = 0;
     for (uint64_t i = 0; i < DRAWS; i++) {
         uint64_t index = i << 17 | i; /* both words of the index */
         double n = mdl_philox_reference_normal(7, 9, 3, index), u = mdl_philox_reference_uniform(7, 9, 3, index);
         float n32 = mdl_philox_normal(7, 9, 3, index), u32 = mdl_philox_uniform(7, 9, 3, index);
-        worst = fmax(worst, fabs(n - (double)n32));
-        if (u != (double)u32 || !(u >= 0 && u < 1)) worst = INFINITY;
+        mdl_comparison_add(&normals, (double)n32, n);
+        mdl_comparison_add(&uniforms, (double)u32, u);
+        outside += !(u >= 0 && u < 1);
         sum += n, square += n * n, uniform += u;
     }
-    CHECK(t, worst <= 2e-6, "kernel and host differ by %g", worst);        /* f32 rounding of 2 pi v, times a radius up to 5.8 */
-    CHECK(t, fabs(sum / DRAWS) < 0.02, "mean of normals %g", sum / DRAWS); /* 5 sigma: 5 / sqrt(DRAWS) = 0.016 */
+    double error = mdl_error_max(&normals);
+    CHECK(t, error <= 2e-6, "normals of kernel and host differ by %g", error); /* f32 rounding of 2 pi v, times a radius to 5.8 */
+    CHECK(t, mdl_error_max(&uniforms) == 0 && !outside, "uniforms of kernel and host differ, or %d are outside [0, 1)", outside);
+    CHECK(t, fabs(sum / DRAWS) < 0.02, "mean of normals %g", sum / DRAWS);                 /* 5 sigma: 5 / sqrt(DRAWS) = 0.016 */
     CHECK(t, fabs(square / DRAWS - 1) < 0.03, "variance of normals %g", square / DRAWS);   /* 5 sqrt(2 / DRAWS) = 0.022 */
     CHECK(t, fabs(uniform / DRAWS - 0.5) < 0.006, "mean of uniforms %g", uniform / DRAWS); /* 5 sqrt(1 / 12 / DRAWS) = 0.0046 */
     CHECK(t, mdl_philox_uniform(7, 9, 3, 5) != mdl_philox_uniform(7, 9, 4, 5), "the stream counts");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "compiler/kernel/template.h"
+#include "runtime/base/compare.h"
 #include "tests/kernel/native.h"
 
 enum { GUARD = 512 };
@@ -38,15 +39,10 @@ static bool guarded(const float *x, int64_t n) {
     return true;
 }
 
-/* |x - y| / |y|, NaN counted as infinite */
 static double distance(const float *x, const double *y, int64_t n) {
-    double error = 0, norm = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (isnan(x[i])) return INFINITY;
-        error += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
-        norm += y[i] * y[i];
-    }
-    return norm > 0 ? sqrt(error / norm) : error;
+    mdl_comparison c = mdl_comparison_begin();
+    for (int64_t i = 0; i < n; i++) mdl_comparison_add(&c, (double)x[i], y[i]);
+    return mdl_error_l2(&c);
 }
 
 /* ---- attention in f64 ---- */
@@ -133,7 +129,8 @@ static void reference_gradients(mdl_test *t) {
     p.v = widen(arena, randoms(arena, size_k(&p), 3), size_k(&p)), p.g = widen(arena, randoms(arena, size_q(&p), 4), size_q(&p));
     clear(arena, &p);
     solve(&p);
-    double *input[] = {p.q, p.k, p.v}, *gradient[] = {p.dq, p.dk, p.dv}, worst = 0, step = 1e-5;
+    double *input[] = {p.q, p.k, p.v}, *gradient[] = {p.dq, p.dk, p.dv}, step = 1e-5;
+    mdl_comparison c = mdl_comparison_begin();
     for (int which = 0; which < 3; which++) {
         for (int64_t i = 0; i < (which ? size_k(&p) : size_q(&p)); i++) {
             double loss[2], x = input[which][i];
@@ -144,9 +141,10 @@ static void reference_gradients(mdl_test *t) {
                 loss[side] = dot(p.o, p.g, size_q(&p));
             }
             input[which][i] = x;
-            worst = fmax(worst, fabs((loss[1] - loss[0]) / (2 * step) - gradient[which][i]));
+            mdl_comparison_add(&c, gradient[which][i], (loss[1] - loss[0]) / (2 * step));
         }
     }
+    double worst = mdl_error_max(&c);
     CHECK(t, worst < 1e-8, "central differences differ by %g", worst); /* step^2 times third derivatives of order 10 */
     mdl_arena_free(arena);
 }
