@@ -141,13 +141,14 @@ static expr generate(emitter *e, const mdl_value *v, const mdl_affine *idx);
 static expr constant(emitter *e, const mdl_value *v) {
     double x = mdl_attr_real(v->def, "value");
     const char *text;
+    if (v->type.dtype == MDL_F32) x = (double)(float)x; /* beyond f32: an infinity */
     if (v->type.dtype != MDL_F32)
         text = mdl_printf(e->arena, "%" PRId64, (int64_t)x);
     else if (isinf(x) || isnan(x))
         text = isnan(x) ? "__builtin_nanf(\"\")" : x < 0 ? "(-__builtin_inff())" : "__builtin_inff()";
     else {
         char digits[64];
-        snprintf(digits, sizeof digits, "%.9g", (double)(float)x);
+        snprintf(digits, sizeof digits, "%.9g", x);
         text = mdl_printf(e->arena, x < 0 ? "(%s%sf)" : "%s%sf", digits, strpbrk(digits, ".en") ? "" : ".0");
     }
     return (expr){text, -1};

@@ -129,7 +129,7 @@ static bool in_range(fe *e, fe_site *s) {
         fe_fail(
             e, s->loc[1],
             mdl_printf(e->arena,
-                       "%s; so are token ids, position, first, iota, argmax, constants, and + - * max min select of these", clamp),
+                       "%s; known are token ids, position, first, iota, argmax, constants, and + - * max min select of these", clamp),
             "'gather': the index is not known to be in range");
     return false;
 }
