@@ -126,11 +126,11 @@ static bool in_range(fe *e, fe_site *s) {
         fe_fail(e, s->loc[1], clamp, "'gather': the index goes from %lld to %lld, the table has %s = %lld rows", (long long)r.low,
                 (long long)r.high, rows->name, (long long)rows->size);
     else
-        fe_fail(
-            e, s->loc[1],
-            mdl_printf(e->arena,
-                       "%s; known are token ids, position, first, iota, argmax, constants, and + - * max min select of these", clamp),
-            "'gather': the index is not known to be in range");
+        fe_fail(e, s->loc[1],
+                mdl_printf(e->arena,
+                           "%s; known are token ids, position, first, iota, argmax, constants, and + - * max min select of these",
+                           clamp),
+                "'gather': the index is not known to be in range");
     return false;
 }
 
