@@ -156,6 +156,14 @@ static void test_generated(mdl_test *t) {
     CHECK(t, !code && !*out, "exit %d: %s", code, out);
 }
 
+/* Nothing before the kernels' code is recursive in the length of a chain: a stack of 256 KiB is enough. */
+static void test_long_chain(mdl_test *t) {
+    const char *out;
+    mdl_case(t, "a chain of 5,000 steps passes on a small stack");
+    int code = mdl_shell(t, &out, "ulimit -s 256; mdlc tests/compiler/long_chain.mdl --library models --stop-after simplify");
+    CHECK(t, !code && !*out, "exit %d: %s", code, out);
+}
+
 void suite_plans(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     test_identity(t);
@@ -168,6 +176,7 @@ void suite_plans(mdl_test *t) {
     test_dumps(t);
     test_refusals(t, arena);
     test_generated(t);
+    test_long_chain(t);
     mdl_plan_free(plan);
     mdl_arena_free(arena);
 }
