@@ -14,6 +14,13 @@
 
 enum { UNITS = 2 };
 
+/* A path may hold what ends a comment. */
+static void print_comment(mdl_text *t, const char *text) {
+    mdl_text_printf(t, "/* ");
+    for (; *text; text++) mdl_text_printf(t, *text == '*' && text[1] == '/' ? "* " : "%c", *text);
+    mdl_text_printf(t, " */\n");
+}
+
 static const char *units_text(mdl_plan *plan, int unit) {
     mdl_text t = {.arena = plan->memory};
     mdl_text_printf(&t, "%s\n", mdl_template_prelude());
@@ -23,7 +30,9 @@ static const char *units_text(mdl_plan *plan, int unit) {
         for (int u = 1; u < UNITS; u++)
             if (size[u] < size[least]) least = u;
         size[least] += strlen(plan->kernels.at[i].source);
-        if (unit < 0 || unit == least) mdl_text_printf(&t, "/* %s */\n%s\n", plan->kernels.at[i].span, plan->kernels.at[i].source);
+        if (unit >= 0 && unit != least) continue;
+        print_comment(&t, plan->kernels.at[i].span);
+        mdl_text_printf(&t, "%s\n", plan->kernels.at[i].source);
     }
     return t.at;
 }

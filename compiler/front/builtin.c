@@ -50,8 +50,29 @@ static const struct {
 };
 enum { N_BUILTINS = sizeof builtins / sizeof *builtins };
 
-/* Left out on purpose: an error that says so, until someone needs it. */
-static const char *const left_out[] = {"dropout", "alibi", "cross_attention", "attention_map", "moe", "scan", "kv_cache"};
+/* Functions and arguments that people look for and that the language does not have, with what it offers. */
+static const struct {
+    const char *name, *instead;
+} left_out[] = {
+    {"softmax", "exp(log_softmax[X](x)), with use \"std/nn.mdl\""},
+    {"dropout", "nothing is dropped at random; masked tokens come from the data"},
+    {"mask", "what a query sees is given by the segments, 'causal', 'left' and 'right'"},
+    {"attn_mask", "what a query sees is given by the segments, 'causal', 'left' and 'right'"},
+    {"bias", "scores have no bias: positions enter by rope(q, a), or by rows added to x: gather[P](Q, position(seq))"},
+    {"alibi", "scores have no bias: positions enter by rope(q, a), or by rows added to x: gather[P](Q, position(seq))"},
+    {"attention_map", "attention maps are never in memory: give q and k as outputs, and make the maps of them elsewhere"},
+    {"cross_attention", "attention is within sequences: pack both sides into one"},
+    {"moe", "all tokens pass through all parameters"},
+    {"scan", "nothing runs along the sequence but attention, segsum and spread"},
+    {"kv_cache", "whole sequences are computed at once"},
+};
+enum { N_LEFT_OUT = sizeof left_out / sizeof *left_out };
+
+const char *fe_instead_of(const char *name) {
+    for (int i = 0; i < N_LEFT_OUT; i++)
+        if (!strcmp(left_out[i].name, name)) return left_out[i].instead;
+    return NULL;
+}
 
 int fe_builtin_names(const char **names, int cap) {
     static const char *const more[] = {"value", "zeros", "ones", "pi"};
@@ -107,7 +128,8 @@ static bool bind_args(fe *e, fe_env *env, const mdl_ast *call, const char *arg_n
         int slot = arg->text ? (arg_names ? slot_of(s->arg, most, arg->text) : -1) : i;
         if (slot < 0) {
             const char *near = arg_names ? fe_suggest(e, arg->text, most, s->arg) : "";
-            fe_fail(e, arg->name, NULL, "'%s' has no argument named '%s'%s", call->text, arg->text, near);
+            const char *instead = strcmp(call->text, "attention") ? NULL : fe_instead_of(arg->text);
+            fe_fail(e, arg->name, instead, "'%s' has no argument named '%s'%s", call->text, arg->text, instead ? "" : near);
             return false;
         }
         if (slot >= most) return too_many(e, call, arg->loc, most);
@@ -169,9 +191,6 @@ static bool call_value(fe *e, fe_env *env, const mdl_ast *call, fe_value *result
 bool fe_builtin_call(fe *e, fe_env *env, const mdl_ast *call, fe_value *result) {
     *result = fe_poison();
     if (call_value(e, env, call, result)) return true;
-    for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
-        if (!strcmp(left_out[i], call->text))
-            return fe_fail(e, call->name, NULL, "'%s' is left out of the language on purpose", call->text), true;
     for (int i = 0; i < N_BUILTINS; i++) {
         if (strcmp(builtins[i].name, call->text) || (!strcmp(call->text, "max") && !call->a)) continue;
         fe_site *s = MDL_NEW(e->arena, fe_site);
@@ -182,7 +201,9 @@ bool fe_builtin_call(fe *e, fe_env *env, const mdl_ast *call, fe_value *result) 
         if (bind_bracket(e, env, call, builtins[i].bracket, s) && args) *result = builtins[i].run(e, s);
         return true;
     }
-    return false;
+    const char *instead = fe_instead_of(call->text);
+    if (instead) fe_fail(e, call->name, instead, "'%s' is left out of the language on purpose", call->text);
+    return instead != NULL;
 }
 
 bool fe_want_tensor(fe *e, fe_site *s, int i, mdl_dtype dtype) {

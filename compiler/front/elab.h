@@ -204,6 +204,8 @@ typedef struct {
 } fe_site;
 typedef fe_value fe_builtin_run(fe *e, fe_site *s);
 bool fe_builtin_call(fe *e, fe_env *env, const mdl_ast *call, fe_value *result); /* false: no such name */
+/* What the language offers instead of something that it leaves out; NULL when it says nothing of it. */
+const char *fe_instead_of(const char *name);
 bool fe_builtin_constant(fe *e, const char *name, fe_value *value);
 int fe_builtin_names(const char **names, int cap);
 /* Checks argument i: a tensor of `dtype` (MDL_DTYPE_COUNT: any but segments). */

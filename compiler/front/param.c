@@ -65,7 +65,12 @@ static bool path_is_free(fe *e, const mdl_ast *param, const char *path) {
     for (int i = 0; i < m->ties.n && !first; i++)
         if (!strcmp(m->ties.at[i].name, path)) first = &e->tie_locs.at[i];
     if (!first || e->dead) return true;
-    fe_fail(e, param->loc, mdl_printf(e->arena, "the first is at %s", mdl_place(e->arena, *first, param->loc.file)),
+    fe_fail(e, param->loc,
+            mdl_printf(
+                e->arena,
+                "the first is at %s\n  to use one parameter twice, declare it once and pass it to both, or give it a second name "
+                "by 'tied'",
+                mdl_place(e->arena, *first, param->loc.file)),
             "two parameters are named \"%s\"", path);
     return false;
 }

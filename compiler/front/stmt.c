@@ -16,8 +16,10 @@ static void define(fe *e, fe_env *env, const mdl_ast *name, fe_role role, fe_val
 static void exec_let(fe *e, fe_env *env, const mdl_ast *stmt) {
     fe_value v = fe_eval(e, env, stmt->a);
     int n = stmt->list.n, got = v.kind == FE_TUPLE ? v.n : 1;
+    bool maps = stmt->a->kind == MDL_AST_CALL && !strcmp(stmt->a->text, "attention");
     if (v.kind != FE_POISON && got != n)
-        v = fe_fail(e, stmt->a->loc, NULL, "%d name%s for %d value%s", n, n == 1 ? "" : "s", got, got == 1 ? "" : "s");
+        v = fe_fail(e, stmt->a->loc, maps ? fe_instead_of("attention_map") : NULL, "%d name%s for %d value%s", n, n == 1 ? "" : "s",
+                    got, got == 1 ? "" : "s");
     for (int i = 0; i < n; i++) define(e, env, stmt->list.at[i], FE_LET, v.kind == FE_TUPLE ? v.items[i] : v);
 }
 

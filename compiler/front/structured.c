@@ -1,4 +1,6 @@
 /* Contraction, indexing, segments, attention and cross-entropy. */
+#include <string.h>
+
 #include "compiler/front/elab.h"
 
 static bool listed(const fe_site *s, const fe_dim *dim) {
@@ -39,67 +41,95 @@ fe_value fe_dot(fe *e, fe_site *s) {
 
 /* ---- gather: the index must be known to be in range ---- */
 typedef struct {
-    bool known;
     int64_t low, high; /* inclusive */
 } range;
+static const range any = {INT32_MIN, INT32_MAX};
 
-/* Ids of tokens are checked against the vocabulary by the loader; positions against maxlen. */
-static range range_of_leaf(fe *e, const mdl_op *op) {
+static range between_or_any(int64_t low, int64_t high) { return low < INT32_MIN || high > INT32_MAX ? any : (range){low, high}; }
+
+/* What the loader promises: ids of tokens are lines of the vocabulary, labels are such ids or -100. */
+static range range_of_input(const fe *e, const char *name) {
+    for (int i = 0; i < e->module->inputs.n && e->vocab_size; i++) {
+        const mdl_input_decl *input = &e->module->inputs.at[i];
+        if (strcmp(input->name, name)) continue;
+        if (!strcmp(input->source, "tokens")) return (range){0, e->vocab_size - 1};
+        if (!strcmp(input->source, "masked") || !strcmp(input->source, "next")) return (range){-100, e->vocab_size - 1};
+    }
+    return any;
+}
+
+static range range_of_leaf(const fe *e, const mdl_op *op) {
     const mdl_type *type = &op->out[0]->type;
     double value;
     switch (op->code) {
-        case MDL_OP_INPUT: return (range){e->vocab_size > 0, 0, e->vocab_size - 1};
-        case MDL_OP_POSITION: return (range){e->module->max_length > 0, 0, e->module->max_length - 1};
-        case MDL_OP_FIRST: return (range){true, -1, op->in[0]->type.dim[1] - 1};
-        case MDL_OP_IOTA: return (range){true, 0, type->dim[mdl_attr_int(op, "axis")] - 1};
-        case MDL_OP_ARGMAX: return (range){true, 0, op->in[0]->type.dim[mdl_attr_int(op, "axis")] - 1};
+        case MDL_OP_INPUT: return range_of_input(e, mdl_attr_str(op, "name"));
+        case MDL_OP_POSITION: return e->module->max_length ? between_or_any(0, e->module->max_length - 1) : any;
+        case MDL_OP_FIRST: return between_or_any(-1, op->in[0]->type.dim[1] - 1);
+        case MDL_OP_IOTA: return between_or_any(0, type->dim[mdl_attr_int(op, "axis")] - 1);
+        case MDL_OP_ARGMAX: return between_or_any(0, op->in[0]->type.dim[mdl_attr_int(op, "axis")] - 1);
+        case MDL_OP_CAST: return op->in[0]->type.dtype == MDL_BOOL ? (range){0, 1} : any;
         default: break;
     }
-    if (mdl_is_const(op->out[0], &value)) return (range){true, (int64_t)value, (int64_t)value};
-    return (range){0};
+    if (mdl_is_const(op->out[0], &value)) return (range){(int64_t)value, (int64_t)value};
+    return any;
 }
 
-/* Deep expressions are not followed: the answer is then "not known". */
-enum { RANGE_DEPTH = 10 };
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static range range_of(fe *e, const mdl_value *v, int depth) {
+static range product(range a, range b) {
+    int64_t w = a.low * b.low, x = a.low * b.high, y = a.high * b.low, z = a.high * b.high;
+    return between_or_any(least(least(w, x), least(y, z)), most(most(w, x), most(y, z)));
+}
+
+/* Deep expressions are not followed: nothing is then known. */
+enum { RANGE_DEPTH = 10 };
+
+static range range_of(const fe *e, const mdl_value *v, int depth) {
     const mdl_op *op = v->def;
-    bool view = mdl_ops[op->code].class == MDL_VIEW && op->n_in == 1;
-    if (depth > RANGE_DEPTH) return (range){0};
-    if (view) return range_of(e, op->in[0], depth + 1);
-    int pairs = op->code == MDL_OP_SELECT                                                                              ? 1
-                : op->code == MDL_OP_MIN || op->code == MDL_OP_MAX || op->code == MDL_OP_ADD || op->code == MDL_OP_SUB ? 0
-                                                                                                                       : -1;
-    if (pairs < 0) return range_of_leaf(e, op);
-    range a = range_of(e, op->in[pairs], depth + 1), b = range_of(e, op->in[pairs + 1], depth + 1);
-    bool known = a.known && b.known;
+    int first = op->code == MDL_OP_SELECT, n = op->n_in - first;
+    if (depth > RANGE_DEPTH) return any;
+    if (mdl_ops[op->code].class == MDL_VIEW && n == 1) return range_of(e, op->in[0], depth + 1);
+    if (mdl_ops[op->code].class != MDL_POINTWISE || op->code == MDL_OP_CAST) return range_of_leaf(e, op);
+    range a = range_of(e, op->in[first], depth + 1), b = n > 1 ? range_of(e, op->in[first + 1], depth + 1) : a;
     switch (op->code) {
-        case MDL_OP_MIN: return (range){known, least(a.low, b.low), least(a.high, b.high)};
-        case MDL_OP_MAX: return (range){known, most(a.low, b.low), most(a.high, b.high)};
-        case MDL_OP_ADD: return (range){known, a.low + b.low, a.high + b.high};
-        case MDL_OP_SUB: return (range){known, a.low - b.high, a.high - b.low};
-        default: return (range){known, least(a.low, b.low), most(a.high, b.high)};
+        case MDL_OP_MIN: return (range){least(a.low, b.low), least(a.high, b.high)};
+        case MDL_OP_MAX: return (range){most(a.low, b.low), most(a.high, b.high)};
+        case MDL_OP_ADD: return between_or_any(a.low + b.low, a.high + b.high);
+        case MDL_OP_SUB: return between_or_any(a.low - b.high, a.high - b.low);
+        case MDL_OP_MUL: return product(a, b);
+        case MDL_OP_NEG: return between_or_any(-a.high, -a.low);
+        case MDL_OP_SELECT: return (range){least(a.low, b.low), most(a.high, b.high)};
+        default: return any;
     }
 }
 
 /* Without a vocabulary the loader has the table itself to check ids against. */
-static bool is_ids(const fe *e, const mdl_value *v) { return mdl_is(v, MDL_OP_INPUT) && !e->vocab_size; }
+static bool is_ids(const fe *e, const mdl_value *v) {
+    for (int i = 0; i < e->module->inputs.n && mdl_is(v, MDL_OP_INPUT) && !e->vocab_size; i++)
+        if (!strcmp(e->module->inputs.at[i].name, mdl_attr_str(v->def, "name")))
+            return !strcmp(e->module->inputs.at[i].source, "tokens");
+    return false;
+}
 
 static bool in_range(fe *e, fe_site *s) {
     const fe_dim *rows = s->left[0];
     const mdl_value *index = s->v[1].tensor;
     range r = range_of(e, index, 0);
-    if (is_ids(e, index) || e->dead || (r.known && r.low >= -1 && r.high < rows->size)) return true;
-    if (mdl_is(index, MDL_OP_POSITION) && !r.known)
+    if (is_ids(e, index) || e->dead || (r.low >= -1 && r.high < rows->size)) return true;
+    const char *clamp = mdl_printf(e->arena, "clamp it: min(max(x, 0), %s - 1)", rows->name);
+    bool known = r.low > INT32_MIN && r.high < INT32_MAX;
+    if (mdl_is(index, MDL_OP_POSITION) && !known)
         fe_fail(e, s->loc[1], "say so at the input: segments[S, T] maxlen(P)",
                 "'gather': positions have no known limit, the table has %s = %lld rows", rows->name, (long long)rows->size);
-    else if (r.known)
-        fe_fail(e, s->loc[1], NULL, "'gather': the index goes from %lld to %lld, the table has %s = %lld rows", (long long)r.low,
+    else if (known)
+        fe_fail(e, s->loc[1], clamp, "'gather': the index goes from %lld to %lld, the table has %s = %lld rows", (long long)r.low,
                 (long long)r.high, rows->name, (long long)rows->size);
     else
-        fe_fail(e, s->loc[1], "token ids, position, first, iota, argmax and constants are, and min, max and select of them",
+        fe_fail(e, s->loc[1],
+                mdl_printf(e->arena,
+                           "%s; known are token ids, position, first, iota, argmax, constants, and + - * max min select of these",
+                           clamp),
                 "'gather': the index is not known to be in range");
     return false;
 }

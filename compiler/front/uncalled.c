@@ -62,7 +62,6 @@ static bool fails(attempt *a) {
     fe_env *inner = fe_env_new(e, a->home);
     mdl_region *saved;
     int errors = mdl_error_count(e->d);
-    e->steps = 0;
     e->frame = &frame;
     fe_enter_dead(e, &saved);
     for (int i = 0; i < decl->list.n; i++) fe_bind_dim(e, inner, decl->list.at[i], any_dim(e, decl->list.at[i]->text));
@@ -114,6 +113,7 @@ static bool fits_some_rest(attempt *a) {
 
 static void check(fe *e, fe_env *home, const mdl_ast *decl) {
     const fe_dim *first = any_dim(e, "..");
+    e->steps = 0; /* shared by all attempts: one that is too large to check ends in silence */
     attempt a = {.e = e, .home = home, .decl = decl, .n_rest = 1, .rest = {first}};
     if (!fails_in_silence(&a) || (has_rest(decl) && fits_some_rest(&a))) return;
     a.n_rest = 1;

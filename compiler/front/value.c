@@ -103,7 +103,11 @@ bool fe_shape_ok(fe *e, mdl_loc loc, int n, const fe_dim *const *dims) {
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < i; j++)
             if (dims[i] == dims[j] && dims[i]->name) {
-                fe_fail(e, loc, "rename one by view[X -> Y]", "%s has the dim %s twice", shown, dims[i]->name);
+                const char *name = dims[i]->name,
+                           *hint =
+                               mdl_printf(e->arena, "rename one by view[%s -> X], with dim X = 1*%s; (dim X = %s; is %s itself)",
+                                          name, name, name, name);
+                fe_fail(e, loc, hint, "%s has the dim %s twice", shown, dims[i]->name);
                 return false;
             }
         if (__builtin_mul_overflow(bytes, dims[i]->size, &bytes) || bytes > INT64_MAX / 64) {

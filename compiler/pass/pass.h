@@ -35,14 +35,15 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 
-/* ---- rewriting: copies a region op by op; scratch of an old value is its new value ---- */
+/* ---- rewriting: copies a region op by op; scratch of an old value is its new value ----
+ * Ops that a pass builds for an op `of` get its place and scope: mdl_mapped_in(r, of), or r->b.span = of->span. */
 typedef struct {
     mdl_builder b;
     mdl_region *in;
 } mdl_rewrite;
 mdl_rewrite mdl_rewrite_begin(mdl_pass_context *c, mdl_region *in);
 mdl_value *mdl_mapped(const mdl_value *old);
-void mdl_map(const mdl_value *old, mdl_value *fresh);
+void mdl_map(const mdl_value *old, mdl_value *fresh); /* fresh stands for old: it takes its stable id, unless it has one */
 mdl_value **mdl_mapped_in(mdl_rewrite *r, const mdl_op *op);
 mdl_op *mdl_keep(mdl_rewrite *r, const mdl_op *op); /* clones op with mapped operands and maps its results */
 mdl_region *mdl_rewrite_end(mdl_rewrite *r);        /* renumbers */

@@ -12,7 +12,6 @@ mdl_value *mdl_mapped(const mdl_value *old) {
     return old->scratch;
 }
 
-/* `fresh` stands for `old` from here on: a value without a stable id takes that of the first value it stands for. */
 void mdl_map(const mdl_value *old, mdl_value *fresh) {
     ((mdl_value *)old)->scratch = fresh;
     if (!fresh->stable) fresh->stable = old->stable;

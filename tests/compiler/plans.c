@@ -142,6 +142,28 @@ static void test_refusals(mdl_test *t, mdl_arena *arena) {
     CHECK(t, mdl_shell(t, NULL, "test -e '%s/refused.plan'", mdl_test_scratch(t)), "a plan was written");
 }
 
+/* ---- what reaches the C compiler ---- */
+static void test_generated(mdl_test *t) {
+    const char *out, *scratch = mdl_test_scratch(t);
+    mdl_case(t, "constants beyond f32 compile");
+    int code = mdl_shell(t, &out, "mdlc tests/language/beyond_f32.mdl --library models --quiet -o '%s/beyond.plan'", scratch);
+    CHECK(t, !code && !*out, "exit %d: %s", code, out);
+    mdl_case(t, "a folder whose name ends a comment compiles");
+    code = mdl_shell(t, &out,
+                     "mkdir -p '%s/q*/' && cp tests/language/beyond_f32.mdl '%s/q*/' && "
+                     "mdlc '%s/q*/beyond_f32.mdl' --library models --quiet -o '%s/q.plan'",
+                     scratch, scratch, scratch, scratch);
+    CHECK(t, !code && !*out, "exit %d: %s", code, out);
+}
+
+/* Nothing before the kernels' code is recursive in the length of a chain: a stack of 256 KiB is enough. */
+static void test_long_chain(mdl_test *t) {
+    const char *out;
+    mdl_case(t, "a chain of 5,000 steps passes on a small stack");
+    int code = mdl_shell(t, &out, "ulimit -s 256; mdlc tests/compiler/long_chain.mdl --library models --stop-after simplify");
+    CHECK(t, !code && !*out, "exit %d: %s", code, out);
+}
+
 void suite_plans(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     test_identity(t);
@@ -153,6 +175,8 @@ void suite_plans(mdl_test *t) {
     test_budget(t, arena);
     test_dumps(t);
     test_refusals(t, arena);
+    test_generated(t);
+    test_long_chain(t);
     mdl_plan_free(plan);
     mdl_arena_free(arena);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compiler/ir/state.h"
 #include "compiler/ir/interp.h"
 #include "compiler/pass/pass.h"
 #include "tests/compiler/draw.h"
@@ -58,7 +59,7 @@ static void draw_weights(bench *b, const mdl_module *m, mdl_arrays *states) {
             values[k] = (double)(float)((gain ? 1 : 0) + ((double)(state >> 16 & 0x7fff) / 16384 - 1) * 0.4);
         }
         mdl_arrays_set(b->e.memory, states, p->name, p->type, values);
-        mdl_arrays_set(b->e.memory, states, mdl_printf(b->e.memory, "grad/%s", p->name), p->type, NULL);
+        mdl_arrays_set(b->e.memory, states, mdl_state_text(b->e.memory, MDL_STATE_GRAD, p->name), p->type, NULL);
         add(b, mdl_printf(b->e.memory, "weight.%s", p->name), MDL_F32, &p->type, values);
     }
 }
@@ -86,7 +87,7 @@ static void add_gradients(bench *b, mdl_module *m, mdl_arrays *inputs, mdl_array
     mdl_type type = mdl_type_make(MDL_F32, 1, &one);
     add(b, "loss", MDL_F32, &type, &loss);
     for (int i = 0; i < m->params.n; i++) {
-        const char *name = mdl_printf(memory, "grad/%s", m->params.at[i].name);
+        const char *name = mdl_state_text(memory, MDL_STATE_GRAD, m->params.at[i].name);
         const mdl_named_array *g = mdl_arrays_find(states, name);
         add(b, mdl_printf(memory, "grad.%s", m->params.at[i].name), MDL_F32, &g->type, g->at);
     }
