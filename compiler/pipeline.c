@@ -19,6 +19,9 @@ static const struct {
 #include "compiler/passes.def"
 #undef PASS
 };
+/* Pointers: 1 KB of a kernel's parameters. Ops: a native compiler's time grows faster than a function. */
+static const mdl_kernel_limits kernel_limits = {.args = 120, .ops = 256};
+
 enum { N_PASSES = sizeof passes / sizeof *passes };
 
 const mdl_pass_info mdl_pass_list[] = {
@@ -124,7 +127,7 @@ static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
 
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
     static const mdl_layout none = {.tiles = 1};
-    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none, .precision = options->precision},
+    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none, .limits = kernel_limits, .precision = options->precision},
                   .options = options};
     *plan = NULL;
     if (options->check) p.checker = mdl_checker_new(&p.context, module->forward);
@@ -152,7 +155,7 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
 mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, const char **result) {
     static const mdl_program_spec spec = {"test", MDL_FROM_FORWARD, true, true, MDL_GRAD_WRITE, true};
     static const mdl_layout layout = {.tiles = 1};
-    mdl_pass_context c = {.arena = arena, .layout = &layout, .program = &spec};
+    mdl_pass_context c = {.arena = arena, .layout = &layout, .program = &spec, .limits = kernel_limits};
     mdl_regions programs = {0};
     mdl_text t = {.arena = arena};
     const char *wrong = mdl_parse_ir(arena, text, &programs), *equals = strchr(pass, '=');

@@ -69,6 +69,20 @@ double mdl_attr_real(const mdl_op *op, const char *key) {
     return attr->kind == MDL_ATTR_INT ? (double)attr->i : attr->f;
 }
 
+void mdl_add_attr(mdl_arena *arena, mdl_op *op, mdl_attr attr) {
+    mdl_attr *attrs = MDL_NEW_ARRAY(arena, mdl_attr, op->n_attr + 1);
+    for (int i = 0; i < op->n_attr; i++) attrs[i] = op->attr[i];
+    attrs[op->n_attr++] = attr;
+    op->attr = attrs;
+}
+
+void mdl_drop_attr(mdl_op *op, const char *key) {
+    int kept = 0;
+    for (int i = 0; i < op->n_attr; i++)
+        if (strcmp(op->attr[i].key, key)) op->attr[kept++] = op->attr[i];
+    op->n_attr = kept;
+}
+
 /* ---- building ---- */
 static mdl_op *new_op(mdl_builder *b, mdl_opcode code, int n_in, mdl_value *const *in, int n_attr, const mdl_attr *attr) {
     mdl_op *op = MDL_NEW(b->arena, mdl_op);

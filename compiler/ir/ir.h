@@ -159,6 +159,9 @@ mdl_value *mdl_dot(mdl_builder *b, mdl_value *x, mdl_value *y, int n, const int6
 /* Copies an op into b->region with other operands (the values its operands map to are the caller's business). */
 mdl_op *mdl_clone(mdl_builder *b, const mdl_op *op, mdl_value *const *in);
 
+void mdl_add_attr(mdl_arena *arena, mdl_op *op, mdl_attr attr);
+void mdl_drop_attr(mdl_op *op, const char *key); /* nothing where there is none */
+
 /* ---- reading ---- */
 const mdl_attr *mdl_find_attr(const mdl_op *op, const char *key);
 int64_t mdl_attr_int(const mdl_op *op, const char *key); /* missing: internal error */

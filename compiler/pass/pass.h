@@ -17,12 +17,19 @@ typedef struct {
     bool optimizer;
 } mdl_program_spec;
 
+/* How large a row kernel may be; 0: any size. */
+typedef struct {
+    int args; /* operands and results: pointers that it takes */
+    int ops;  /* of its body */
+} mdl_kernel_limits;
+
 typedef struct {
     mdl_arena *arena;
     const mdl_module *module;
     const mdl_layout *layout;
     const mdl_program_spec *program; /* being compiled */
     mdl_dtype precision;             /* of matrix operands and activations: f32 or bf16 */
+    mdl_kernel_limits limits;        /* of the target */
     const char *not_implemented;     /* set by a pass that the target cannot carry out */
     mdl_span not_implemented_at;
 } mdl_pass_context;

@@ -68,7 +68,8 @@ static mdl_op *rebuild(mdl_rewrite *r, const mdl_op *kernel, mdl_region *body, i
     return mdl_build_region(&r->b, MDL_OP_KERNEL, in.n, in.at, 2, attr, body);
 }
 
-static void finish_sums(mdl_rewrite *r, const mdl_op *kernel, mdl_op *fresh, bool with_init) {
+/* One finish, or as many as the target's limit of arguments asks for. */
+static void finish_sums(mdl_pass_context *c, mdl_rewrite *r, const mdl_op *kernel, mdl_op *fresh, bool with_init) {
     const mdl_op *yield = kernel->body->ops.at[kernel->body->ops.n - 1];
     value_list partials = {0}, inits = {0};
     MDL_VEC(int) which = {0};
@@ -81,10 +82,15 @@ static void finish_sums(mdl_rewrite *r, const mdl_op *kernel, mdl_op *fresh, boo
         MDL_PUSH(r->b.arena, sums, sum);
         if (with_init) MDL_PUSH(r->b.arena, inits, mdl_mapped(kernel->in[mdl_attr_int(sum->in[1]->def, "index")]));
     }
-    if (!partials.n) return;
-    for (int i = 0; i < inits.n; i++) MDL_PUSH(r->b.arena, partials, inits.at[i]);
-    mdl_op *op = finish(r, which.n, partials.at, sums.at, with_init);
-    for (int i = 0; i < which.n; i++) mdl_map(kernel->out[which.at[i]], op->out[i]);
+    int per = 2 + with_init, most = c->limits.args ? c->limits.args / per : which.n;
+    for (int from = 0; from < which.n; from += most) {
+        int n = which.n - from < most ? which.n - from : most;
+        value_list in = {0};
+        for (int i = 0; i < n; i++) MDL_PUSH(c->arena, in, partials.at[from + i]);
+        for (int i = 0; with_init && i < n; i++) MDL_PUSH(c->arena, in, inits.at[from + i]);
+        mdl_op *op = finish(r, n, in.at, sums.at + from, with_init);
+        for (int i = 0; i < n; i++) mdl_map(kernel->out[which.at[from + i]], op->out[i]);
+    }
 }
 
 static void schedule(mdl_pass_context *c, mdl_rewrite *r, mdl_op *kernel) {
@@ -94,8 +100,8 @@ static void schedule(mdl_pass_context *c, mdl_rewrite *r, mdl_op *kernel) {
     const mdl_op *yield = kernel->body->ops.at[kernel->body->ops.n - 1];
     for (int i = 0; i < kernel->n_out; i++)
         if (!mdl_is_column_sum(yield->in[i]->def)) mdl_map(kernel->out[i], fresh->out[i]);
-    finish_sums(r, kernel, fresh, false);
-    finish_sums(r, kernel, fresh, true);
+    finish_sums(c, r, kernel, fresh, false);
+    finish_sums(c, r, kernel, fresh, true);
 }
 
 mdl_region *mdl_pass_schedule(mdl_pass_context *c, mdl_region *in) {

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler/pass/pass.h"
 #include "compiler/pipeline.h"
 #include "tests/compiler/draw.h"
+#include "tests/compiler/kernels.h"
 
 enum { ROW, FINISH, PRODUCT, ATTENTION, ATTENTION_BWD, COPY, OTHER, N_KINDS };
 static const char *const kinds[N_KINDS] = {"row", "finish", "product", "attention", "attention_bwd", "copy", "other"};
@@ -167,6 +169,85 @@ static void test_optimizer(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* ---- the order of ops ---- */
+/* Which values share a kernel, as a number: values are known by what they compute, kernels by the set of what they yield. */
+static uint64_t mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+static uint64_t hash_op(mdl_arena *arena, const mdl_op *op, const uint64_t *in) {
+    mdl_op bare = *op;
+    mdl_text text = {.arena = arena};
+    uint64_t h = 7;
+    bare.n_in = 0;
+    mdl_print_op(&text, &bare, 0, false);
+    for (const char *c = strchr(text.at, '='); *c; c++) h = mix(h + (unsigned char)*c);
+    for (int i = 0; i < op->n_in; i++) h = mix(3 * h + in[i]);
+    return h;
+}
+
+static uint64_t groups_of(mdl_arena *arena, const mdl_region *r, const mdl_op *outer, uint64_t *of_outer) {
+    uint64_t *of = MDL_NEW_ARRAY(arena, uint64_t, r->next_id + 1), kernels = 0;
+    for (int i = 0; i < r->ops.n; i++) {
+        const mdl_op *op = r->ops.at[i];
+        uint64_t *in = MDL_NEW_ARRAY(arena, uint64_t, op->n_in), all = 0;
+        for (int k = 0; k < op->n_in; k++) in[k] = of[op->in[k]->id];
+        if (op->code == MDL_OP_KERNEL) {
+            for (int k = 0; k < op->n_in; k++) op->in[k]->scratch = &of[op->in[k]->id];
+            uint64_t *out = MDL_NEW_ARRAY(arena, uint64_t, op->n_out);
+            groups_of(arena, op->body, op, out);
+            for (int k = 0; k < op->n_out; k++) all += mix(of[op->out[k]->id] = out[k]);
+            kernels += mix(all);
+        } else if (op->code == MDL_OP_ARG) {
+            of[op->out[0]->id] = *(uint64_t *)outer->in[mdl_attr_int(op, "index")]->scratch;
+        } else if (op->code == MDL_OP_YIELD) {
+            for (int k = 0; k < op->n_in; k++) of_outer[k] = in[k];
+        } else if (op->n_out) {
+            for (int k = 0; k < op->n_out; k++) of[op->out[k]->id] = hash_op(arena, op, in) + (uint64_t)k;
+        }
+    }
+    return kernels;
+}
+
+/* The same ops in another order that has every operand before its users. */
+static mdl_region *shuffled(mdl_arena *arena, mdl_region *r, uint64_t *state) {
+    mdl_builder b = {.arena = arena, .region = mdl_region_new(arena, r->name)};
+    bool *done = MDL_NEW_ARRAY(arena, bool, r->ops.n);
+    mdl_region_clear_scratch(r);
+    for (int made = 0; made < r->ops.n;) {
+        int i = (int)(mix(*state += 7919) % (uint64_t)r->ops.n);
+        mdl_op *op = r->ops.at[i];
+        mdl_value **in = MDL_NEW_ARRAY(arena, mdl_value *, op->n_in);
+        bool ready = !done[i];
+        for (int k = 0; k < op->n_in; k++) ready &= (in[k] = op->in[k]->scratch) != NULL;
+        if (!ready) continue;
+        mdl_op *copy = mdl_clone(&b, op, in);
+        for (int k = 0; k < op->n_out; k++) op->out[k]->scratch = copy->out[k];
+        done[i] = ++made;
+    }
+    mdl_region_clear_scratch(r);
+    return b.region;
+}
+
+static void test_op_order(mdl_test *t) {
+    mdl_case(t, "which values share a kernel does not depend on the order of independent ops");
+    uint64_t state = 1;
+    for (int seed = 0; seed < 60; seed++) {
+        mdl_arena *arena = mdl_arena_new();
+        mdl_pass_context c = {.arena = arena};
+        mdl_region *r = mdl_random_program(arena, (uint64_t)seed, 7, 33);
+        uint64_t groups = groups_of(arena, mdl_pass_fuse(&c, mdl_pass_store(&c, r)), NULL, NULL);
+        for (int k = 0; k < 8; k++) {
+            mdl_region *other = shuffled(arena, r, &state);
+            uint64_t again = groups_of(arena, mdl_pass_fuse(&c, mdl_pass_store(&c, other)), NULL, NULL);
+            CHECK(t, groups == again, "program %d has other kernels in another order", seed);
+        }
+        mdl_arena_free(arena);
+    }
+}
+
 void suite_fusion(mdl_test *t) {
     char *cc = getenv("CC") ? strdup(getenv("CC")) : NULL;
     setenv("CC", mdl_empty_compiler(t), 1); /* no code is run here */
@@ -174,6 +255,7 @@ void suite_fusion(mdl_test *t) {
     test_depth(t);
     test_large(t);
     test_optimizer(t);
+    test_op_order(t);
     if (cc)
         setenv("CC", cc, 1);
     else

@@ -65,8 +65,9 @@ typedef struct {
 
 /* The program's inputs and its first kernel, with a result for each of the kernel's. */
 static bool read_subject(mdl_test *t, subject *s, const char *program) {
-    const char *fused = NULL, *scheduled = NULL;
-    mdl_status status = mdl_run_pass(s->arena, "fuse", program, &fused);
+    const char *stored = NULL, *fused = NULL, *scheduled = NULL;
+    mdl_status status = mdl_run_pass(s->arena, "store", program, &stored);
+    if (!status) status = mdl_run_pass(s->arena, "fuse", stored, &fused);
     if (!status) status = mdl_run_pass(s->arena, "schedule", fused, &scheduled);
     CHECK(t, !status, "%s", mdl_message(status));
     mdl_status_free(status);

@@ -79,6 +79,13 @@ static const char *run_passes(mdl_test *t, mdl_arena *arena, const char *passes,
     return program;
 }
 
+static bool names_pass(const char *passes, const char *name) {
+    size_t n = strlen(name);
+    for (const char *at = passes; at; at = strchr(at, ','), at = at ? at + 1 : NULL)
+        if (!strncmp(at, name, n) && (at[n] == ',' || !at[n])) return true;
+    return false;
+}
+
 static void run_file(mdl_test *t, const char *path, bool *covered) {
     mdl_arena *arena = mdl_arena_new();
     const char *name = strrchr(path, '/') + 1;
@@ -88,8 +95,8 @@ static void run_file(mdl_test *t, const char *path, bool *covered) {
     MDL_ASSERT(!strncmp(text, "# ", 2) && colon);
     const char *passes = mdl_strndup(arena, text + 2, (size_t)(colon - text - 2));
     if (mdl_case(t, "%s", name)) {
-        const char *after = run_passes(t, arena, passes, text), *last = strrchr(passes, ',');
-        for (int i = 0; mdl_pass_list[i].name; i++) covered[i] |= is_pass(last ? last + 1 : passes, mdl_pass_list[i].name);
+        const char *after = run_passes(t, arena, passes, text);
+        for (int i = 0; mdl_pass_list[i].name; i++) covered[i] |= names_pass(passes, mdl_pass_list[i].name);
         mdl_golden(t, mdl_printf(arena, "compiler/passes/%s", name), mdl_printf(arena, "%s----\n%s", text, after));
     }
     mdl_arena_free(arena);
@@ -135,6 +142,56 @@ static void test_merged_kinds(mdl_test *t) {
     CHECK(t, dots_after_merge(t, arena, a, decay) == 2, "different weight decay");
     CHECK(t, dots_after_merge(t, arena, a, frozen) == 2, "one is frozen");
     CHECK(t, dots_after_merge(t, arena, a, group) == 2, "different groups");
+    mdl_arena_free(arena);
+}
+
+/* ---- kernels that are too large ---- */
+/* n inputs, each used with x; `sum`: added up to one value, else each is a result, with a sum over its rows. */
+static const char *wide_program(mdl_arena *arena, int n, bool sum) {
+    mdl_text text = {.arena = arena};
+    mdl_text_printf(&text, "program p {\n  %%0 = input {name=\"x\"} : f32[6,4]\n");
+    for (int i = 0; i < n; i++) {
+        int id = 1 + 4 * i;
+        mdl_text_printf(&text, "  %%%d = input {name=\"a%d\"} : f32[6,4]\n  %%%d = mul %%%d, %%0 : f32[6,4]\n", id, i, id + 1, id);
+        if (sum)
+            mdl_text_printf(&text, "  %%%d = add %%%d, %%%d : f32[6,4]\n", id + 2, id + 1, i ? id - 2 : 0);
+        else
+            mdl_text_printf(&text,
+                            "  %%%d = sum %%%d {axes=[0]} : f32[4]\n  result %%%d {name=\"y%d\"}\n  result %%%d {name=\"s%d\"}\n",
+                            id + 2, id + 1, id + 1, i, id + 2, i);
+    }
+    if (sum) mdl_text_printf(&text, "  result %%%d {name=\"y\"}\n", 4 * n - 1);
+    mdl_text_printf(&text, "}\n");
+    return text.at;
+}
+
+static const char *chain_program(mdl_arena *arena, int n) {
+    mdl_text text = {.arena = arena};
+    mdl_text_printf(&text, "program p {\n  %%0 = input {name=\"x\"} : f32[6,4]\n");
+    for (int i = 0; i < n; i++) mdl_text_printf(&text, "  %%%d = sin %%%d : f32[6,4]\n", i + 1, i);
+    mdl_text_printf(&text, "  result %%%d {name=\"y\"}\n}\n", n);
+    return text.at;
+}
+
+static void check_sizes(mdl_test *t, mdl_arena *arena, const char *what, const char *program, int most) {
+    mdl_region *r = mdl_test_parse(t, arena, run_passes(t, arena, "store,fuse,schedule", program));
+    int kernels = 0;
+    for (int i = 0; r && i < r->ops.n; i++) {
+        const mdl_op *op = r->ops.at[i];
+        if (!op->body) continue;
+        kernels++;
+        CHECK(t, op->n_in + op->n_out <= 120, "%s: a %s takes %d pointers", what, mdl_ops[op->code].name, op->n_in + op->n_out);
+        CHECK(t, op->body->ops.n <= 120 + 256 + 120, "%s: a body of %d ops", what, op->body->ops.n);
+    }
+    CHECK(t, kernels > 1 && kernels <= most, "%s: %d kernels and finishes", what, kernels);
+}
+
+static void test_limits(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "no kernel takes more than its target allows, nor computes more");
+    check_sizes(t, arena, "a sum of 300", wide_program(arena, 300, true), 4);
+    check_sizes(t, arena, "300 results", wide_program(arena, 300, false), 24);
+    check_sizes(t, arena, "2000 sines in a row", chain_program(arena, 2000), 9);
     mdl_arena_free(arena);
 }
 
@@ -278,6 +335,7 @@ static void test_planted(mdl_test *t) {
 void suite_passes(mdl_test *t) {
     test_goldens(t);
     test_merged_kinds(t);
+    test_limits(t);
     test_origins(t);
     test_models(t, MDL_F32);
     test_models(t, MDL_BF16);

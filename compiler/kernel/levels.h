@@ -1,0 +1,51 @@
+/* What row kernels can compute, and in which order: the facts that `store` and `fuse` decide by. */
+#ifndef MDL_KERNEL_LEVELS_H
+#define MDL_KERNEL_LEVELS_H
+
+#include "compiler/ir/ir.h"
+
+/* FUSABLE: what a kernel may compute where it is used, or store. MEMORY: made by another op, or a view of such memory. */
+typedef enum { MDL_PLACE_MEMORY, MDL_PLACE_FUSABLE } mdl_place;
+
+typedef struct {
+    mdl_place place;
+    int level;     /* anchors and column sums that lie before it at least */
+    bool stored;   /* a fusable value that a kernel writes to memory: the mark of `store` */
+    bool anywhere; /* can be computed at any index: no row reduction in it */
+    bool reduces;  /* a row reduction that is not in memory lies in it */
+    bool heavy;    /* a transcendental lies in it */
+    bool varies;   /* depends on memory: not a constant */
+    int fanout;
+    int big[2], n_big; /* large operands, by id, that computing it again would load; n_big 2 means two or more */
+} mdl_fact;
+
+/* By value id. Marks of `store` are honoured: a stored reshape is a view of memory. */
+mdl_fact *mdl_facts_of(mdl_arena *arena, const mdl_region *region);
+
+/* The attribute by which `store` marks an op whose result must be in memory. */
+#define MDL_STORED "stored"
+
+/* Must operand i of a fusable op be in memory, though it is fusable itself? */
+bool mdl_from_memory(const mdl_fact *facts, const mdl_op *op, int i);
+/* A reshape whose rows are parts of its operand's rows: no affine index reaches them, so it is only ever a view of memory. */
+bool mdl_splits_rows(const mdl_op *op);
+int64_t mdl_rows_of(const mdl_value *v); /* of the kernel that makes v */
+bool mdl_is_large(const mdl_value *v);   /* more than one element a row */
+bool mdl_is_heavy(const mdl_op *op);
+/* Of the two sides of a cast that widens, the narrow one is stored: what is said of the wide side is said of it. */
+bool mdl_widens(const mdl_op *op);
+
+/* A root of the same level but another number of rows, reached across rows: computed again rather than loaded, so that kernels of
+ * one level never wait for each other. */
+bool mdl_computed_again(const mdl_fact *facts, const mdl_value *v, const mdl_value *root);
+
+/* What a kernel takes and computes. `mark` holds, by value id, what was counted. */
+typedef struct {
+    const mdl_fact *facts;
+    int *mark, stamp;
+    int args, ops;
+} mdl_kernel_size;
+/* Adds root and all that is computed for it; stored values that were not added as roots are operands. */
+void mdl_add_to_kernel(mdl_kernel_size *size, const mdl_value *root);
+
+#endif
