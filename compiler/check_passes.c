@@ -79,10 +79,21 @@ static void draw_states(mdl_pass_checker *k) {
     }
 }
 
+/* Counts and sums that a step keeps: positive, for 1/N. */
+static void draw_tallies(mdl_pass_checker *k, const mdl_region *program) {
+    for (int i = 0; i < program->ops.n; i++) {
+        const mdl_op *op = program->ops.at[i];
+        const char *name = op->code == MDL_OP_READ || op->code == MDL_OP_WRITE ? mdl_find_attr(op, "state")->ss[0] : "";
+        if (strncmp(name, "tally/", 6) || mdl_arrays_find(&k->states, name)) continue;
+        mdl_arrays_set(k->c->arena, &k->states, name, (mdl_type){.dtype = MDL_F32}, &(double){1 + uniform(k)});
+    }
+}
+
 mdl_pass_checker *mdl_checker_new(mdl_pass_context *c, const mdl_region *program) {
     mdl_pass_checker *k = MDL_NEW(c->arena, mdl_pass_checker);
     k->c = c;
     draw_states(k);
+    draw_tallies(k, program);
     int64_t below = smallest_table(program);
     for (int i = 0; i < program->ops.n; i++)
         if (program->ops.at[i]->code == MDL_OP_INPUT) draw_input(k, program->ops.at[i], below);

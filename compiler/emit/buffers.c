@@ -33,7 +33,23 @@ int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, 
 }
 
 /* ---- states ---- */
+/* A count or sum that is kept over a step: two numbers for each loss, then for each metric. */
+static bool tally_range(const mdl_emitter *e, const char *name, mdl_range *range) {
+    const mdl_plan *plan = e->plan;
+    if (strncmp(name, "tally/", 6)) return false;
+    for (int i = 0; i < plan->losses.n + plan->metrics.n; i++) {
+        const char *of = i < plan->losses.n ? plan->losses.at[i].name : plan->metrics.at[i - plan->losses.n];
+        bool count = !strcmp(name, mdl_printf(e->arena, MDL_STATE_COUNT "%s", of));
+        if (!count && strcmp(name, mdl_printf(e->arena, MDL_STATE_SUM "%s", of))) continue;
+        *range = (mdl_range){MDL_ARENA_TALLY, 8 * i + 4 * count, 4};
+        return true;
+    }
+    return false;
+}
+
 static mdl_range param_range(const mdl_emitter *e, const char *name) {
+    mdl_range tally;
+    if (tally_range(e, name, &tally)) return tally;
     bool gradient = !strncmp(name, "grad/", 5);
     const mdl_placed_param *placed = mdl_layout_find(e->layout, gradient ? name + 5 : name);
     if (placed) return (mdl_range){gradient ? MDL_ARENA_GRAD : MDL_ARENA_PARAM, placed->offset * 4, mdl_type_bytes(&placed->type)};
@@ -154,16 +170,11 @@ static void place_leaf(assignment *a, const mdl_op *op) {
     a->home[find(a, v->id)] = mdl_new_buffer(a->e, a->program, name, range, v->type);
 }
 
+/* Each result of each program has a place of its own: none is lost when another program runs before it is read. */
 static mdl_range new_result(assignment *a, const mdl_type *type) {
-    mdl_plan *plan = a->e->plan;
-    mdl_range range = {MDL_ARENA_RESULT, 0, mdl_type_bytes(type)};
-    for (int i = 0; i < a->program->results.n; i++) {
-        const mdl_plan_buffer *b = &a->program->buffers.at[a->program->results.at[i].buffer];
-        int64_t end = (b->offset + b->bytes + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN;
-        if (end > range.offset) range.offset = end;
-    }
-    if (range.offset + range.bytes > plan->arena_bytes[MDL_ARENA_RESULT])
-        plan->arena_bytes[MDL_ARENA_RESULT] = range.offset + range.bytes;
+    int64_t *end = &a->e->plan->arena_bytes[MDL_ARENA_RESULT];
+    mdl_range range = {MDL_ARENA_RESULT, (*end + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN, mdl_type_bytes(type)};
+    *end = range.offset + range.bytes;
     return range;
 }
 

@@ -60,8 +60,6 @@ static void inputs(mdl_emitter *e) {
     for (int i = 0; i < e->module->inputs.n; i++)
         input(e, e->module->inputs.at[i].name, e->module->inputs.at[i].source, e->module->inputs.at[i].type);
     for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++) input(e, scalars[i], "scalar", scalar);
-    for (int i = 0; i < e->plan->losses.n; i++)
-        input(e, mdl_printf(e->arena, "inv_count.%s", e->plan->losses.at[i].name), "scalar", scalar);
     input(e, "seed", "seed", (mdl_type){.dtype = MDL_I32, .rank = 1, .dim = {2}});
 }
 
@@ -73,6 +71,7 @@ static void losses(mdl_emitter *e) {
             MDL_PUSH(e->arena, e->plan->losses, ((mdl_plan_loss){mdl_attr_str(op, "name"), mdl_attr_real(op, "weight")}));
         if (op->code == MDL_OP_METRIC) MDL_PUSH(e->arena, e->plan->metrics, mdl_attr_str(op, "name"));
     }
+    e->plan->arena_bytes[MDL_ARENA_TALLY] = 8 * (e->plan->losses.n + e->plan->metrics.n); /* a sum and a count of each */
 }
 
 static void names(mdl_emitter *e) {

@@ -21,12 +21,17 @@ typedef struct {
     int64_t tiles;
 } mdl_layout;
 
+/* Sums over a step of several micro-batches are kept in states (MDL_STATE_COUNT and MDL_STATE_SUM, f32[]): the first micro-batch
+ * writes them, each further one adds its own. BATCH: of this batch, no state. KEPT: what earlier programs have kept. */
+typedef enum { MDL_TALLY_NONE, MDL_TALLY_BATCH, MDL_TALLY_FIRST, MDL_TALLY_NEXT, MDL_TALLY_KEPT } mdl_tally;
+
 /* What a program is made of. */
 typedef enum { MDL_GRAD_NONE, MDL_GRAD_WRITE, MDL_GRAD_ACCUMULATE } mdl_grad_mode;
 typedef struct {
     const char *name;
     enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING } source;
-    bool counts, sums;  /* results count.X, sum.X of every loss and metric */
+    mdl_tally counts, sums; /* of what every loss and metric selects */
+    bool results;           /* gives them as count.X and sum.X */
     mdl_grad_mode grad; /* gradients of the losses into the states grad/X */
     bool optimizer;
 } mdl_program_spec;
@@ -51,6 +56,10 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #define MDL_STATE_MOMENT1 "@moment1"
 #define MDL_STATE_MOMENT2 "@moment2"
 #define MDL_STATE_DECAY "@decay" /* bool[tiles]: where weight decay applies */
+
+/* Of a loss or metric X: what it has selected in the step so far, and the sum of that. */
+#define MDL_STATE_COUNT "tally/count."
+#define MDL_STATE_SUM "tally/sum."
 
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
 const mdl_placed_param *mdl_layout_find(const mdl_layout *layout, const char *name); /* NULL: not trained */

@@ -10,27 +10,35 @@
 #include "runtime/base/dtype.h"
 #include "runtime/base/status.h"
 
-enum { MDL_PLAN_VERSION = 1, MDL_PLAN_ALIGN = 64 };
+enum { MDL_PLAN_VERSION = 2, MDL_PLAN_ALIGN = 64 };
 /* Files with a meaning of their own. CONSTANTS: what the CONST arena holds after load, exactly arena_bytes[CONST] bytes. */
 #define MDL_PLAN_CONSTANTS "assets/constants.bin"
 #define MDL_PLAN_CPU_OBJECT "kernels/cpu.so"
 
-/* PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each); FROZEN holds
- * frozen and carried parameters; INPUT and RESULT are exchanged with the host; ACTIVATION is shared by all programs;
- * CONST holds tables made by the compiler (the file MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. */
+/* ARENA(id, name, bits): PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each);
+ * FROZEN holds frozen and carried parameters; INPUT and RESULT are exchanged with the host; TALLY holds what a step of several
+ * micro-batches counts and sums; ACTIVATION is shared by all programs; CONST holds tables made by the compiler (the file
+ * MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. Another arena is one row. */
+#define MDL_ARENAS(ARENA)           \
+    ARENA(PARAM, "param", 0)        \
+    ARENA(GRAD, "grad", 32)         \
+    ARENA(MOMENT1, "moment1", 32)   \
+    ARENA(MOMENT2, "moment2", 32)   \
+    ARENA(FROZEN, "frozen", 0)      \
+    ARENA(CONST, "const", 0)        \
+    ARENA(INPUT, "input", 0)        \
+    ARENA(TALLY, "tally", 0)        \
+    ARENA(RESULT, "result", 0)      \
+    ARENA(ACTIVATION, "activation", 0)
 typedef enum {
-    MDL_ARENA_PARAM,
-    MDL_ARENA_GRAD,
-    MDL_ARENA_MOMENT1,
-    MDL_ARENA_MOMENT2,
-    MDL_ARENA_FROZEN,
-    MDL_ARENA_CONST,
-    MDL_ARENA_INPUT,
-    MDL_ARENA_RESULT,
-    MDL_ARENA_ACTIVATION,
-    MDL_ARENA_COUNT
+#define ARENA(id, name, bits) MDL_ARENA_##id,
+    MDL_ARENAS(ARENA)
+#undef ARENA
+        MDL_ARENA_COUNT
 } mdl_arena_id;
 const char *mdl_arena_name(mdl_arena_id id); /* "param", "grad", ... */
+/* Bits of an element in an arena that is laid out as PARAM is: it is empty or has as many elements. 0: it is not one. */
+int mdl_arena_like_param(mdl_arena_id id);
 
 typedef struct {
     const char *name;   /* checkpoint name */
@@ -101,8 +109,8 @@ typedef struct {
 } mdl_plan_result;
 
 typedef struct {
-    const char *name; /* init, count, train_only, train_first, train_middle, train_last, update, eval, and the model's outputs:
-                         embed, logits */
+    const char *name; /* init, count_first, count_next, train_only, train_first, train_middle, train_last, update, eval, and the
+                         model's outputs: embed, logits */
     MDL_VEC(mdl_plan_buffer) buffers;
     MDL_VEC(mdl_plan_launch) launches;
     MDL_VEC(mdl_plan_result) results;

@@ -95,10 +95,12 @@ static mdl_status check_arenas(const mdl_plan *plan) {
     for (int i = 0; i < MDL_ARENA_COUNT; i++)
         if (bytes[i] < 0 || bytes[i] > max_arena_bytes)
             return mdl_fail(MDL_BAD_INPUT, "arena %s has %" PRId64 " bytes", mdl_arena_name((mdl_arena_id)i), bytes[i]);
-    for (int i = MDL_ARENA_GRAD; i <= MDL_ARENA_MOMENT2; i++)
-        if (bytes[i] && bytes[i] != bytes[MDL_ARENA_PARAM])
-            return mdl_fail(MDL_BAD_INPUT, "arena %s has %" PRId64 " bytes, expected 0 or the %" PRId64 " of arena param",
-                            mdl_arena_name((mdl_arena_id)i), bytes[i], bytes[MDL_ARENA_PARAM]);
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) {
+        int bits = mdl_arena_like_param((mdl_arena_id)i);
+        if (bits && bytes[i] && bytes[i] * 32 != bytes[MDL_ARENA_PARAM] * bits)
+            return mdl_fail(MDL_BAD_INPUT, "arena %s has %" PRId64 " bytes, expected 0 or the %" PRId64 " elements of arena param",
+                            mdl_arena_name((mdl_arena_id)i), bytes[i], bytes[MDL_ARENA_PARAM] / 4);
+    }
     const mdl_plan_file *constants = mdl_plan_find_file(plan, MDL_PLAN_CONSTANTS);
     int64_t given = constants ? constants->size : 0;
     if (given != bytes[MDL_ARENA_CONST])

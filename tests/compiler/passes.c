@@ -154,7 +154,12 @@ static bool make_subject(mdl_test *t, subject *s) {
     mdl_arena *arena = mdl_arena_new();
     mdl_module *module = mdl_test_model(t, arena, "esm2", "L=1 D=8 H=2", 12, 3);
     if (!module) return false;
-    *s = (subject){.arena = arena, .spec = {"train_only", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false}};
+    *s = (subject){.arena = arena, .spec = {.name = "train_only",
+                                              .source = MDL_FROM_FORWARD,
+                                              .counts = MDL_TALLY_BATCH,
+                                              .sums = MDL_TALLY_BATCH,
+                                              .results = true,
+                                              .grad = MDL_GRAD_WRITE}};
     s->context = (mdl_pass_context){.arena = arena, .module = module, .program = &s->spec};
     module->forward = mdl_pass_merge_gemm(&s->context, mdl_pass_decompose(&s->context, module->forward));
     s->layout = *mdl_layout_params(arena, module);

@@ -90,6 +90,24 @@ static void test_budget(mdl_test *t, mdl_arena *arena) {
     mdl_plan_free(plan);
 }
 
+/* Gives the programs' results, one after the other, to the first that overlaps an earlier one; NULL: none does. */
+static const char *overlapping_result(const mdl_plan *plan) {
+    int64_t end = 0;
+    for (int p = 0; p < plan->programs.n; p++)
+        for (int i = 0; i < plan->programs.at[p].results.n; i++) {
+            const mdl_plan_buffer *b = &plan->programs.at[p].buffers.at[plan->programs.at[p].results.at[i].buffer];
+            if (b->offset < end) return plan->programs.at[p].results.at[i].name;
+            end = b->offset + b->bytes;
+        }
+    return NULL;
+}
+
+static void test_results(mdl_test *t, const mdl_plan *plan) {
+    mdl_case(t, "results of all programs have places of their own");
+    const char *name = overlapping_result(plan);
+    CHECK(t, !name, "%s", name);
+}
+
 /* ---- dumps ---- */
 /* Every header "# PROGRAM after PASS" names a pass up to `last`, and that one is there. */
 static void check_headers(mdl_test *t, const char *text, int last) {
@@ -149,6 +167,7 @@ void suite_plans(mdl_test *t) {
     if (plan) {
         test_memory(t, arena, plan);
         test_report(t, arena, plan);
+        test_results(t, plan);
     }
     test_budget(t, arena);
     test_dumps(t);

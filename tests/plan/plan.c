@@ -245,8 +245,9 @@ static void test_json(mdl_test *t) {
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":1", "\"version\":2"},
-        {"\"version\":1", "\"version\":\"1\""},
+        {"\"version\":2", "\"version\":1"},
+        {"\"version\":2", "\"version\":3"},
+        {"\"version\":2", "\"version\":\"2\""},
         {"mdl-plan", "tar"},
         {"\"tokens\":16,", ""},
         {"\"tokens\":16", "\"tokens\":16.5"},
