@@ -60,6 +60,9 @@ static void draw_states(mdl_pass_checker *k) {
     double *arena[4];
     for (int i = 0; i < 4; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, flat[i], wide, NULL);
     for (int64_t i = 0; i < l->tiles * MDL_TILE; i++) arena[3][i] = uniform(k);
+    double *used =
+        mdl_arrays_set(k->c->arena, &k->states, MDL_STATE_USED, (mdl_type){.dtype = MDL_I32, .rank = 1, .dim = {l->tiles}}, NULL);
+    for (int64_t i = 0; i < l->tiles; i++) used[i] = MDL_TILE - i % 3;
     double *decay = mdl_arrays_set(k->c->arena, &k->states, MDL_STATE_DECAY, tiles, NULL);
     for (int64_t i = 0; i < l->tiles; i++) decay[i] = i % 2;
     for (int i = 0; i < l->trained.n; i++) {

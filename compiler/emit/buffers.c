@@ -62,13 +62,16 @@ static mdl_range arena_range(const mdl_emitter *e, const char *name) {
     static const struct {
         const char *name;
         mdl_arena_id id;
-    } arenas[] = {{MDL_STATE_PARAM, MDL_ARENA_PARAM},
-                  {MDL_STATE_GRAD, MDL_ARENA_GRAD},
-                  {MDL_STATE_MOMENT1, MDL_ARENA_MOMENT1},
-                  {MDL_STATE_MOMENT2, MDL_ARENA_MOMENT2},
-                  {MDL_STATE_DECAY, MDL_ARENA_CONST}};
+        int offset, bytes; /* a tile's; see constants() in tables.c */
+    } arenas[] = {{MDL_STATE_PARAM, MDL_ARENA_PARAM, 0, 4 * MDL_TILE},
+                  {MDL_STATE_GRAD, MDL_ARENA_GRAD, 0, 4 * MDL_TILE},
+                  {MDL_STATE_MOMENT1, MDL_ARENA_MOMENT1, 0, 4 * MDL_TILE},
+                  {MDL_STATE_MOMENT2, MDL_ARENA_MOMENT2, 0, 4 * MDL_TILE},
+                  {MDL_STATE_USED, MDL_ARENA_CONST, 0, 4},
+                  {MDL_STATE_DECAY, MDL_ARENA_CONST, 4, 1}};
     for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
-        if (!strcmp(arenas[i].name, name)) return (mdl_range){arenas[i].id, 0, e->plan->arena_bytes[arenas[i].id]};
+        if (!strcmp(arenas[i].name, name))
+            return (mdl_range){arenas[i].id, arenas[i].offset * e->layout->tiles, arenas[i].bytes * e->layout->tiles};
     mdl_bug("no state '%s'", name);
 }
 

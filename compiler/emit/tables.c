@@ -26,6 +26,10 @@ static void params(mdl_emitter *e) {
     const mdl_arena_id flat[] = {MDL_ARENA_PARAM, MDL_ARENA_GRAD, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2};
     for (int i = 0; i < 4; i++) e->plan->arena_bytes[flat[i]] = bytes;
     e->plan->tile = MDL_TILE;
+    for (int i = 0; i < e->layout->units.n; i++) {
+        const mdl_unit *u = &e->layout->units.at[i];
+        MDL_PUSH(e->arena, e->plan->units, ((mdl_plan_unit){u->name, u->tile * MDL_TILE * 4, u->tiles * MDL_TILE * 4}));
+    }
     for (int i = 0; i < e->module->ties.n; i++)
         MDL_PUSH(e->arena, e->plan->ties, ((mdl_plan_tie){e->module->ties.at[i].name, e->module->ties.at[i].target}));
 }
@@ -34,16 +38,21 @@ static void file(mdl_emitter *e, const char *path, const char *bytes, int64_t si
     MDL_PUSH(e->arena, e->plan->files, ((mdl_plan_file){.path = path, .bytes = bytes, .size = size}));
 }
 
-/* A bool per tile: where weight decay applies. */
-static void decay_mask(mdl_emitter *e) {
-    char *mask = MDL_NEW_ARRAY(e->arena, char, e->layout->tiles);
+/* A file of tables: by tile, how many of its elements belong to parameters (i32), then whether weight decay applies (bool). */
+static void constants(mdl_emitter *e) {
+    int64_t tiles = e->layout->tiles;
+    char *all = MDL_NEW_ARRAY(e->arena, char, 5 * tiles), *decay = all + 4 * tiles;
+    int32_t *used = (int32_t *)(void *)all;
     for (int i = 0; i < e->layout->trained.n; i++) {
         const mdl_placed_param *p = &e->layout->trained.at[i];
         int64_t end = p->offset + mdl_type_count(&p->type);
-        for (int64_t t = p->offset / MDL_TILE; t * MDL_TILE < end; t++) mask[t] = p->decay;
+        for (int64_t t = p->offset / MDL_TILE; t * MDL_TILE < end; t++) {
+            decay[t] = p->decay;
+            used[t] = (int32_t)(end - t * MDL_TILE < MDL_TILE ? end - t * MDL_TILE : MDL_TILE);
+        }
     }
-    e->plan->arena_bytes[MDL_ARENA_CONST] = e->layout->tiles;
-    file(e, MDL_PLAN_CONSTANTS, mask, e->layout->tiles);
+    e->plan->arena_bytes[MDL_ARENA_CONST] = 5 * tiles;
+    file(e, MDL_PLAN_CONSTANTS, all, 5 * tiles);
 }
 
 static void input(mdl_emitter *e, const char *name, const char *source, mdl_type type) {
@@ -115,7 +124,7 @@ void mdl_emit_tables(mdl_emitter *e) {
     losses(e);
     params(e);
     inputs(e);
-    decay_mask(e);
+    constants(e);
     names(e);
     assets(e);
 }

@@ -55,6 +55,14 @@ static const char *path_of(fe *e, fe_env *env, const mdl_ast *param) {
     return path.at;
 }
 
+/* The blocks around a declaration: the path without its last part. */
+static const char *scope_of(fe *e) {
+    mdl_text path = {.arena = e->arena};
+    mdl_text_append(&path, "", 0);
+    for (int i = 0; i < e->scopes.n; i++) mdl_text_printf(&path, "%s%s", i ? "." : "", e->scopes.at[i]);
+    return path.at;
+}
+
 static bool path_is_free(fe *e, const mdl_ast *param, const char *path) {
     const mdl_module *m = e->module;
     const mdl_loc *first = NULL;
@@ -194,6 +202,7 @@ static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_
                    .type = type,
                    .decay = !f->nodecay,
                    .group = group,
+                   .scope = scope_of(e),
                    .init = init.init->text,
                    .role = f->carry    ? MDL_CARRY
                            : f->frozen ? MDL_FROZEN

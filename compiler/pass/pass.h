@@ -15,8 +15,15 @@ typedef struct {
     int64_t offset;
     bool decay;
 } mdl_placed_param;
+/* The parameters of one repeated scope ("encoder.layer.3"), or ("") a run of others: what can be gathered, reduced or updated
+ * alone. */
+typedef struct {
+    const char *name;
+    int64_t tile, tiles;
+} mdl_unit;
 typedef struct {
     MDL_VEC(mdl_placed_param) trained;
+    MDL_VEC(mdl_unit) units;          /* in order of their tiles, which they share out among them */
     const mdl_placed_param **by_name; /* sorted */
     int64_t tiles;
 } mdl_layout;
@@ -32,7 +39,7 @@ typedef struct {
     enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING } source;
     mdl_tally counts, sums; /* of what every loss and metric selects */
     bool results;           /* gives them as count.X and sum.X */
-    mdl_grad_mode grad; /* gradients of the losses into the states grad/X */
+    mdl_grad_mode grad;     /* gradients of the losses into the states grad/X */
     bool optimizer;
 } mdl_program_spec;
 
@@ -56,6 +63,7 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #define MDL_STATE_MOMENT1 "@moment1"
 #define MDL_STATE_MOMENT2 "@moment2"
 #define MDL_STATE_DECAY "@decay" /* bool[tiles]: where weight decay applies */
+#define MDL_STATE_USED "@used"   /* i32[tiles]: elements at the start of a tile that belong to parameters; the rest is undefined */
 
 /* Of a loss or metric X: what it has selected in the step so far, and the sum of that. */
 #define MDL_STATE_COUNT "tally/count."

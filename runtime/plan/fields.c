@@ -40,6 +40,9 @@ static const mdl_field param_fields[] = {
 
 static const mdl_field tie_fields[] = {FIELD(mdl_plan_tie, name, STR), FIELD(mdl_plan_tie, target, STR), END};
 
+static const mdl_field unit_fields[] = {FIELD(mdl_plan_unit, name, STR), FIELD(mdl_plan_unit, offset, I64),
+                                        FIELD(mdl_plan_unit, bytes, I64), END};
+
 static const mdl_field input_fields[] = {
     FIELD(mdl_plan_input, name, STR),
     FIELD(mdl_plan_input, source, STR),
@@ -124,6 +127,7 @@ const mdl_list mdl_plan_lists[] = {
     LIST(mdl_plan, layouts, "layout line", mdl_plan_name_map, layout_fields, theirs),
     LIST(mdl_plan, ties, "tie", mdl_plan_tie, tie_fields, name),
     LIST(mdl_plan, inputs, "input", mdl_plan_input, input_fields, name),
+    LIST(mdl_plan, units, "unit", mdl_plan_unit, unit_fields, name),
     LIST(mdl_plan, params, "param", mdl_plan_param, param_fields, name),
     LIST(mdl_plan, kernels, "kernel", mdl_plan_kernel, kernel_fields, symbol),
     LIST(mdl_plan, files, "file", mdl_plan_file, file_fields, path),

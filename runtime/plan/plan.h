@@ -19,16 +19,16 @@ enum { MDL_PLAN_VERSION = 2, MDL_PLAN_ALIGN = 64 };
  * FROZEN holds frozen and carried parameters; INPUT and RESULT are exchanged with the host; TALLY holds what a step of several
  * micro-batches counts and sums; ACTIVATION is shared by all programs; CONST holds tables made by the compiler (the file
  * MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. Another arena is one row. */
-#define MDL_ARENAS(ARENA)           \
-    ARENA(PARAM, "param", 0)        \
-    ARENA(GRAD, "grad", 32)         \
-    ARENA(MOMENT1, "moment1", 32)   \
-    ARENA(MOMENT2, "moment2", 32)   \
-    ARENA(FROZEN, "frozen", 0)      \
-    ARENA(CONST, "const", 0)        \
-    ARENA(INPUT, "input", 0)        \
-    ARENA(TALLY, "tally", 0)        \
-    ARENA(RESULT, "result", 0)      \
+#define MDL_ARENAS(ARENA)         \
+    ARENA(PARAM, "param", 0)      \
+    ARENA(GRAD, "grad", 32)       \
+    ARENA(MOMENT1, "moment1", 32) \
+    ARENA(MOMENT2, "moment2", 32) \
+    ARENA(FROZEN, "frozen", 0)    \
+    ARENA(CONST, "const", 0)      \
+    ARENA(INPUT, "input", 0)      \
+    ARENA(TALLY, "tally", 0)      \
+    ARENA(RESULT, "result", 0)    \
     ARENA(ACTIVATION, "activation", 0)
 typedef enum {
 #define ARENA(id, name, bits) MDL_ARENA_##id,
@@ -48,6 +48,14 @@ typedef struct {
     bool decay, carry;
     const char *group, *init;
 } mdl_plan_param;
+
+/* A range of PARAM (and of the arenas laid out like it) that belongs to one repeated scope, "encoder.layer.3", or ("") to
+ * parameters between such scopes: what can be gathered, reduced or updated alone. In order of offsets; each starts and ends at a
+ * tile. */
+typedef struct {
+    const char *name;
+    int64_t offset, bytes;
+} mdl_plan_unit;
 
 typedef struct {
     const char *name, *target; /* tied checkpoint names */
@@ -163,6 +171,7 @@ typedef struct {
     MDL_VEC(mdl_plan_dim) specials; /* bos eos pad unk mask -> token id */
     MDL_VEC(mdl_plan_param) params;
     MDL_VEC(mdl_plan_tie) ties;
+    MDL_VEC(mdl_plan_unit) units;
     MDL_VEC(mdl_plan_input) inputs;
     MDL_VEC(mdl_plan_loss) losses;
     MDL_VEC(const char *) metrics;

@@ -154,6 +154,29 @@ static mdl_status check_params(const mdl_plan *plan) {
     return check_ties(plan);
 }
 
+/* In order and at tiles; every trained param lies in one. */
+static mdl_status check_units(const mdl_plan *plan) {
+    int64_t end = 0, tile = plan->tile;
+    for (int i = 0; i < plan->units.n; i++) {
+        const mdl_plan_unit *u = &plan->units.at[i];
+        if (!u->name) return mdl_fail(MDL_BAD_INPUT, "unit %d has no name", i);
+        if (u->offset < end) return mdl_fail(MDL_BAD_INPUT, "unit %d (%s) begins before the end of the one before it", i, u->name);
+        if (u->bytes < 4 || u->bytes % 4 || u->bytes / 4 % tile || u->offset % 4 || u->offset / 4 % tile)
+            return mdl_fail(MDL_BAD_INPUT, "unit %d (%s) is not made of tiles of %" PRId64 " elements", i, u->name, tile);
+        MDL_TRY(mdl_check_range(plan, MDL_ARENA_PARAM, u->offset, u->bytes, 4), "unit %d (%s)", i, u->name);
+        end = u->offset + u->bytes;
+    }
+    for (int i = 0; i < plan->params.n; i++) {
+        const mdl_plan_param *p = &plan->params.at[i];
+        int64_t last = p->offset + mdl_type_bytes(&p->type);
+        bool found = p->arena != MDL_ARENA_PARAM;
+        for (int k = 0; k < plan->units.n && !found; k++)
+            found = plan->units.at[k].offset <= p->offset && last <= plan->units.at[k].offset + plan->units.at[k].bytes;
+        if (!found) return mdl_fail(MDL_BAD_INPUT, "param %s lies in no unit", p->name);
+    }
+    return MDL_OK;
+}
+
 static bool is_one_of(const char *s, const char *const *list) {
     for (; s && *list; list++)
         if (!strcmp(s, *list)) return true;
@@ -282,6 +305,7 @@ mdl_status mdl_plan_verify(const mdl_plan *plan) {
     MDL_TRY(check_files(plan), "plan");
     MDL_TRY(check_arenas(plan), "plan");
     MDL_TRY(check_params(plan), "plan");
+    MDL_TRY(check_units(plan), "plan");
     MDL_TRY(check_inputs(plan), "plan");
     MDL_TRY(mdl_check_names("program", plan->programs.at, plan->programs.n, sizeof *plan->programs.at,
                             offsetof(mdl_plan_program, name)),

@@ -57,6 +57,8 @@ static void add_tables(mdl_plan *plan) {
     MDL_PUSH(m, plan->params, ((mdl_plan_param){"b", TYPE(MDL_F32, 1, 4), MDL_ARENA_PARAM, 128, false, false, "", "zeros"}));
     MDL_PUSH(m, plan->params,
              ((mdl_plan_param){"inv_freq", TYPE(MDL_F32, 1, 8), MDL_ARENA_FROZEN, 0, false, true, "head", "zeros"}));
+    MDL_PUSH(m, plan->units, ((mdl_plan_unit){"layer.0", 0, 128}));
+    MDL_PUSH(m, plan->units, ((mdl_plan_unit){"", 128, 64}));
     MDL_PUSH(m, plan->ties, ((mdl_plan_tie){"decoder.weight", "w"}));
     MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"ids", "tokens", TYPE(MDL_I32, 1, 16), 0}));
     MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"seq", "segments", TYPE(MDL_SEG, 2, 4, 16), 64}));
