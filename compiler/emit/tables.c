@@ -55,9 +55,33 @@ static void constants(mdl_emitter *e) {
     file(e, MDL_PLAN_CONSTANTS, all, 5 * tiles);
 }
 
+/* Is the value, or an element of it, an element of the input? */
+static bool comes_from(const mdl_value *v, const char *input) {
+    switch (v->def->code) {
+        case MDL_OP_INPUT: return !strcmp(mdl_attr_str(v->def, "name"), input);
+        case MDL_OP_RESHAPE:
+        case MDL_OP_BROADCAST:
+        case MDL_OP_PERMUTE:
+        case MDL_OP_SLICE: return comes_from(v->def->in[0], input);
+        case MDL_OP_SELECT: return comes_from(v->def->in[1], input) || comes_from(v->def->in[2], input);
+        default: return false;
+    }
+}
+
+/* The rows of the smallest table that the input indexes; 0: none. */
+static int64_t table_rows(const mdl_emitter *e, const char *input) {
+    int64_t least = 0;
+    for (int i = 0; i < e->module->forward->ops.n; i++) {
+        const mdl_op *op = e->module->forward->ops.at[i];
+        if (op->code != MDL_OP_GATHER || !comes_from(op->in[1], input)) continue;
+        if (!least || op->in[0]->type.dim[0] < least) least = op->in[0]->type.dim[0];
+    }
+    return least;
+}
+
 static void input(mdl_emitter *e, const char *name, const char *source, mdl_type type) {
     int64_t *end = &e->plan->arena_bytes[MDL_ARENA_INPUT];
-    MDL_PUSH(e->arena, e->plan->inputs, ((mdl_plan_input){name, source, type, *end}));
+    MDL_PUSH(e->arena, e->plan->inputs, ((mdl_plan_input){name, source, type, *end, table_rows(e, name)}));
     *end = aligned(*end + mdl_type_bytes(&type));
 }
 

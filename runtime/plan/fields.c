@@ -9,6 +9,8 @@
     { #key, MDL_FIELD_##kind, offsetof(type, key), false, 0, 1u << MDL_LAUNCH_##when }
 #define GEMM(key, kind) \
     { #key, MDL_FIELD_##kind, offsetof(mdl_plan_launch, gemm.key), false, 0, 1u << MDL_LAUNCH_GEMM }
+#define GRID(key, kind, otherwise) \
+    { "grid_" #key, MDL_FIELD_##kind, offsetof(mdl_plan_kernel, grid.key), true, otherwise, 0 }
 #define END \
     { NULL, MDL_FIELD_STR, 0, false, 0, 0 }
 
@@ -44,11 +46,8 @@ static const mdl_field unit_fields[] = {FIELD(mdl_plan_unit, name, STR), FIELD(m
                                         FIELD(mdl_plan_unit, bytes, I64), END};
 
 static const mdl_field input_fields[] = {
-    FIELD(mdl_plan_input, name, STR),
-    FIELD(mdl_plan_input, source, STR),
-    FIELD(mdl_plan_input, type, TYPE),
-    FIELD(mdl_plan_input, offset, I64),
-    END,
+    FIELD(mdl_plan_input, name, STR),   FIELD(mdl_plan_input, source, STR),      FIELD(mdl_plan_input, type, TYPE),
+    FIELD(mdl_plan_input, offset, I64), OPTIONAL(mdl_plan_input, below, I64, 0), END,
 };
 
 static const mdl_field loss_fields[] = {FIELD(mdl_plan_loss, name, STR), FIELD(mdl_plan_loss, weight, REAL), END};
@@ -66,6 +65,12 @@ static const mdl_field kernel_fields[] = {
     FIELD(mdl_plan_kernel, class, STR),
     FIELD(mdl_plan_kernel, hash, STR),
     FIELD(mdl_plan_kernel, span, STR),
+    FIELD(mdl_plan_kernel, args, SIGNATURE),
+    GRID(rows, INT, MDL_TIMES_ONE),
+    GRID(per, I64, 1),
+    GRID(most, I64, 0),
+    GRID(times, I64, 1),
+    FIELD(mdl_plan_kernel, launches, INT),
     END,
 };
 

@@ -67,6 +67,7 @@ typedef struct {
     const char *name, *source;
     mdl_type type;
     int64_t offset; /* in INPUT */
+    int64_t below;  /* ids index a table of so many rows; 0: none */
 } mdl_plan_input;
 
 typedef enum { MDL_ACCESS_READ = 1, MDL_ACCESS_WRITE = 2, MDL_ACCESS_READ_WRITE = 3 } mdl_access;
@@ -126,12 +127,34 @@ typedef struct {
     int64_t live_bytes;       /* the largest sum of bytes alive at once: a lower bound for activation_bytes */
 } mdl_plan_program;
 
+/* What a kernel takes as one argument. A buffer holds exactly `elements` of `dtype` (segments[S,T] count as S), times a number that
+ * differs between launches: that of immediate `times`, or the grid. An immediate is any number, or (times >= 0) the rows of a
+ * block: immediate `times` / grid, rounded up. */
+enum { MDL_TIMES_ONE = -1, MDL_TIMES_GRID = -2 };
+typedef struct {
+    mdl_arg_kind kind;
+    mdl_access access;
+    mdl_dtype dtype;
+    int64_t elements;
+    int times;
+} mdl_plan_signature;
+
+/* The blocks of a launch: immediate `rows` / `per` rounded up (1 when rows is MDL_TIMES_ONE), at most `most` unless that is 0, times
+ * `times`. */
+typedef struct {
+    int rows;
+    int64_t per, most, times;
+} mdl_plan_grid;
+
 typedef struct {
     const char *symbol; /* in the shared object, unique */
     const char *class;  /* "row", "attention", "attention_bwd", "scatter", "segment", "finish", "optimizer", "random" */
     const char *hash;   /* mdl_plan_hash of its source text; NULL: set by the writer */
     const char *source; /* C text of this one function; the entry kernels/<symbol>.c */
     const char *span;   /* of the first launch that uses it */
+    MDL_VEC(mdl_plan_signature) args;
+    mdl_plan_grid grid;
+    int launches; /* over all programs; set by the writer */
 } mdl_plan_kernel;
 
 /* A file inside the plan: sources, vocabulary, generated C, shared object. */
@@ -194,6 +217,14 @@ mdl_status mdl_plan_write(mdl_plan *plan, const char *path);
 mdl_status mdl_plan_read(const char *path, mdl_plan **plan);
 /* Every rule of docs/plan-format.md: sizes, accesses inside arenas, no two live buffers overlapping, known ops, hashes. */
 mdl_status mdl_plan_verify(const mdl_plan *plan);
+
+/* Gives a kernel the signature of this launch. Sizes that are a multiple of one of its first `sizes` immediates, or of its grid,
+ * are recorded as such. */
+void mdl_plan_sign(mdl_arena *arena, const mdl_plan_program *program, const mdl_plan_launch *launch, int sizes,
+                   mdl_plan_kernel *kernel);
+/* The blocks that the rule gives; -1 when it asks for an immediate that the launch does not have or the number overflows. */
+int64_t mdl_plan_blocks(const mdl_plan_grid *grid, const mdl_plan_launch *launch);
+void mdl_plan_count_launches(mdl_plan *plan); /* kernels[].launches */
 
 /* XXH3-128 as 32 hex digits. */
 const char *mdl_plan_hash(mdl_arena *arena, const void *bytes, int64_t size);

@@ -202,6 +202,22 @@ static mdl_status check_input(const mdl_plan *plan, const mdl_plan_input *input)
     return mdl_check_range(plan, MDL_ARENA_INPUT, input->offset, bytes, mdl_dtype_bits(type->dtype) / 8);
 }
 
+static int64_t count_lines(const mdl_plan_file *file) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < file->size; i++) n += file->bytes[i] == '\n';
+    return n + (file->size && file->bytes[file->size - 1] != '\n');
+}
+
+/* Every id that the vocabulary can give is a row of the table that the input indexes. */
+static mdl_status check_ids(const mdl_plan *plan, const mdl_plan_input *input) {
+    static const char *const sources[] = {"tokens", "masked", "next", NULL};
+    if (input->below < 0) return mdl_fail(MDL_BAD_INPUT, "its ids are below %" PRId64, input->below);
+    if (!input->below || !plan->vocab || !is_one_of(input->source, sources)) return MDL_OK;
+    int64_t tokens = count_lines(mdl_plan_find_file(plan, plan->vocab));
+    if (tokens <= input->below) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "the vocabulary has %" PRId64 " tokens, the table has %" PRId64 " rows", tokens, input->below);
+}
+
 static mdl_status check_inputs(const mdl_plan *plan) {
     MDL_TRY(mdl_check_names("input", plan->inputs.at, plan->inputs.n, sizeof *plan->inputs.at, offsetof(mdl_plan_input, name)),
             "inputs");
@@ -211,6 +227,7 @@ static mdl_status check_inputs(const mdl_plan *plan) {
     for (int i = 0; i < plan->inputs.n && !status; i++) {
         const mdl_plan_input *input = &plan->inputs.at[i];
         status = mdl_context(check_input(plan, input), "input %s", input->name);
+        if (!status) status = mdl_context(check_ids(plan, input), "input %s", input->name);
         if (!status) extents[i] = (extent){input->offset, mdl_type_bytes(&input->type), input->name};
     }
     if (!status) status = check_disjoint("input", extents, plan->inputs.n);
@@ -242,6 +259,7 @@ static mdl_status check_kernels(const mdl_plan *plan) {
         if (!k->class || !*k->class) return mdl_fail(MDL_BAD_INPUT, "kernel %s has no class", k->symbol);
         if (!k->source) return mdl_fail(MDL_BAD_INPUT, "kernel %s has no source", k->symbol);
         MDL_TRY(check_hash(k->hash, k->source, (int64_t)strlen(k->source)), "kernel %s", k->symbol);
+        MDL_TRY(mdl_check_signature(k), "kernel %s", k->symbol);
     }
     return MDL_OK;
 }
@@ -312,5 +330,5 @@ mdl_status mdl_plan_verify(const mdl_plan *plan) {
             "plan");
     for (int i = 0; i < plan->programs.n; i++)
         MDL_TRY(mdl_check_program(plan, &plan->programs.at[i]), "program %s", plan->programs.at[i].name);
-    return MDL_OK;
+    return mdl_context(mdl_check_launch_counts(plan), "plan");
 }

@@ -12,6 +12,10 @@ mdl_status mdl_check_range(const mdl_plan *plan, mdl_arena_id arena, int64_t off
 mdl_status mdl_check_names(const char *what, const void *records, int n, size_t size, size_t at);
 /* Dims, strides and flags against the memory of the three buffers. */
 mdl_status mdl_check_gemm(const mdl_gemm *gemm, const mdl_plan_buffer *const buffers[3]);
+/* A kernel's record by itself; a launch against it; launches counted over all programs. */
+mdl_status mdl_check_signature(const mdl_plan_kernel *kernel);
+mdl_status mdl_check_kernel_launch(const mdl_plan_kernel *kernel, const mdl_plan_program *program, const mdl_plan_launch *launch);
+mdl_status mdl_check_launch_counts(const mdl_plan *plan);
 mdl_status mdl_check_program(const mdl_plan *plan, const mdl_plan_program *program);
 
 #endif

@@ -84,8 +84,7 @@ static mdl_status check_kind(const mdl_plan *plan, const mdl_plan_program *progr
         case MDL_LAUNCH_KERNEL:
             if (launch->kernel < 0 || launch->kernel >= plan->kernels.n)
                 return mdl_fail(MDL_BAD_INPUT, "kernel %d of %d", launch->kernel, plan->kernels.n);
-            if (launch->grid < 1 || launch->grid > INT32_MAX) return mdl_fail(MDL_BAD_INPUT, "grid is %" PRId64, launch->grid);
-            return MDL_OK;
+            return mdl_check_kernel_launch(&plan->kernels.at[launch->kernel], program, launch);
         case MDL_LAUNCH_GEMM:
             if ((unsigned)launch->gemm.beta > 1) return mdl_fail(MDL_BAD_INPUT, "beta is %d, expected 0 or 1", launch->gemm.beta);
             MDL_TRY(buffer_args(program, launch, 3, launch->gemm.beta ? MDL_ACCESS_READ_WRITE : MDL_ACCESS_WRITE, buffers), "gemm");
