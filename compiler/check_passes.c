@@ -77,6 +77,9 @@ static void draw_states(mdl_pass_checker *k) {
     for (int i = 0; i < FLAT; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(flat[i]), wide, NULL);
     for (int64_t i = 0; i < l->tiles * MDL_TILE; i++) arena[3][i] = uniform(k);
     double *decay = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(MDL_STATE_DECAY), tiles, NULL);
+    mdl_type counts = {.dtype = MDL_I32, .rank = 1, .dim = {l->tiles}};
+    double *used = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(MDL_STATE_USED), counts, NULL);
+    for (int64_t i = 0; i < l->tiles; i++) used[i] = MDL_TILE - i % 3;
     for (int64_t i = 0; i < l->tiles; i++) decay[i] = i % 2;
     for (int i = 0; i < l->trained.n; i++) {
         const mdl_placed_param *p = &l->trained.at[i];
@@ -98,10 +101,22 @@ static void draw_states(mdl_pass_checker *k) {
     }
 }
 
+/* Counts and sums that a step keeps: positive, for 1/N. */
+static void draw_tallies(mdl_pass_checker *k, const mdl_region *program) {
+    for (int i = 0; i < program->ops.n; i++) {
+        const mdl_op *op = program->ops.at[i];
+        if (!mdl_is_state(op, MDL_STATE_COUNT) && !mdl_is_state(op, MDL_STATE_SUM)) continue;
+        const char *name = mdl_state_text(k->c->arena, mdl_state_of(op).kind, mdl_first_param(op));
+        if (mdl_arrays_find(&k->states, name)) continue;
+        mdl_arrays_set(k->c->arena, &k->states, name, (mdl_type){.dtype = MDL_F32}, &(double){1 + uniform(k)});
+    }
+}
+
 mdl_pass_checker *mdl_checker_new(mdl_pass_context *c, const mdl_region *program) {
     mdl_pass_checker *k = MDL_NEW(c->arena, mdl_pass_checker);
     k->c = c;
     draw_states(k);
+    draw_tallies(k, program);
     int64_t below = smallest_table(program);
     for (int i = 0; i < program->ops.n; i++)
         if (program->ops.at[i]->code == MDL_OP_INPUT) draw_input(k, program->ops.at[i], below);

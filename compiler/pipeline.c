@@ -30,16 +30,20 @@ const mdl_pass_info mdl_pass_list[] = {
 #undef PASS
     {NULL, NULL}};
 
+/* name, source, counts, sums, results, gradients, optimizer. A step of one batch is train_only. A step of several counts first, batch
+ * by batch, so that 1/N is known to the first gradient: count_first, count_next ...; train_first, train_middle ..., train_last. */
 static const mdl_program_spec standard[] = {
-    {"init", MDL_FROM_INIT, false, false, MDL_GRAD_NONE, false},
-    {"refresh", MDL_FROM_PARAMS, false, false, MDL_GRAD_NONE, false}, /* for the host, after it has put weights in place */
-    {"count", MDL_FROM_FORWARD, true, false, MDL_GRAD_NONE, false},
-    {"train_only", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, true},
-    {"train_first", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false},
-    {"train_middle", MDL_FROM_FORWARD, false, true, MDL_GRAD_ACCUMULATE, false},
-    {"train_last", MDL_FROM_FORWARD, false, true, MDL_GRAD_ACCUMULATE, true},
-    {"update", MDL_FROM_NOTHING, false, false, MDL_GRAD_NONE, true},
-    {"eval", MDL_FROM_FORWARD, false, true, MDL_GRAD_NONE, false},
+    {"init", MDL_FROM_INIT, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false},
+    {"refresh", MDL_FROM_PARAMS, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false}, /* for the host, after it has put
+                                                                                                  weights in place */
+    {"count_first", MDL_FROM_FORWARD, MDL_TALLY_FIRST, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false},
+    {"count_next", MDL_FROM_FORWARD, MDL_TALLY_NEXT, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false},
+    {"train_only", MDL_FROM_FORWARD, MDL_TALLY_BATCH, MDL_TALLY_BATCH, true, MDL_GRAD_WRITE, true},
+    {"train_first", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_FIRST, true, MDL_GRAD_WRITE, false},
+    {"train_middle", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_NEXT, true, MDL_GRAD_ACCUMULATE, false},
+    {"train_last", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_NEXT, true, MDL_GRAD_ACCUMULATE, true},
+    {"update", MDL_FROM_NOTHING, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, true},
+    {"eval", MDL_FROM_FORWARD, MDL_TALLY_BATCH, MDL_TALLY_BATCH, true, MDL_GRAD_NONE, false},
 };
 
 typedef struct {
@@ -118,8 +122,7 @@ static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
     for (int i = 0; i < forward->ops.n; i++) {
         if (forward->ops.at[i]->code != MDL_OP_OUTPUT) continue;
         mdl_program_spec *spec = MDL_NEW(p->context.arena, mdl_program_spec);
-        *spec =
-            (mdl_program_spec){mdl_attr_str(forward->ops.at[i], "program"), MDL_FROM_OUTPUTS, false, false, MDL_GRAD_NONE, false};
+        *spec = (mdl_program_spec){.name = mdl_attr_str(forward->ops.at[i], "program"), .source = MDL_FROM_OUTPUTS};
         if (!mdl_plan_find_program(e->plan, spec->name)) MDL_TRY(compile_program(p, e, spec), "%s", e->plan->model);
     }
     return MDL_OK;
@@ -153,7 +156,7 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
 }
 
 mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, const char **result) {
-    static const mdl_program_spec spec = {"test", MDL_FROM_FORWARD, true, true, MDL_GRAD_WRITE, true};
+    static const mdl_program_spec spec = {.name = "test", .source = MDL_FROM_FORWARD, .grad = MDL_GRAD_WRITE, .optimizer = true};
     static const mdl_layout layout = {.tiles = 1};
     mdl_pass_context c = {.arena = arena, .layout = &layout, .program = &spec, .limits = kernel_limits};
     mdl_regions programs = {0};

@@ -33,20 +33,34 @@ int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, 
 }
 
 /* ---- states ---- */
-static mdl_arena_id arena_of(mdl_state_kind kind) {
-    switch (kind) {
-        case MDL_STATE_PARAM: return MDL_ARENA_PARAM;
-        case MDL_STATE_GRAD: return MDL_ARENA_GRAD;
-        case MDL_STATE_MOMENT1: return MDL_ARENA_MOMENT1;
-        case MDL_STATE_MOMENT2: return MDL_ARENA_MOMENT2;
-        case MDL_STATE_DECAY: return MDL_ARENA_CONST;
-        default: mdl_bug("no memory for states of kind %s", mdl_state_name(kind));
-    }
+/* Where a kind of state lies; `after` bytes a tile come before it in its arena (constants() in tables.c). */
+static const struct {
+    mdl_arena_id arena;
+    int after;
+} memory[MDL_STATE_KINDS] = {
+    [MDL_STATE_PARAM] = {MDL_ARENA_PARAM, 0},     [MDL_STATE_GRAD] = {MDL_ARENA_GRAD, 0},
+    [MDL_STATE_MOMENT1] = {MDL_ARENA_MOMENT1, 0}, [MDL_STATE_MOMENT2] = {MDL_ARENA_MOMENT2, 0},
+    [MDL_STATE_COMPUTE] = {MDL_ARENA_COMPUTE, 0}, [MDL_STATE_USED] = {MDL_ARENA_CONST, 0},
+    [MDL_STATE_DECAY] = {MDL_ARENA_CONST, 4},     [MDL_STATE_COUNT] = {MDL_ARENA_TALLY, 0},
+    [MDL_STATE_SUM] = {MDL_ARENA_TALLY, 0},
+};
+
+/* Two numbers for each loss, then for each metric. */
+static mdl_range tally_range(const mdl_emitter *e, mdl_state_kind kind, const char *name) {
+    const mdl_plan *plan = e->plan;
+    int i = 0;
+    while (i < plan->losses.n + plan->metrics.n &&
+           strcmp(name, i < plan->losses.n ? plan->losses.at[i].name : plan->metrics.at[i - plan->losses.n]))
+        i++;
+    if (i == plan->losses.n + plan->metrics.n) mdl_bug("no loss or metric '%s'", name);
+    return (mdl_range){MDL_ARENA_TALLY, 8 * i + 4 * (kind == MDL_STATE_COUNT), 4};
 }
 
-static mdl_range param_range(const mdl_emitter *e, mdl_state_kind kind, const char *name) {
+static mdl_range named_range(const mdl_emitter *e, mdl_state_kind kind, mdl_dtype dtype, const char *name) {
+    int64_t element = mdl_dtype_bits(dtype) / 8;
+    if (memory[kind].arena == MDL_ARENA_TALLY) return tally_range(e, kind, name);
     const mdl_placed_param *placed = mdl_layout_find(e->layout, name);
-    if (placed) return (mdl_range){arena_of(kind), placed->offset * 4, mdl_type_bytes(&placed->type)};
+    if (placed) return (mdl_range){memory[kind].arena, placed->offset * element, mdl_type_count(&placed->type) * element};
     const mdl_plan_param *p = mdl_plan_find_param(e->plan, name);
     if (!p || kind != MDL_STATE_PARAM) mdl_bug("no state '%s'", mdl_state_text(e->arena, kind, name));
     return (mdl_range){p->arena, p->offset, mdl_type_bytes(&p->type)};
@@ -56,10 +70,11 @@ mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op) {
     mdl_state s = mdl_state_of(op);
     const mdl_type *type = op->code == MDL_OP_READ ? &op->out[0]->type : &op->in[0]->type;
     int64_t bytes = mdl_type_bytes(type);
-    if (!s.n) return (mdl_range){arena_of(s.kind), s.tile * (bytes / s.tiles), bytes};
-    mdl_range range = param_range(e, s.kind, s.of[0]);
+    if (!s.n)
+        return (mdl_range){memory[s.kind].arena, memory[s.kind].after * e->layout->tiles + s.tile * (bytes / s.tiles), bytes};
+    mdl_range range = named_range(e, s.kind, type->dtype, s.of[0]);
     for (int i = 1; i < s.n; i++) {
-        mdl_range next = param_range(e, s.kind, s.of[i]);
+        mdl_range next = named_range(e, s.kind, type->dtype, s.of[i]);
         if (next.arena != range.arena || next.offset != range.offset + range.bytes)
             mdl_bug("'%s' and '%s' are not adjacent", s.of[i - 1], s.of[i]);
         range.bytes += next.bytes;
@@ -155,16 +170,11 @@ static void place_leaf(assignment *a, const mdl_op *op) {
     a->home[find(a, v->id)] = mdl_new_buffer(a->e, a->program, name, range, v->type);
 }
 
+/* Each result of each program has a place of its own: none is lost when another program runs before it is read. */
 static mdl_range new_result(assignment *a, const mdl_type *type) {
-    mdl_plan *plan = a->e->plan;
-    mdl_range range = {MDL_ARENA_RESULT, 0, mdl_type_bytes(type)};
-    for (int i = 0; i < a->program->results.n; i++) {
-        const mdl_plan_buffer *b = &a->program->buffers.at[a->program->results.at[i].buffer];
-        int64_t end = (b->offset + b->bytes + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN;
-        if (end > range.offset) range.offset = end;
-    }
-    if (range.offset + range.bytes > plan->arena_bytes[MDL_ARENA_RESULT])
-        plan->arena_bytes[MDL_ARENA_RESULT] = range.offset + range.bytes;
+    int64_t *end = &a->e->plan->arena_bytes[MDL_ARENA_RESULT];
+    mdl_range range = {MDL_ARENA_RESULT, (*end + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN, mdl_type_bytes(type)};
+    *end = range.offset + range.bytes;
     return range;
 }
 

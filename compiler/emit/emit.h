@@ -39,8 +39,8 @@ int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, 
 /* ---- kernels.c: one kernel for equal texts ---- */
 enum { MDL_KERNEL_PLACEHOLDER_LENGTH = 9 };
 #define MDL_KERNEL_PLACEHOLDER "MDLKERNEL" /* the symbol in a text before it has its own */
-/* Index into plan->kernels of the kernel with this text. */
-int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_span span);
+/* Index into plan->kernels of the kernel with this text and with what `kernel` has: class, signature, grid. */
+int mdl_intern_kernel(mdl_emitter *e, const mdl_plan_kernel *kernel, const char *text, mdl_span span);
 
 /* ---- place.c ---- */
 /* Gives every ACTIVATION buffer an offset such that buffers alive at once do not overlap; sets activation_bytes and live_bytes. */

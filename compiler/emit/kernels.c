@@ -1,4 +1,4 @@
-/* Kernels by text: layers and programs that need the same code share it. */
+/* Kernels by text and signature: layers and programs that need the same code share it. */
 #include <string.h>
 #include <xxhash.h>
 
@@ -34,23 +34,39 @@ static void grow(mdl_emitter *e, struct mdl_kernel_table *t) {
     }
 }
 
-int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_span span) {
+static bool same_signature(const mdl_plan_kernel *a, const mdl_plan_kernel *b) {
+    if (a->args.n != b->args.n || a->grid.rows != b->grid.rows || a->grid.per != b->grid.per || a->grid.most != b->grid.most ||
+        a->grid.times != b->grid.times)
+        return false;
+    for (int i = 0; i < a->args.n; i++) {
+        const mdl_plan_signature *x = &a->args.at[i], *y = &b->args.at[i];
+        if (x->kind != y->kind || x->access != y->access || x->dtype != y->dtype || x->elements != y->elements ||
+            x->times != y->times)
+            return false;
+    }
+    return true;
+}
+
+static bool is_it(const mdl_emitter *e, const struct entry *entry, uint64_t hash, const char *text, const mdl_plan_kernel *kernel) {
+    return entry->hash == hash && !strcmp(entry->text, text) && same_signature(&e->plan->kernels.at[entry->index], kernel);
+}
+
+int mdl_intern_kernel(mdl_emitter *e, const mdl_plan_kernel *like, const char *text, mdl_span span) {
     if (!e->kernels) e->kernels = MDL_NEW(e->arena, struct mdl_kernel_table);
     struct mdl_kernel_table *t = e->kernels;
     if (!t->slot || 2 * (size_t)t->n > t->mask) grow(e, t);
     size_t length = strlen(text);
     uint64_t hash = XXH3_64bits(text, length);
     size_t at = hash & t->mask;
-    while (t->slot[at].text && (t->slot[at].hash != hash || strcmp(t->slot[at].text, text))) at = (at + 1) & t->mask;
+    while (t->slot[at].text && !is_it(e, &t->slot[at], hash, text, like)) at = (at + 1) & t->mask;
     if (t->slot[at].text) return t->slot[at].index;
-    const char *symbol = mdl_printf(e->arena, "k%d_%s", t->n, class), *source = with_symbol(e->arena, text, symbol);
+    const char *symbol = mdl_printf(e->arena, "k%d_%s", t->n, like->class), *source = with_symbol(e->arena, text, symbol);
     XXH128_hash_t full = XXH3_128bits(source, strlen(source));
-    mdl_plan_kernel kernel = {
-        .symbol = symbol,
-        .class = class,
-        .hash = mdl_printf(e->arena, "%016llx%016llx", (unsigned long long)full.high64, (unsigned long long)full.low64),
-        .source = source,
-        .span = mdl_span_text(e->arena, span)};
+    mdl_plan_kernel kernel = *like;
+    kernel.symbol = symbol;
+    kernel.hash = mdl_printf(e->arena, "%016llx%016llx", (unsigned long long)full.high64, (unsigned long long)full.low64);
+    kernel.source = source;
+    kernel.span = mdl_span_text(e->arena, span);
     MDL_PUSH(e->arena, e->plan->kernels, kernel);
     t->slot[at] = (struct entry){hash, text, t->n};
     return t->n++;

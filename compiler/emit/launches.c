@@ -50,11 +50,20 @@ static void push(launcher *l) {
     MDL_PUSH(l->e->arena, l->program->launches, l->launch);
 }
 
-static void push_kernel(launcher *l, const char *class, const char *text, int64_t grid) {
+/* Sizes that differ between launches of one kernel are multiples of one of its first `sizes` immediates. per_block: the argument
+ * that is the first immediate over the grid, or -1. */
+static void push_kernel(launcher *l, const char *class, const char *text, int sizes, mdl_plan_grid grid, int per_block) {
+    mdl_plan_kernel kernel = {.class = class, .grid = grid};
     l->launch.kind = MDL_LAUNCH_KERNEL;
-    l->launch.kernel = mdl_intern_kernel(l->e, class, text, l->op->span);
-    l->launch.grid = grid;
+    l->launch.grid = mdl_plan_blocks(&grid, &l->launch);
+    mdl_plan_sign(l->e->arena, l->program, &l->launch, sizes, &kernel);
+    if (per_block >= 0) kernel.args.at[per_block].times = 0;
+    l->launch.kernel = mdl_intern_kernel(l->e, &kernel, text, l->op->span);
     push(l);
+}
+
+static void push_template(launcher *l, const char *class, const char *text, int sizes, mdl_template_blocks b) {
+    push_kernel(l, class, text, sizes, (mdl_plan_grid){b.rows, b.per, 0, b.times}, -1);
 }
 
 /* ---- row kernels ---- */
@@ -105,12 +114,14 @@ static void row_kernel(launcher *l) {
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, rows);
+    int per_block = l->launch.args.n;
     add_immediate(l, (rows + chunks - 1) / chunks);
     for (int i = 0; i < l->op->n_in; i++)
         if (mdl_is(l->op->in[i], MDL_OP_IMM)) add_immediate(l, mdl_attr_int(l->op->in[i]->def, "value"));
     l->launch.label = describe_body(l);
     l->launch.flops = pointwise_flops(l->op->body);
-    push_kernel(l, class_of(l->op), text, chunks);
+    push_kernel(l, class_of(l->op), text, 1, (mdl_plan_grid){0, 1, MDL_ROW_CHUNKS, 1}, per_block);
+    MDL_ASSERT(l->launch.grid == chunks);
 }
 
 /* The templates add f32. */
@@ -129,8 +140,8 @@ static void finish(launcher *l) {
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, l->op->in[0]->type.dim[0]);
     l->launch.label = "column sum";
-    push_kernel(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER),
-                mdl_template_finish_grid(n, cols));
+    push_template(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER), 1,
+                  mdl_template_finish_blocks(n, cols));
 }
 
 /* ---- templates ---- */
@@ -149,11 +160,11 @@ static void attention(launcher *l, bool backward) {
     add_immediate(l, S);
     l->launch.label = backward ? "attention backward" : "attention";
     if (backward)
-        push_kernel(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER),
-                    mdl_template_attention_bwd_grid(&shape, T, S));
+        push_template(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER), 2,
+                      mdl_template_attention_bwd_blocks(&shape));
     else
-        push_kernel(l, "attention", mdl_template_attention(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER),
-                    mdl_template_attention_grid(&shape, T, S));
+        push_template(l, "attention", mdl_template_attention(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER), 2,
+                      mdl_template_attention_blocks(&shape));
 }
 
 static void scatter_add(launcher *l) {
@@ -165,8 +176,8 @@ static void scatter_add(launcher *l) {
     add_immediate(l, x->dim[0]);
     add_immediate(l, mdl_attr_int(l->op, "rows"));
     l->launch.label = "scatter add";
-    push_kernel(l, "scatter", mdl_template_scatter_add(l->e->arena, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER),
-                mdl_template_scatter_add_grid(cols));
+    push_template(l, "scatter", mdl_template_scatter_add(l->e->arena, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), 2,
+                  mdl_template_scatter_add_blocks(cols));
 }
 
 static void segment(launcher *l) {
@@ -179,8 +190,8 @@ static void segment(launcher *l) {
     add_immediate(l, seq->dim[1]);
     add_immediate(l, seq->dim[0]);
     l->launch.label = name;
-    push_kernel(l, "segment", mdl_template_segment(l->e->arena, name, cols, MDL_KERNEL_PLACEHOLDER),
-                mdl_template_segment_grid(name, cols, seq->dim[1], seq->dim[0]));
+    push_template(l, "segment", mdl_template_segment(l->e->arena, name, cols, MDL_KERNEL_PLACEHOLDER), 2,
+                  mdl_template_segment_blocks(name, cols));
 }
 
 /* ---- GEMM ---- */

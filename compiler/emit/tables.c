@@ -22,10 +22,16 @@ static void params(mdl_emitter *e) {
         if (!at) *frozen = aligned(*frozen + mdl_type_bytes(&p->type));
         MDL_PUSH(e->arena, e->plan->params, out);
     }
-    int64_t bytes = e->layout->tiles * MDL_TILE * 4;
-    const mdl_arena_id flat[] = {MDL_ARENA_PARAM, MDL_ARENA_GRAD, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2};
-    for (int i = 0; i < 4; i++) e->plan->arena_bytes[flat[i]] = bytes;
+    int64_t elements = e->layout->tiles * MDL_TILE;
+    e->plan->arena_bytes[MDL_ARENA_PARAM] = elements * 4;
+    for (int i = 0; i < MDL_ARENA_COUNT; i++)
+        if (i != MDL_ARENA_COMPUTE || strcmp(e->plan->precision, "f32"))
+            e->plan->arena_bytes[i] += elements * mdl_arena_like_param((mdl_arena_id)i) / 8;
     e->plan->tile = MDL_TILE;
+    for (int i = 0; i < e->layout->units.n; i++) {
+        const mdl_unit *u = &e->layout->units.at[i];
+        MDL_PUSH(e->arena, e->plan->units, ((mdl_plan_unit){u->name, u->tile * MDL_TILE * 4, u->tiles * MDL_TILE * 4}));
+    }
     for (int i = 0; i < e->module->ties.n; i++)
         MDL_PUSH(e->arena, e->plan->ties, ((mdl_plan_tie){e->module->ties.at[i].name, e->module->ties.at[i].target}));
 }
@@ -34,21 +40,50 @@ static void file(mdl_emitter *e, const char *path, const char *bytes, int64_t si
     MDL_PUSH(e->arena, e->plan->files, ((mdl_plan_file){.path = path, .bytes = bytes, .size = size}));
 }
 
-/* A bool per tile: where weight decay applies. */
-static void decay_mask(mdl_emitter *e) {
-    char *mask = MDL_NEW_ARRAY(e->arena, char, e->layout->tiles);
+/* A file of tables: by tile, how many of its elements belong to parameters (i32), then whether weight decay applies (bool). */
+static void constants(mdl_emitter *e) {
+    int64_t tiles = e->layout->tiles;
+    char *all = MDL_NEW_ARRAY(e->arena, char, 5 * tiles), *decay = all + 4 * tiles;
+    int32_t *used = (int32_t *)(void *)all;
     for (int i = 0; i < e->layout->trained.n; i++) {
         const mdl_placed_param *p = &e->layout->trained.at[i];
         int64_t end = p->offset + mdl_type_count(&p->type);
-        for (int64_t t = p->offset / MDL_TILE; t * MDL_TILE < end; t++) mask[t] = p->decay;
+        for (int64_t t = p->offset / MDL_TILE; t * MDL_TILE < end; t++) {
+            decay[t] = p->decay;
+            used[t] = (int32_t)(end - t * MDL_TILE < MDL_TILE ? end - t * MDL_TILE : MDL_TILE);
+        }
     }
-    e->plan->arena_bytes[MDL_ARENA_CONST] = e->layout->tiles;
-    file(e, MDL_PLAN_CONSTANTS, mask, e->layout->tiles);
+    e->plan->arena_bytes[MDL_ARENA_CONST] = 5 * tiles;
+    file(e, MDL_PLAN_CONSTANTS, all, 5 * tiles);
+}
+
+/* Is the value, or an element of it, an element of the input? */
+static bool comes_from(const mdl_value *v, const char *input) {
+    switch (v->def->code) {
+        case MDL_OP_INPUT: return !strcmp(mdl_attr_str(v->def, "name"), input);
+        case MDL_OP_RESHAPE:
+        case MDL_OP_BROADCAST:
+        case MDL_OP_PERMUTE:
+        case MDL_OP_SLICE: return comes_from(v->def->in[0], input);
+        case MDL_OP_SELECT: return comes_from(v->def->in[1], input) || comes_from(v->def->in[2], input);
+        default: return false;
+    }
+}
+
+/* The rows of the smallest table that the input indexes; 0: none. */
+static int64_t table_rows(const mdl_emitter *e, const char *input) {
+    int64_t least = 0;
+    for (int i = 0; i < e->module->forward->ops.n; i++) {
+        const mdl_op *op = e->module->forward->ops.at[i];
+        if (op->code != MDL_OP_GATHER || !comes_from(op->in[1], input)) continue;
+        if (!least || op->in[0]->type.dim[0] < least) least = op->in[0]->type.dim[0];
+    }
+    return least;
 }
 
 static void input(mdl_emitter *e, const char *name, const char *source, mdl_type type) {
     int64_t *end = &e->plan->arena_bytes[MDL_ARENA_INPUT];
-    MDL_PUSH(e->arena, e->plan->inputs, ((mdl_plan_input){name, source, type, *end}));
+    MDL_PUSH(e->arena, e->plan->inputs, ((mdl_plan_input){name, source, type, *end, table_rows(e, name)}));
     *end = aligned(*end + mdl_type_bytes(&type));
 }
 
@@ -60,8 +95,6 @@ static void inputs(mdl_emitter *e) {
     for (int i = 0; i < e->module->inputs.n; i++)
         input(e, e->module->inputs.at[i].name, e->module->inputs.at[i].source, e->module->inputs.at[i].type);
     for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++) input(e, scalars[i], "scalar", scalar);
-    for (int i = 0; i < e->plan->losses.n; i++)
-        input(e, mdl_printf(e->arena, "inv_count.%s", e->plan->losses.at[i].name), "scalar", scalar);
     input(e, "seed", "seed", (mdl_type){.dtype = MDL_I32, .rank = 1, .dim = {2}});
 }
 
@@ -73,6 +106,7 @@ static void losses(mdl_emitter *e) {
             MDL_PUSH(e->arena, e->plan->losses, ((mdl_plan_loss){mdl_attr_str(op, "name"), mdl_attr_real(op, "weight")}));
         if (op->code == MDL_OP_METRIC) MDL_PUSH(e->arena, e->plan->metrics, mdl_attr_str(op, "name"));
     }
+    e->plan->arena_bytes[MDL_ARENA_TALLY] = 8 * (e->plan->losses.n + e->plan->metrics.n); /* a sum and a count of each */
 }
 
 static void names(mdl_emitter *e) {
@@ -116,7 +150,7 @@ void mdl_emit_tables(mdl_emitter *e) {
     losses(e);
     params(e);
     inputs(e);
-    decay_mask(e);
+    constants(e);
     names(e);
     assets(e);
 }

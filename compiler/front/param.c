@@ -215,6 +215,7 @@ static fe_value new_param(fe *e, fe_env *env, const mdl_ast *param, const param_
                    .type = type,
                    .decay = !f->nodecay,
                    .group = group,
+                   .scope = mdl_scope_path(&e->b.span),
                    .init = init.init->text,
                    .role = f->carry    ? MDL_CARRY
                            : f->frozen ? MDL_FROZEN

@@ -13,6 +13,7 @@ typedef struct {
     mdl_role role;
     bool decay;        /* weight decay applies */
     const char *group; /* "" or group("head") */
+    const char *scope; /* "encoder.layer.3": the blocks it is declared in; "" or NULL: none known */
     const char *init;  /* as shown to users: "normal(0, 0.02)" */
     mdl_span span;
 } mdl_param;

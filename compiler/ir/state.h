@@ -11,14 +11,19 @@
 
 #include "compiler/ir/ir.h"
 
-/* STATE(id, name): `compute` is a copy of a parameter in the dtype that products take; `decay` says where weight decay applies. */
+/* STATE(id, name): `compute` is a copy of a parameter in the dtype that products take. By tile, `decay` says where weight decay applies
+ * and `used` how many of its elements belong to parameters; the rest of a tile is undefined. `count` and `sum` are named by losses
+ * and metrics, f32[]: what they have selected in the step so far, and the sum of that. */
 #define MDL_STATES(STATE)     \
     STATE(PARAM, "param")     \
     STATE(GRAD, "grad")       \
     STATE(MOMENT1, "moment1") \
     STATE(MOMENT2, "moment2") \
     STATE(DECAY, "decay")     \
-    STATE(COMPUTE, "compute")
+    STATE(USED, "used")       \
+    STATE(COMPUTE, "compute") \
+    STATE(COUNT, "count")     \
+    STATE(SUM, "sum")
 
 typedef enum {
 #define STATE(id, name) MDL_STATE_##id,
@@ -43,8 +48,15 @@ typedef struct {
     int64_t offset;
     bool decay;
 } mdl_placed_param;
+/* The parameters of one repeated scope ("encoder.layer.3"), or ("") a run of others: what can be gathered, reduced or updated
+ * alone. */
+typedef struct {
+    const char *name;
+    int64_t tile, tiles;
+} mdl_unit;
 typedef struct {
     MDL_VEC(mdl_placed_param) trained;
+    MDL_VEC(mdl_unit) units; /* in order of their tiles, which they share out among them */
     const mdl_placed_param **by_name; /* sorted; NULL: nothing is known (a pass run alone on text) */
     int64_t tiles;
 } mdl_layout;

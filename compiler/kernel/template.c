@@ -106,14 +106,25 @@ const char *mdl_template_attention_bwd(mdl_arena *arena, const mdl_attention_sha
     return attention(arena, shape, symbol, true);
 }
 
+mdl_template_blocks mdl_template_attention_blocks(const mdl_attention_shape *shape) {
+    return (mdl_template_blocks){0, chunk(shape), shape->heads};
+}
+
+mdl_template_blocks mdl_template_attention_bwd_blocks(const mdl_attention_shape *shape) {
+    return (mdl_template_blocks){0, BWD_CHUNK, shape->kv_heads};
+}
+
+/* The number for immediates T, S. */
+static int64_t grid(mdl_template_blocks blocks, int64_t tokens, int64_t segments) {
+    return blocks.rows < 0 ? blocks.times : ceil_div(blocks.rows ? segments : tokens, blocks.per) * blocks.times;
+}
+
 int64_t mdl_template_attention_grid(const mdl_attention_shape *shape, int64_t tokens, int64_t segments) {
-    (void)segments;
-    return ceil_div(tokens, chunk(shape)) * shape->heads;
+    return grid(mdl_template_attention_blocks(shape), tokens, segments);
 }
 
 int64_t mdl_template_attention_bwd_grid(const mdl_attention_shape *shape, int64_t tokens, int64_t segments) {
-    (void)segments;
-    return ceil_div(tokens, BWD_CHUNK) * shape->kv_heads;
+    return grid(mdl_template_attention_bwd_blocks(shape), tokens, segments);
 }
 
 /* ---- sums ---- */
@@ -133,7 +144,11 @@ const char *mdl_template_scatter_add(mdl_arena *arena, int64_t cols, bool with_i
     return instantiate(arena, "scatter_add.c.in", entries);
 }
 
-int64_t mdl_template_scatter_add_grid(int64_t cols) { return ceil_div(cols, SCATTER_WIDTH); }
+mdl_template_blocks mdl_template_scatter_add_blocks(int64_t cols) {
+    return (mdl_template_blocks){-1, 1, ceil_div(cols, SCATTER_WIDTH)};
+}
+
+int64_t mdl_template_scatter_add_grid(int64_t cols) { return mdl_template_scatter_add_blocks(cols).times; }
 
 const char *mdl_template_finish(mdl_arena *arena, int n, const int64_t *cols, bool with_init, const char *symbol) {
     MDL_ASSERT(n > 0);
@@ -152,11 +167,13 @@ const char *mdl_template_finish(mdl_arena *arena, int n, const int64_t *cols, bo
     return instantiate(arena, "finish.c.in", entries);
 }
 
-int64_t mdl_template_finish_grid(int n, const int64_t *cols) {
-    int64_t blocks = 0;
-    for (int i = 0; i < n; i++) blocks += ceil_div(cols[i], FINISH_WIDTH);
+mdl_template_blocks mdl_template_finish_blocks(int n, const int64_t *cols) {
+    mdl_template_blocks blocks = {-1, 1, 0};
+    for (int i = 0; i < n; i++) blocks.times += ceil_div(cols[i], FINISH_WIDTH);
     return blocks;
 }
+
+int64_t mdl_template_finish_grid(int n, const int64_t *cols) { return mdl_template_finish_blocks(n, cols).times; }
 
 /* ---- segments ---- */
 
@@ -193,8 +210,12 @@ const char *mdl_template_segment(mdl_arena *arena, const char *name, int64_t col
     return instantiate(arena, kernel->file, entries);
 }
 
+mdl_template_blocks mdl_template_segment_blocks(const char *name, int64_t cols) {
+    bool tokens = !strcmp(segment_kernel(name)->file, "segment_token.c.in");
+    if (!strcmp(name, "segsum")) return (mdl_template_blocks){1, SEGSUM_ROWS, ceil_div(cols, SEGSUM_WIDTH)};
+    return (mdl_template_blocks){tokens ? 0 : 1, SEGMENT_WIDTH, 1};
+}
+
 int64_t mdl_template_segment_grid(const char *name, int64_t cols, int64_t tokens, int64_t segments) {
-    const struct segment_kernel *kernel = segment_kernel(name);
-    if (!strcmp(name, "segsum")) return ceil_div(segments, SEGSUM_ROWS) * ceil_div(cols, SEGSUM_WIDTH);
-    return ceil_div(!strcmp(kernel->file, "segment_token.c.in") ? tokens : segments, SEGMENT_WIDTH);
+    return grid(mdl_template_segment_blocks(name, cols), tokens, segments);
 }

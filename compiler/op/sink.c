@@ -18,7 +18,11 @@ TYPE(WRITE) {
 }
 TYPE(RESULT) { return named(op, "name"); }
 TYPE(OUTPUT) { return named(op, "program"); }
-TYPE(LOSS) { return mdl_find_attr(op, "weight") ? masked(op) : "needs {weight}"; }
+TYPE(LOSS) {
+    if (op->n_in < 2 || op->n_in > 3) return "takes a value, a mask and perhaps a scale";
+    if (op->n_in == 3 && (IN(2)->rank || IN(2)->dtype != IN(0)->dtype)) return "the scale is one number of the value's dtype";
+    return mdl_find_attr(op, "weight") ? masked(op) : "needs {weight}";
+}
 TYPE(METRIC) { return masked(op); }
 TYPE(YIELD) { return NULL; }
 TYPE(KERNEL) { return NULL; }

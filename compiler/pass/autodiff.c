@@ -96,13 +96,13 @@ static void mark_wanted(mdl_ad *ad, const mdl_op *op) {
     for (int i = 0; i < op->n_out; i++) ad->of[op->out[i]->id].wanted = wanted && mdl_dtype_is_real(op->out[i]->type.dtype);
 }
 
-/* d value = weight * inv_count where the mask selects, else 0 */
+/* d value = weight * scale where the mask selects, else 0 */
 static void seed(mdl_ad *ad, const mdl_op *loss) {
     mdl_builder *b = &ad->r.b;
     const mdl_type *t = &loss->in[0]->type;
-    mdl_type scalar = {.dtype = t->dtype == MDL_F64 ? MDL_F64 : MDL_F32};
-    mdl_value *inv = mdl_input(b, mdl_printf(b->arena, "inv_count.%s", mdl_attr_str(loss, "name")), scalar);
-    mdl_value *d = mdl_binary(b, MDL_OP_MUL, inv, mdl_const(b, scalar.dtype, mdl_attr_real(loss, "weight")));
+    mdl_dtype dtype = t->dtype == MDL_F64 ? MDL_F64 : MDL_F32;
+    mdl_value *d = mdl_const(b, dtype, mdl_attr_real(loss, "weight"));
+    if (loss->n_in == 3) d = mdl_binary(b, MDL_OP_MUL, loss->in[2], d);
     mdl_ad_add(ad, loss->in[0],
                mdl_select(b, loss->in[1], mdl_broadcast_scalar(b, mdl_cast(b, d, t->dtype), t), mdl_const_like(b, t, 0)));
 }

@@ -3,7 +3,8 @@
  *
  * AdamW with decoupled weight decay and a clip by the global norm, on whole arenas as [tiles, MDL_TILE]. The formulas are
  * torch.optim.AdamW's and torch.nn.utils.clip_grad_norm_'s, in their order of operations. Everything that changes from step to
- * step is an input. Below f32 the parameters' compute copies are written in the same stroke. */
+ * step is an input. Gaps between parameters count as gradients of 0 and so never reach the norm; what the other arenas hold there
+ * stays there. Below f32 the parameters' compute copies are written in the same stroke. */
 #include "compiler/ir/order.h"
 #include "compiler/pass/pass.h"
 
@@ -42,6 +43,18 @@ static mdl_value *global_norm(update *u, mdl_value *g) {
     return mdl_unary(u->b, MDL_OP_SQRT, mdl_reduce(u->b, MDL_OP_SUM, binary(u, MDL_OP_MUL, g, g), 2, axes));
 }
 
+/* The gradients, 0 in the gaps. */
+static mdl_value *gradients(update *u) {
+    int64_t row = 0;
+    mdl_type index = u->arena, per_tile = {.dtype = MDL_I32, .rank = 1, .dim = {u->arena.dim[0]}};
+    mdl_attr axis = mdl_int("axis", 1);
+    index.dtype = MDL_I32;
+    mdl_value *column = mdl_build(u->b, MDL_OP_IOTA, 0, NULL, 1, &axis, &index, NULL)->out[0];
+    mdl_value *used = mdl_broadcast(u->b, read(u, MDL_STATE_USED, per_tile), 1, &row, &index);
+    return mdl_select(u->b, binary(u, MDL_OP_LT, column, used), read(u, MDL_STATE_GRAD, u->arena),
+                      mdl_const_like(u->b, &u->arena, 0));
+}
+
 /* 1 - lr * weight_decay * decay[tile] */
 static mdl_value *shrink(update *u, mdl_value *lr) {
     int64_t row = 0;
@@ -53,7 +66,7 @@ static mdl_value *shrink(update *u, mdl_value *lr) {
 }
 
 static void adamw(update *u) {
-    mdl_value *g = read(u, MDL_STATE_GRAD, u->arena), *norm = global_norm(u, g);
+    mdl_value *g = gradients(u), *norm = global_norm(u, g);
     mdl_result(u->b, "grad_norm", norm);
     g = binary(u, MDL_OP_MUL, g, wide(u, clip_factor(u, norm)));
     mdl_value *m = read(u, MDL_STATE_MOMENT1, u->arena), *v = read(u, MDL_STATE_MOMENT2, u->arena);

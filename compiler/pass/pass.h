@@ -7,13 +7,18 @@
 #include "compiler/ir/module.h"
 #include "compiler/ir/state.h"
 
+/* Sums over a step of several micro-batches are kept in states (MDL_STATE_COUNT and MDL_STATE_SUM, f32[]): the first micro-batch
+ * writes them, each further one adds its own. BATCH: of this batch, no state. KEPT: what earlier programs have kept. */
+typedef enum { MDL_TALLY_NONE, MDL_TALLY_BATCH, MDL_TALLY_FIRST, MDL_TALLY_NEXT, MDL_TALLY_KEPT } mdl_tally;
+
 /* What a program is made of. */
 typedef enum { MDL_GRAD_NONE, MDL_GRAD_WRITE, MDL_GRAD_ACCUMULATE } mdl_grad_mode;
 typedef struct {
     const char *name;
     enum { MDL_FROM_INIT, MDL_FROM_FORWARD, MDL_FROM_OUTPUTS, MDL_FROM_NOTHING, MDL_FROM_PARAMS } source;
-    bool counts, sums;  /* results count.X, sum.X of every loss and metric */
-    mdl_grad_mode grad; /* gradients of the losses into their states */
+    mdl_tally counts, sums; /* of what every loss and metric selects */
+    bool results;           /* gives them as count.X and sum.X */
+    mdl_grad_mode grad;     /* gradients of the losses into their states */
     bool optimizer;
 } mdl_program_spec;
 

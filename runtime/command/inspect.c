@@ -213,6 +213,24 @@ static mdl_status show_params(const inspection *in) {
     return MDL_OK;
 }
 
+static mdl_status show_units(const inspection *in) {
+    mdl_table table = headed(in, "lrrr", "unit|offset|bytes|params");
+    for (int i = 0; i < in->plan->units.n; i++) {
+        const mdl_plan_unit *u = &in->plan->units.at[i];
+        int params = 0;
+        for (int k = 0; k < in->plan->params.n; k++) {
+            const mdl_plan_param *p = &in->plan->params.at[k];
+            params += p->arena == MDL_ARENA_PARAM && p->offset >= u->offset && p->offset < u->offset + u->bytes;
+        }
+        mdl_table_cell(&table, "%s", *u->name ? u->name : "-");
+        mdl_table_cell(&table, "%" PRId64, u->offset);
+        mdl_table_cell(&table, "%" PRId64, u->bytes);
+        mdl_table_cell(&table, "%d", params);
+    }
+    finish("units", &table);
+    return MDL_OK;
+}
+
 static mdl_status show_files(const inspection *in) {
     mdl_table table = headed(in, "lrl", "file|bytes|hash");
     for (int i = 0; i < in->plan->files.n; i++) {
@@ -335,6 +353,7 @@ static const struct {
     {"launches", "PROGRAM", "each launch of a program in order, with its arguments", show_launches},
     {"buffers", "PROGRAM", "each buffer of a program: place and lifetime", show_buffers},
     {"params", NULL, "the weights: checkpoint names, types, places, weight decay", show_params},
+    {"units", NULL, "ranges of the trained weights that belong to one repeated scope", show_units},
     {"dims", NULL, "named sizes and special tokens of the model", show_dims},
     {"files", NULL, "the files inside the plan", show_files},
 };

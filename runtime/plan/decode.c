@@ -54,21 +54,47 @@ static bool parse_type(const char *s, mdl_type *type) {
     }
 }
 
-/* "r12" "w3" "u4" (buffer read, written, both), "i2048" (immediate), "s5" (device scalar), "tr6" (tensor map). */
+/* What an argument begins with: r w u (buffer read, written, both), i (immediate), s (device scalar), t and r w u (tensor map). */
+static const char *parse_prefix(const char *s, mdl_arg_kind *kind, mdl_access *access) {
+    static const char letters[] = "?rwu";
+    *access = 0;
+    if (*s == 'i') return *kind = MDL_ARG_IMMEDIATE, s + 1;
+    if (*s == 's') return *kind = MDL_ARG_SCALAR, *access = MDL_ACCESS_READ, s + 1;
+    *kind = *s == 't' ? MDL_ARG_TENSOR_MAP : MDL_ARG_BUFFER;
+    s += *s == 't';
+    const char *found = *s ? strchr(letters + 1, *s) : NULL;
+    if (!found) return NULL;
+    *access = (mdl_access)(found - letters);
+    return s + 1;
+}
+
+/* "r12" "i2048" "s5" "tr6" */
 static bool parse_arg(const char *s, mdl_plan_arg *arg) {
-    static const char access[] = "?rwu";
-    *arg = (mdl_plan_arg){.kind = MDL_ARG_BUFFER};
-    if (*s == 'i' || *s == 's') {
-        arg->kind = *s++ == 'i' ? MDL_ARG_IMMEDIATE : MDL_ARG_SCALAR;
-        if (arg->kind == MDL_ARG_SCALAR) arg->access = MDL_ACCESS_READ;
-    } else {
-        if (*s == 't') arg->kind = MDL_ARG_TENSOR_MAP, s++;
-        const char *found = *s ? strchr(access + 1, *s) : NULL;
-        if (!found) return false;
-        arg->access = (mdl_access)(found - access);
-        s++;
-    }
-    return parse_integer(s, &s, &arg->value) && !*s;
+    *arg = (mdl_plan_arg){0};
+    return (s = parse_prefix(s, &arg->kind, &arg->access)) && parse_integer(s, &s, &arg->value) && !*s;
+}
+
+/* "i0" at the start: the number of an immediate. */
+static bool parse_index(const char *s, const char **end, int *index) {
+    int64_t n;
+    if (*s != 'i' || !parse_integer(s + 1, end, &n) || n < 0 || n > INT32_MAX) return false;
+    *index = (int)n;
+    return true;
+}
+
+/* "rf32:320*i0" "wf32:320*g" "rsegments:1*i1" "i" "i0/g" */
+static bool parse_signature(const char *s, mdl_plan_signature *out) {
+    char name[16];
+    *out = (mdl_plan_signature){.times = MDL_TIMES_ONE};
+    const char *rest = parse_prefix(s, &out->kind, &out->access), *colon = rest ? strchr(rest, ':') : NULL;
+    if (!rest) return false;
+    if (out->kind == MDL_ARG_IMMEDIATE) return !*rest || (parse_index(s, &s, &out->times) && !strcmp(s, "/g"));
+    if (!colon || (size_t)(colon - rest) >= sizeof name) return false;
+    memcpy(name, rest, (size_t)(colon - rest));
+    name[colon - rest] = 0;
+    if (!mdl_dtype_parse(name, &out->dtype) || !parse_integer(colon + 1, &s, &out->elements)) return false;
+    if (!strcmp(s, "*g")) return out->times = MDL_TIMES_GRID, true;
+    return !*s || (*s == '*' && parse_index(s + 1, &s, &out->times) && !*s);
 }
 
 static bool parse_name(const char *s, const char *(*name)(int), int count, int *value) {
@@ -91,13 +117,18 @@ static mdl_status get_item(mdl_arena *arena, mdl_field_kind kind, const json_t *
     const char *s = json_string_value(value);
     if (kind == MDL_FIELD_STRS)
         *(const char **)to = mdl_strdup(arena, s);
-    else if (!parse_arg(s, to))
+    else if (kind == MDL_FIELD_SIGNATURE && !parse_signature(s, to))
+        return expected("what a kernel takes, such as \"rf32:320*i0\", \"wf32:64*g\", \"i\", \"i0/g\"", value);
+    else if (kind == MDL_FIELD_ARGS && !parse_arg(s, to))
         return expected("an argument such as \"r12\", \"w3\", \"u4\", \"i2048\"", value);
     return MDL_OK;
 }
 
 static mdl_status get_list(mdl_arena *arena, mdl_field_kind kind, const json_t *value, void *at) {
-    size_t size = kind == MDL_FIELD_ARGS ? sizeof(mdl_plan_arg) : kind == MDL_FIELD_INTS ? sizeof(int) : sizeof(const char *);
+    size_t size = kind == MDL_FIELD_ARGS        ? sizeof(mdl_plan_arg)
+                  : kind == MDL_FIELD_SIGNATURE ? sizeof(mdl_plan_signature)
+                  : kind == MDL_FIELD_INTS      ? sizeof(int)
+                                                : sizeof(const char *);
     if (!json_is_array(value)) return expected("a list", value);
     int n = (int)json_array_size(value);
     mdl_any_vec vec = {mdl_alloc(arena, size * (size_t)n), n, n};
@@ -164,6 +195,7 @@ static mdl_status get(mdl_arena *arena, const mdl_field *f, const json_t *value,
             *(double *)at = json_number_value(value);
             return MDL_OK;
         case MDL_FIELD_ARGS:
+        case MDL_FIELD_SIGNATURE:
         case MDL_FIELD_INTS:
         case MDL_FIELD_STRS: return get_list(arena, f->kind, value, at);
         case MDL_FIELD_SIZES: return get_sizes(value, at);

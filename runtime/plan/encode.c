@@ -31,15 +31,31 @@ static void put_type(mdl_text *text, const mdl_type *type) {
     mdl_text_printf(text, "]\"");
 }
 
-static void put_arg(mdl_text *text, const mdl_plan_arg *arg) {
-    static const char access[] = "?rwu";
-    switch (arg->kind) {
-        case MDL_ARG_BUFFER: mdl_text_printf(text, "\"%c", access[arg->access & 3]); break;
+static void put_prefix(mdl_text *text, mdl_arg_kind kind, mdl_access access) {
+    static const char letters[] = "?rwu";
+    switch (kind) {
+        case MDL_ARG_BUFFER: mdl_text_printf(text, "\"%c", letters[access & 3]); break;
         case MDL_ARG_IMMEDIATE: mdl_text_printf(text, "\"i"); break;
         case MDL_ARG_SCALAR: mdl_text_printf(text, "\"s"); break;
-        case MDL_ARG_TENSOR_MAP: mdl_text_printf(text, "\"t%c", access[arg->access & 3]); break;
+        case MDL_ARG_TENSOR_MAP: mdl_text_printf(text, "\"t%c", letters[access & 3]); break;
     }
+}
+
+static void put_arg(mdl_text *text, const mdl_plan_arg *arg) {
+    put_prefix(text, arg->kind, arg->access);
     mdl_text_printf(text, "%" PRId64 "\"", arg->value);
+}
+
+/* "rf32:320*i0", "wf32:320*g", "rsegments:1*i1", "i", "i0/g" */
+static void put_signature(mdl_text *text, const mdl_plan_signature *s) {
+    if (s->kind == MDL_ARG_IMMEDIATE) {
+        mdl_text_printf(text, s->times < 0 ? "\"i\"" : "\"i%d/g\"", s->times);
+        return;
+    }
+    put_prefix(text, s->kind, s->access);
+    mdl_text_printf(text, "%s:%" PRId64, mdl_dtype_name(s->dtype), s->elements);
+    if (s->times >= 0) mdl_text_printf(text, "*i%d", s->times);
+    mdl_text_printf(text, s->times == MDL_TIMES_GRID ? "*g\"" : "\"");
 }
 
 static mdl_status put_list(mdl_text *text, mdl_field_kind kind, const void *at) {
@@ -50,6 +66,8 @@ static mdl_status put_list(mdl_text *text, mdl_field_kind kind, const void *at) 
         if (i) mdl_text_append(text, ",", 1);
         if (kind == MDL_FIELD_ARGS)
             put_arg(text, (const mdl_plan_arg *)vec.at + i);
+        else if (kind == MDL_FIELD_SIGNATURE)
+            put_signature(text, (const mdl_plan_signature *)vec.at + i);
         else if (kind == MDL_FIELD_INTS)
             mdl_text_printf(text, "%d", ((const int *)vec.at)[i]);
         else
@@ -84,6 +102,7 @@ static mdl_status put(mdl_text *text, mdl_field_kind kind, const void *at) {
         case MDL_FIELD_ARENA: mdl_text_printf(text, "\"%s\"", mdl_arena_name(*(const mdl_arena_id *)at)); break;
         case MDL_FIELD_LAUNCH: mdl_text_printf(text, "\"%s\"", mdl_launch_name(*(const mdl_launch_kind *)at)); break;
         case MDL_FIELD_ARGS:
+        case MDL_FIELD_SIGNATURE:
         case MDL_FIELD_INTS:
         case MDL_FIELD_STRS: return put_list(text, kind, at);
         case MDL_FIELD_SIZES: put_sizes(text, at); break;

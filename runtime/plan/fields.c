@@ -11,6 +11,8 @@
     { #key, MDL_FIELD_##kind, offsetof(mdl_plan_launch, gemm.key), false, 0, 1u << MDL_LAUNCH_GEMM }
 #define GEMM_OPTIONAL(key, kind, otherwise) \
     { #key, MDL_FIELD_##kind, offsetof(mdl_plan_launch, gemm.key), true, otherwise, 1u << MDL_LAUNCH_GEMM }
+#define GRID(key, kind, otherwise) \
+    { "grid_" #key, MDL_FIELD_##kind, offsetof(mdl_plan_kernel, grid.key), true, otherwise, 0 }
 #define END \
     { NULL, MDL_FIELD_STR, 0, false, 0, 0 }
 
@@ -42,12 +44,12 @@ static const mdl_field param_fields[] = {
 
 static const mdl_field tie_fields[] = {FIELD(mdl_plan_tie, name, STR), FIELD(mdl_plan_tie, target, STR), END};
 
+static const mdl_field unit_fields[] = {FIELD(mdl_plan_unit, name, STR), FIELD(mdl_plan_unit, offset, I64),
+                                        FIELD(mdl_plan_unit, bytes, I64), END};
+
 static const mdl_field input_fields[] = {
-    FIELD(mdl_plan_input, name, STR),
-    FIELD(mdl_plan_input, source, STR),
-    FIELD(mdl_plan_input, type, TYPE),
-    FIELD(mdl_plan_input, offset, I64),
-    END,
+    FIELD(mdl_plan_input, name, STR),   FIELD(mdl_plan_input, source, STR),      FIELD(mdl_plan_input, type, TYPE),
+    FIELD(mdl_plan_input, offset, I64), OPTIONAL(mdl_plan_input, below, I64, 0), END,
 };
 
 static const mdl_field loss_fields[] = {FIELD(mdl_plan_loss, name, STR), FIELD(mdl_plan_loss, weight, REAL), END};
@@ -65,6 +67,12 @@ static const mdl_field kernel_fields[] = {
     FIELD(mdl_plan_kernel, class, STR),
     FIELD(mdl_plan_kernel, hash, STR),
     FIELD(mdl_plan_kernel, span, STR),
+    FIELD(mdl_plan_kernel, args, SIGNATURE),
+    GRID(rows, INT, MDL_TIMES_ONE),
+    GRID(per, I64, 1),
+    GRID(most, I64, 0),
+    GRID(times, I64, 1),
+    FIELD(mdl_plan_kernel, launches, INT),
     END,
 };
 
@@ -137,6 +145,7 @@ const mdl_list mdl_plan_lists[] = {
     LIST(mdl_plan, layouts, "layout line", mdl_plan_name_map, layout_fields, theirs),
     LIST(mdl_plan, ties, "tie", mdl_plan_tie, tie_fields, name),
     LIST(mdl_plan, inputs, "input", mdl_plan_input, input_fields, name),
+    LIST(mdl_plan, units, "unit", mdl_plan_unit, unit_fields, name),
     LIST(mdl_plan, params, "param", mdl_plan_param, param_fields, name),
     LIST(mdl_plan, kernels, "kernel", mdl_plan_kernel, kernel_fields, symbol),
     LIST(mdl_plan, files, "file", mdl_plan_file, file_fields, path),

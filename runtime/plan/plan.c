@@ -7,9 +7,17 @@
 #include "runtime/plan/fields.h"
 
 const char *mdl_arena_name(mdl_arena_id id) {
-    static const char *const names[MDL_ARENA_COUNT] = {"param", "grad",  "moment1", "moment2",   "frozen",
-                                                       "const", "input", "result",  "activation"};
+#define ARENA(id, name, bits) name,
+    static const char *const names[MDL_ARENA_COUNT] = {MDL_ARENAS(ARENA)};
+#undef ARENA
     return names[id];
+}
+
+int mdl_arena_like_param(mdl_arena_id id) {
+#define ARENA(id, name, bits) bits,
+    static const int bits[MDL_ARENA_COUNT] = {MDL_ARENAS(ARENA)};
+#undef ARENA
+    return bits[id];
 }
 
 const char *mdl_launch_name(mdl_launch_kind kind) {

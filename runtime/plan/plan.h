@@ -10,27 +10,36 @@
 #include "runtime/base/dtype.h"
 #include "runtime/base/status.h"
 
-enum { MDL_PLAN_VERSION = 1, MDL_PLAN_ALIGN = 64 };
+enum { MDL_PLAN_VERSION = 2, MDL_PLAN_ALIGN = 64 };
 /* Files with a meaning of their own. CONSTANTS: what the CONST arena holds after load, exactly arena_bytes[CONST] bytes. */
 #define MDL_PLAN_CONSTANTS "assets/constants.bin"
 #define MDL_PLAN_CPU_OBJECT "kernels/cpu.so"
 
-/* PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each); FROZEN holds
- * frozen and carried parameters; INPUT and RESULT are exchanged with the host; ACTIVATION is shared by all programs;
- * CONST holds tables made by the compiler (the file MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. */
+/* ARENA(id, name, bits): PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each);
+ * FROZEN holds frozen and carried parameters; INPUT and RESULT are exchanged with the host; TALLY holds what a step of several
+ * micro-batches counts and sums; ACTIVATION is shared by all programs; CONST holds tables made by the compiler (the file
+ * MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. Another arena is one row. */
+#define MDL_ARENAS(ARENA)         \
+    ARENA(PARAM, "param", 0)      \
+    ARENA(GRAD, "grad", 32)       \
+    ARENA(MOMENT1, "moment1", 32) \
+    ARENA(MOMENT2, "moment2", 32) \
+    ARENA(COMPUTE, "compute", 16) \
+    ARENA(FROZEN, "frozen", 0)    \
+    ARENA(CONST, "const", 0)      \
+    ARENA(INPUT, "input", 0)      \
+    ARENA(TALLY, "tally", 0)      \
+    ARENA(RESULT, "result", 0)    \
+    ARENA(ACTIVATION, "activation", 0)
 typedef enum {
-    MDL_ARENA_PARAM,
-    MDL_ARENA_GRAD,
-    MDL_ARENA_MOMENT1,
-    MDL_ARENA_MOMENT2,
-    MDL_ARENA_FROZEN,
-    MDL_ARENA_CONST,
-    MDL_ARENA_INPUT,
-    MDL_ARENA_RESULT,
-    MDL_ARENA_ACTIVATION,
-    MDL_ARENA_COUNT
+#define ARENA(id, name, bits) MDL_ARENA_##id,
+    MDL_ARENAS(ARENA)
+#undef ARENA
+        MDL_ARENA_COUNT
 } mdl_arena_id;
 const char *mdl_arena_name(mdl_arena_id id); /* "param", "grad", ... */
+/* Bits of an element in an arena that is laid out as PARAM is: it is empty or has as many elements. 0: it is not one. */
+int mdl_arena_like_param(mdl_arena_id id);
 
 typedef struct {
     const char *name;   /* checkpoint name */
@@ -40,6 +49,14 @@ typedef struct {
     bool decay, carry;
     const char *group, *init;
 } mdl_plan_param;
+
+/* A range of PARAM (and of the arenas laid out like it) that belongs to one repeated scope, "encoder.layer.3", or ("") to
+ * parameters between such scopes: what can be gathered, reduced or updated alone. In order of offsets; each starts and ends at a
+ * tile. */
+typedef struct {
+    const char *name;
+    int64_t offset, bytes;
+} mdl_plan_unit;
 
 typedef struct {
     const char *name, *target; /* tied checkpoint names */
@@ -51,6 +68,7 @@ typedef struct {
     const char *name, *source;
     mdl_type type;
     int64_t offset; /* in INPUT */
+    int64_t below;  /* ids index a table of so many rows; 0: none */
 } mdl_plan_input;
 
 typedef enum { MDL_ACCESS_READ = 1, MDL_ACCESS_WRITE = 2, MDL_ACCESS_READ_WRITE = 3 } mdl_access;
@@ -107,8 +125,8 @@ typedef struct {
 } mdl_plan_result;
 
 typedef struct {
-    const char *name; /* init, count, train_only, train_first, train_middle, train_last, update, eval, and the model's outputs:
-                         embed, logits */
+    const char *name; /* init, count_first, count_next, train_only, train_first, train_middle, train_last, update, eval, and the
+                         model's outputs: embed, logits */
     MDL_VEC(mdl_plan_buffer) buffers;
     MDL_VEC(mdl_plan_launch) launches;
     MDL_VEC(mdl_plan_result) results;
@@ -116,12 +134,34 @@ typedef struct {
     int64_t live_bytes;       /* the largest sum of bytes alive at once: a lower bound for activation_bytes */
 } mdl_plan_program;
 
+/* What a kernel takes as one argument. A buffer holds exactly `elements` of `dtype` (segments[S,T] count as S), times a number that
+ * differs between launches: that of immediate `times`, or the grid. An immediate is any number, or (times >= 0) the rows of a
+ * block: immediate `times` / grid, rounded up. */
+enum { MDL_TIMES_ONE = -1, MDL_TIMES_GRID = -2 };
+typedef struct {
+    mdl_arg_kind kind;
+    mdl_access access;
+    mdl_dtype dtype;
+    int64_t elements;
+    int times;
+} mdl_plan_signature;
+
+/* The blocks of a launch: immediate `rows` / `per` rounded up (1 when rows is MDL_TIMES_ONE), at most `most` unless that is 0, times
+ * `times`. */
+typedef struct {
+    int rows;
+    int64_t per, most, times;
+} mdl_plan_grid;
+
 typedef struct {
     const char *symbol; /* in the shared object, unique */
     const char *class;  /* "row", "attention", "attention_bwd", "scatter", "segment", "finish", "optimizer", "random" */
     const char *hash;   /* mdl_plan_hash of its source text; NULL: set by the writer */
     const char *source; /* C text of this one function; the entry kernels/<symbol>.c */
     const char *span;   /* of the first launch that uses it */
+    MDL_VEC(mdl_plan_signature) args;
+    mdl_plan_grid grid;
+    int launches; /* over all programs; set by the writer */
 } mdl_plan_kernel;
 
 /* A file inside the plan: sources, vocabulary, generated C, shared object. */
@@ -161,6 +201,7 @@ typedef struct {
     MDL_VEC(mdl_plan_dim) specials; /* bos eos pad unk mask -> token id */
     MDL_VEC(mdl_plan_param) params;
     MDL_VEC(mdl_plan_tie) ties;
+    MDL_VEC(mdl_plan_unit) units;
     MDL_VEC(mdl_plan_input) inputs;
     MDL_VEC(mdl_plan_loss) losses;
     MDL_VEC(const char *) metrics;
@@ -183,6 +224,14 @@ mdl_status mdl_plan_write(mdl_plan *plan, const char *path);
 mdl_status mdl_plan_read(const char *path, mdl_plan **plan);
 /* Every rule of docs/plan-format.md: sizes, accesses inside arenas, no two live buffers overlapping, known ops, hashes. */
 mdl_status mdl_plan_verify(const mdl_plan *plan);
+
+/* Gives a kernel the signature of this launch. Sizes that are a multiple of one of its first `sizes` immediates, or of its grid,
+ * are recorded as such. */
+void mdl_plan_sign(mdl_arena *arena, const mdl_plan_program *program, const mdl_plan_launch *launch, int sizes,
+                   mdl_plan_kernel *kernel);
+/* The blocks that the rule gives; -1 when it asks for an immediate that the launch does not have or the number overflows. */
+int64_t mdl_plan_blocks(const mdl_plan_grid *grid, const mdl_plan_launch *launch);
+void mdl_plan_count_launches(mdl_plan *plan); /* kernels[].launches */
 
 /* XXH3-128 as 32 hex digits. */
 const char *mdl_plan_hash(mdl_arena *arena, const void *bytes, int64_t size);

@@ -110,7 +110,7 @@ static mdl_status check_format(const json_t *root) {
     if (!format || strcmp(format, "mdl-plan")) return mdl_fail(MDL_BAD_INPUT, "\"format\" is not \"mdl-plan\"");
     if (!json_is_integer(version)) return mdl_fail(MDL_BAD_INPUT, "\"version\": expected an integer");
     if (json_integer_value(version) != MDL_PLAN_VERSION)
-        return mdl_fail(MDL_BAD_INPUT, "the plan has format version %lld, this program reads version %d: compile the model again",
+        return mdl_fail(MDL_BAD_INPUT, "plan of format %lld, this mdlrun reads %d: compile it again",
                         (long long)json_integer_value(version), MDL_PLAN_VERSION);
     return MDL_OK;
 }

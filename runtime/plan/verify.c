@@ -95,10 +95,12 @@ static mdl_status check_arenas(const mdl_plan *plan) {
     for (int i = 0; i < MDL_ARENA_COUNT; i++)
         if (bytes[i] < 0 || bytes[i] > max_arena_bytes)
             return mdl_fail(MDL_BAD_INPUT, "arena %s has %" PRId64 " bytes", mdl_arena_name((mdl_arena_id)i), bytes[i]);
-    for (int i = MDL_ARENA_GRAD; i <= MDL_ARENA_MOMENT2; i++)
-        if (bytes[i] && bytes[i] != bytes[MDL_ARENA_PARAM])
-            return mdl_fail(MDL_BAD_INPUT, "arena %s has %" PRId64 " bytes, expected 0 or the %" PRId64 " of arena param",
-                            mdl_arena_name((mdl_arena_id)i), bytes[i], bytes[MDL_ARENA_PARAM]);
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) {
+        int bits = mdl_arena_like_param((mdl_arena_id)i);
+        if (bits && bytes[i] && bytes[i] * 32 != bytes[MDL_ARENA_PARAM] * bits)
+            return mdl_fail(MDL_BAD_INPUT, "arena %s has %" PRId64 " bytes, expected 0 or the %" PRId64 " elements of arena param",
+                            mdl_arena_name((mdl_arena_id)i), bytes[i], bytes[MDL_ARENA_PARAM] / 4);
+    }
     const mdl_plan_file *constants = mdl_plan_find_file(plan, MDL_PLAN_CONSTANTS);
     int64_t given = constants ? constants->size : 0;
     if (given != bytes[MDL_ARENA_CONST])
@@ -152,6 +154,29 @@ static mdl_status check_params(const mdl_plan *plan) {
     return check_ties(plan);
 }
 
+/* In order and at tiles; every trained param lies in one. */
+static mdl_status check_units(const mdl_plan *plan) {
+    int64_t end = 0, tile = plan->tile;
+    for (int i = 0; i < plan->units.n; i++) {
+        const mdl_plan_unit *u = &plan->units.at[i];
+        if (!u->name) return mdl_fail(MDL_BAD_INPUT, "unit %d has no name", i);
+        if (u->offset < end) return mdl_fail(MDL_BAD_INPUT, "unit %d (%s) begins before the end of the one before it", i, u->name);
+        if (u->bytes < 4 || u->bytes % 4 || u->bytes / 4 % tile || u->offset % 4 || u->offset / 4 % tile)
+            return mdl_fail(MDL_BAD_INPUT, "unit %d (%s) is not made of tiles of %" PRId64 " elements", i, u->name, tile);
+        MDL_TRY(mdl_check_range(plan, MDL_ARENA_PARAM, u->offset, u->bytes, 4), "unit %d (%s)", i, u->name);
+        end = u->offset + u->bytes;
+    }
+    for (int i = 0; i < plan->params.n; i++) {
+        const mdl_plan_param *p = &plan->params.at[i];
+        int64_t last = p->offset + mdl_type_bytes(&p->type);
+        bool found = p->arena != MDL_ARENA_PARAM;
+        for (int k = 0; k < plan->units.n && !found; k++)
+            found = plan->units.at[k].offset <= p->offset && last <= plan->units.at[k].offset + plan->units.at[k].bytes;
+        if (!found) return mdl_fail(MDL_BAD_INPUT, "param %s lies in no unit", p->name);
+    }
+    return MDL_OK;
+}
+
 static bool is_one_of(const char *s, const char *const *list) {
     for (; s && *list; list++)
         if (!strcmp(s, *list)) return true;
@@ -177,6 +202,22 @@ static mdl_status check_input(const mdl_plan *plan, const mdl_plan_input *input)
     return mdl_check_range(plan, MDL_ARENA_INPUT, input->offset, bytes, mdl_dtype_bits(type->dtype) / 8);
 }
 
+static int64_t count_lines(const mdl_plan_file *file) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < file->size; i++) n += file->bytes[i] == '\n';
+    return n + (file->size && file->bytes[file->size - 1] != '\n');
+}
+
+/* Every id that the vocabulary can give is a row of the table that the input indexes. */
+static mdl_status check_ids(const mdl_plan *plan, const mdl_plan_input *input) {
+    static const char *const sources[] = {"tokens", "masked", "next", NULL};
+    if (input->below < 0) return mdl_fail(MDL_BAD_INPUT, "its ids are below %" PRId64, input->below);
+    if (!input->below || !plan->vocab || !is_one_of(input->source, sources)) return MDL_OK;
+    int64_t tokens = count_lines(mdl_plan_find_file(plan, plan->vocab));
+    if (tokens <= input->below) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "the vocabulary has %" PRId64 " tokens, the table has %" PRId64 " rows", tokens, input->below);
+}
+
 static mdl_status check_inputs(const mdl_plan *plan) {
     MDL_TRY(mdl_check_names("input", plan->inputs.at, plan->inputs.n, sizeof *plan->inputs.at, offsetof(mdl_plan_input, name)),
             "inputs");
@@ -186,6 +227,7 @@ static mdl_status check_inputs(const mdl_plan *plan) {
     for (int i = 0; i < plan->inputs.n && !status; i++) {
         const mdl_plan_input *input = &plan->inputs.at[i];
         status = mdl_context(check_input(plan, input), "input %s", input->name);
+        if (!status) status = mdl_context(check_ids(plan, input), "input %s", input->name);
         if (!status) extents[i] = (extent){input->offset, mdl_type_bytes(&input->type), input->name};
     }
     if (!status) status = check_disjoint("input", extents, plan->inputs.n);
@@ -217,6 +259,7 @@ static mdl_status check_kernels(const mdl_plan *plan) {
         if (!k->class || !*k->class) return mdl_fail(MDL_BAD_INPUT, "kernel %s has no class", k->symbol);
         if (!k->source) return mdl_fail(MDL_BAD_INPUT, "kernel %s has no source", k->symbol);
         MDL_TRY(check_hash(k->hash, k->source, (int64_t)strlen(k->source)), "kernel %s", k->symbol);
+        MDL_TRY(mdl_check_signature(k), "kernel %s", k->symbol);
     }
     return MDL_OK;
 }
@@ -280,11 +323,12 @@ mdl_status mdl_plan_verify(const mdl_plan *plan) {
     MDL_TRY(check_files(plan), "plan");
     MDL_TRY(check_arenas(plan), "plan");
     MDL_TRY(check_params(plan), "plan");
+    MDL_TRY(check_units(plan), "plan");
     MDL_TRY(check_inputs(plan), "plan");
     MDL_TRY(mdl_check_names("program", plan->programs.at, plan->programs.n, sizeof *plan->programs.at,
                             offsetof(mdl_plan_program, name)),
             "plan");
     for (int i = 0; i < plan->programs.n; i++)
         MDL_TRY(mdl_check_program(plan, &plan->programs.at[i]), "program %s", plan->programs.at[i].name);
-    return MDL_OK;
+    return mdl_context(mdl_check_launch_counts(plan), "plan");
 }

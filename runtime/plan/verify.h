@@ -17,6 +17,10 @@ mdl_status mdl_check_buffer_args(const mdl_plan_program *program, const mdl_plan
 mdl_status mdl_check_apart(const mdl_plan_buffer *operand, const mdl_plan_buffer *result);
 /* Arguments, dims, dtypes and strides of a product against the memory of its buffers. */
 mdl_status mdl_check_gemm(const mdl_plan_program *program, const mdl_plan_launch *launch);
+/* A kernel's record by itself; a launch against it; launches counted over all programs. */
+mdl_status mdl_check_signature(const mdl_plan_kernel *kernel);
+mdl_status mdl_check_kernel_launch(const mdl_plan_kernel *kernel, const mdl_plan_program *program, const mdl_plan_launch *launch);
+mdl_status mdl_check_launch_counts(const mdl_plan *plan);
 mdl_status mdl_check_program(const mdl_plan *plan, const mdl_plan_program *program);
 
 #endif

@@ -65,8 +65,7 @@ static mdl_status check_kind(const mdl_plan *plan, const mdl_plan_program *progr
         case MDL_LAUNCH_KERNEL:
             if (launch->kernel < 0 || launch->kernel >= plan->kernels.n)
                 return mdl_fail(MDL_BAD_INPUT, "kernel %d of %d", launch->kernel, plan->kernels.n);
-            if (launch->grid < 1 || launch->grid > INT32_MAX) return mdl_fail(MDL_BAD_INPUT, "grid is %" PRId64, launch->grid);
-            return MDL_OK;
+            return mdl_check_kernel_launch(&plan->kernels.at[launch->kernel], program, launch);
         case MDL_LAUNCH_GEMM: return mdl_check_gemm(program, launch);
         case MDL_LAUNCH_COPY:
             MDL_TRY(mdl_check_buffer_args(program, launch, 2, buffers), "copy");

@@ -138,6 +138,7 @@ static void set_hashes(mdl_plan *plan) {
 
 mdl_status mdl_plan_write(mdl_plan *plan, const char *path) {
     set_hashes(plan);
+    mdl_plan_count_launches(plan);
     MDL_TRY(mdl_plan_verify(plan), "%s: the plan to write is wrong", path);
     mdl_text json = {.arena = plan->memory};
     MDL_TRY(write_json(&json, plan), "%s", path);

@@ -12,7 +12,8 @@ static const char *const scalar_names[] = {
 #undef SCALAR
 };
 
-const char *const mdl_run_names[MDL_RUN_KINDS] = {"count", "train_only", "train_first", "train_middle", "train_last", "update"};
+const char *const mdl_run_names[MDL_RUN_KINDS] = {"count_first",  "count_next", "train_only", "train_first",
+                                                  "train_middle", "train_last", "update"};
 
 static mdl_status find_scalar(const mdl_plan *plan, const char *name, int64_t *offset) {
     const mdl_plan_input *input = mdl_plan_find_input(plan, name);
@@ -24,12 +25,8 @@ static mdl_status find_scalar(const mdl_plan *plan, const char *name, int64_t *o
 }
 
 static mdl_status find_scalars(mdl_session *s) {
-    mdl_arena *memory = s->plan->memory;
-    s->inv_count = MDL_NEW_ARRAY(memory, int64_t, s->plan->losses.n);
     mdl_status status = MDL_OK;
     for (int i = 0; i < MDL_SCALAR_COUNT && !status; i++) status = find_scalar(s->plan, scalar_names[i], &s->scalar[i]);
-    for (int i = 0; i < s->plan->losses.n && !status; i++)
-        status = find_scalar(s->plan, mdl_printf(memory, "inv_count.%s", s->plan->losses.at[i].name), &s->inv_count[i]);
     return status;
 }
 
@@ -49,40 +46,36 @@ static mdl_status need_number(const mdl_plan_program *program, const char *name,
     return MDL_OK;
 }
 
-/* count gives count.<loss>; the training programs give sum.<loss>; those with an optimizer give grad_norm. */
-static mdl_status find_run(mdl_session *s, mdl_run_kind kind) {
-    struct mdl_run_refs *refs = &s->refs[kind];
+/* sum.X and count.X of every loss and metric X. */
+static mdl_status find_measures(mdl_session *s, struct mdl_run_refs *refs) {
     const mdl_plan *plan = s->plan;
+    int n = plan->losses.n + plan->metrics.n;
+    refs->sum = MDL_NEW_ARRAY(plan->memory, mdl_result_ref, n + 1);
+    refs->count = MDL_NEW_ARRAY(plan->memory, mdl_result_ref, n + 1);
     mdl_status status = MDL_OK;
-    refs->program = mdl_plan_find_program(plan, mdl_run_names[kind]);
-    refs->loss = MDL_NEW_ARRAY(plan->memory, mdl_result_ref, plan->losses.n);
-    refs->metric = MDL_NEW_ARRAY(plan->memory, mdl_result_ref, plan->metrics.n);
-    if (!refs->program) return MDL_OK;
-    const char *prefix = kind == MDL_RUN_COUNT ? "count" : "sum";
-    bool sums = kind != MDL_RUN_UPDATE, norm = kind == MDL_RUN_ONLY || kind == MDL_RUN_LAST || kind == MDL_RUN_UPDATE;
-    for (int i = 0; sums && i < plan->losses.n && !status; i++)
-        status = need_number(refs->program, mdl_printf(plan->memory, "%s.%s", prefix, plan->losses.at[i].name), &refs->loss[i]);
-    for (int i = 0; sums && i < plan->metrics.n && !status; i++)
-        status = need_number(refs->program, mdl_printf(plan->memory, "%s.%s", prefix, plan->metrics.at[i]), &refs->metric[i]);
-    if (norm && !status) status = need_number(refs->program, "grad_norm", &refs->grad_norm);
+    for (int i = 0; i < n && !status; i++) {
+        const char *name = i < plan->losses.n ? plan->losses.at[i].name : plan->metrics.at[i - plan->losses.n];
+        status = need_number(refs->program, mdl_printf(plan->memory, "sum.%s", name), &refs->sum[i]);
+        if (!status) status = need_number(refs->program, mdl_printf(plan->memory, "count.%s", name), &refs->count[i]);
+    }
     return status;
 }
 
-static void make_sums(mdl_session *s) {
-    size_t losses = (size_t)s->plan->losses.n, metrics = (size_t)s->plan->metrics.n;
-    double *at = MDL_NEW_ARRAY(s->plan->memory, double, 3 * (losses + metrics) + 1);
-    s->loss_sum = at;
-    s->loss_count = at + losses;
-    s->loss_mean = at + 2 * losses;
-    at += 3 * losses;
-    s->metric_sum = at;
-    s->metric_count = at + metrics;
-    s->metric_mean = at + 2 * metrics;
+/* The training programs give what they measure; those with an optimizer give grad_norm. */
+static mdl_status find_run(mdl_session *s, mdl_run_kind kind) {
+    struct mdl_run_refs *refs = &s->refs[kind];
+    refs->program = mdl_plan_find_program(s->plan, mdl_run_names[kind]);
+    if (!refs->program) return MDL_OK;
+    bool trains = kind >= MDL_RUN_ONLY && kind <= MDL_RUN_LAST;
+    bool updates = kind == MDL_RUN_ONLY || kind == MDL_RUN_LAST || kind == MDL_RUN_UPDATE;
+    mdl_status status = trains ? find_measures(s, refs) : MDL_OK;
+    return updates && !status ? need_number(refs->program, "grad_norm", &refs->grad_norm) : status;
 }
 
 static mdl_status attach(mdl_session *s, int threads) {
     s->refs = MDL_NEW_ARRAY(s->plan->memory, struct mdl_run_refs, MDL_RUN_KINDS);
-    make_sums(s);
+    s->loss_mean = MDL_NEW_ARRAY(s->plan->memory, double, s->plan->losses.n + s->plan->metrics.n + 1);
+    s->metric_mean = s->loss_mean + s->plan->losses.n;
     mdl_status status = find_scalars(s);
     for (int kind = 0; kind < MDL_RUN_KINDS && !status; kind++) status = find_run(s, kind);
     return status ? status : s->backend->load(s->plan, threads, &s->device);
@@ -139,11 +132,6 @@ static mdl_status upload_float(mdl_session *s, int64_t offset, double value) {
 
 mdl_status mdl_session_set_scalar(mdl_session *s, mdl_scalar scalar, double value) {
     MDL_TRY(upload_float(s, s->scalar[scalar], value), "scalar '%s'", scalar_names[scalar]);
-    return MDL_OK;
-}
-
-mdl_status mdl_session_set_inv_count(mdl_session *s, int loss, double value) {
-    MDL_TRY(upload_float(s, s->inv_count[loss], value), "scalar 'inv_count.%s'", s->plan->losses.at[loss].name);
     return MDL_OK;
 }
 

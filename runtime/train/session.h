@@ -7,7 +7,7 @@
 #include "runtime/device/device.h"
 #include "runtime/plan/plan.h"
 
-/* The scalar inputs of every plan, beside inv_count.<loss>: SCALAR(id, name). docs/plan-format.md says what they mean. */
+/* The scalar inputs of every plan: SCALAR(id, name). docs/plan-format.md says what they mean. */
 #define MDL_SCALARS(SCALAR)                                \
     SCALAR(LR, "lr")                                       \
     SCALAR(ONE_MINUS_BETA1, "one_minus_beta1")             \
@@ -31,7 +31,8 @@ typedef struct {
 
 /* The programs that a step is made of. */
 typedef enum {
-    MDL_RUN_COUNT,
+    MDL_RUN_COUNT_FIRST,
+    MDL_RUN_COUNT_NEXT,
     MDL_RUN_ONLY,
     MDL_RUN_FIRST,
     MDL_RUN_MIDDLE,
@@ -43,7 +44,7 @@ typedef enum {
 /* What a step gave. Arrays have one entry a loss or metric of the plan, and live in the session. */
 typedef struct {
     double loss;           /* sum over losses of weight * mean; 0 when nothing is labelled */
-    double grad_norm;      /* before clipping; 0 until a program with an optimizer has run */
+    double grad_norm;      /* before clipping; 0 from programs without the optimizer */
     const double *losses;  /* means */
     const double *metrics; /* means; NAN where nothing was counted */
     int64_t labels;        /* counted by all losses together */
@@ -62,10 +63,8 @@ typedef struct {
 
     /* Below: the session's own. */
     int64_t scalar[MDL_SCALAR_COUNT]; /* offsets in INPUT */
-    int64_t *inv_count;               /* offset of each loss's */
     struct mdl_run_refs *refs;        /* [MDL_RUN_KINDS] */
-    double *loss_sum, *loss_count, *metric_sum, *metric_count, *loss_mean, *metric_mean;
-    double grad_norm;
+    double *loss_mean, *metric_mean;
 } mdl_session;
 
 /* Reads and verifies the plan, loads it on its target's device with `threads` threads (0: all). */
@@ -90,10 +89,10 @@ mdl_status mdl_session_result(mdl_session *session, const char *program, const c
 mdl_status mdl_session_result_tensor(mdl_session *session, const char *program, const char *name, const mdl_plan_buffer **buffer,
                                      void *to, int64_t bytes);
 
-/* One optimizer step over n micro-batches: counts labels over all of them, then runs train_only, or train_first,
- * train_middle ..., train_last. The optimizer's scalars must have been set. */
+/* One optimizer step over n micro-batches: train_only; or count_first, count_next ... over all of them, then train_first,
+ * train_middle ..., train_last. Nothing is read from the device before the end. The optimizer's scalars must have been set. */
 mdl_status mdl_session_step(mdl_session *session, int n, const mdl_batch *batches, mdl_step *step);
-/* Loss and gradients of one batch, no optimizer: count and train_first. Gradients are left in GRAD. */
+/* Loss and gradients of one batch, no optimizer: count_first and train_first. Gradients are left in GRAD. */
 mdl_status mdl_session_gradients(mdl_session *session, const mdl_batch *batch, mdl_step *step);
 /* The optimizer alone, on what is in GRAD. */
 mdl_status mdl_session_update(mdl_session *session, double *grad_norm);

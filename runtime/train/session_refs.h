@@ -6,12 +6,11 @@
 
 struct mdl_run_refs {
     const mdl_plan_program *program; /* NULL: the plan has none */
-    mdl_result_ref *loss, *metric;   /* sums, or counts in `count` */
+    mdl_result_ref *sum, *count;     /* of losses, then of metrics; NULL: the program gives none */
     mdl_result_ref grad_norm;
 };
 
 extern const char *const mdl_run_names[MDL_RUN_KINDS];
 mdl_status mdl_session_number(mdl_session *session, mdl_result_ref ref, double *value);
-mdl_status mdl_session_set_inv_count(mdl_session *session, int loss, double value);
 
 #endif

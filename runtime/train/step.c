@@ -1,90 +1,70 @@
-/* One optimizer step: count what is labelled in all micro-batches, hand 1/N to the device, replay the programs, add up. */
+/* One optimizer step: replays the programs over its batches, then reads what they have measured. */
 #include <math.h>
 
 #include "runtime/train/session.h"
 #include "runtime/train/session_refs.h"
 
-static void clear(mdl_session *s) {
-    for (int i = 0; i < s->plan->losses.n; i++) s->loss_sum[i] = s->loss_count[i] = 0;
-    for (int i = 0; i < s->plan->metrics.n; i++) s->metric_sum[i] = s->metric_count[i] = 0;
-    s->grad_norm = 0;
-}
-
-/* Adds the results of the program that has just run to per-loss and per-metric sums. */
-static mdl_status add(mdl_session *s, mdl_run_kind kind, double *losses, double *metrics) {
-    const struct mdl_run_refs *refs = &s->refs[kind];
-    double value;
-    for (int i = 0; i < s->plan->losses.n; i++) {
-        MDL_TRY(mdl_session_number(s, refs->loss[i], &value), "program '%s'", mdl_run_names[kind]);
-        losses[i] += value;
-    }
-    for (int i = 0; i < s->plan->metrics.n; i++) {
-        MDL_TRY(mdl_session_number(s, refs->metric[i], &value), "program '%s'", mdl_run_names[kind]);
-        metrics[i] += value;
-    }
-    if (refs->grad_norm.buffer) MDL_TRY(mdl_session_number(s, refs->grad_norm, &s->grad_norm), "program '%s'", mdl_run_names[kind]);
+/* Loss or metric `i`, losses first: its sum over its count, `otherwise` where nothing was counted. */
+static mdl_status read_mean(mdl_session *s, mdl_run_kind kind, int i, double otherwise, double *mean, double *count) {
+    double sum;
+    MDL_TRY(mdl_session_number(s, s->refs[kind].sum[i], &sum), "program '%s'", mdl_run_names[kind]);
+    MDL_TRY(mdl_session_number(s, s->refs[kind].count[i], count), "program '%s'", mdl_run_names[kind]);
+    *mean = *count > 0 ? sum / *count : otherwise;
     return MDL_OK;
 }
 
-/* Leaves the last batch uploaded. */
-static mdl_status count(mdl_session *s, int n, const mdl_batch *batches) {
+/* What the program that has just run gives: it stands for the whole step so far. */
+static mdl_status read_step(mdl_session *s, mdl_run_kind kind, mdl_step *step) {
+    const mdl_plan *plan = s->plan;
     mdl_status status = MDL_OK;
-    clear(s);
-    for (int i = 0; i < n && !status; i++) {
-        status = mdl_session_upload(s, &batches[i]);
-        if (!status) status = mdl_session_run(s, "count");
-        if (!status) status = add(s, MDL_RUN_COUNT, s->loss_count, s->metric_count);
+    double labels = 0, count = 0;
+    *step = (mdl_step){.losses = s->loss_mean, .metrics = s->metric_mean};
+    for (int i = 0; i < plan->losses.n && !status; i++) {
+        status = read_mean(s, kind, i, 0, &s->loss_mean[i], &count);
+        step->loss += plan->losses.at[i].weight * s->loss_mean[i];
+        labels += count;
     }
-    for (int i = 0; i < s->plan->losses.n && !status; i++)
-        status = mdl_session_set_inv_count(s, i, s->loss_count[i] > 0 ? 1 / s->loss_count[i] : 0);
-    return status;
-}
-
-static mdl_status run(mdl_session *s, mdl_run_kind kind) {
-    mdl_status status = mdl_session_run(s, mdl_run_names[kind]);
-    return status ? status : add(s, kind, s->loss_sum, s->metric_sum);
-}
-
-static void finish(mdl_session *s, mdl_step *step) {
-    double labels = 0;
-    step->loss = 0;
-    for (int i = 0; i < s->plan->losses.n; i++) {
-        labels += s->loss_count[i];
-        s->loss_mean[i] = s->loss_count[i] > 0 ? s->loss_sum[i] / s->loss_count[i] : 0;
-        step->loss += s->plan->losses.at[i].weight * s->loss_mean[i];
-    }
-    for (int i = 0; i < s->plan->metrics.n; i++)
-        s->metric_mean[i] = s->metric_count[i] > 0 ? s->metric_sum[i] / s->metric_count[i] : NAN;
-    step->grad_norm = s->grad_norm;
-    step->losses = s->loss_mean;
-    step->metrics = s->metric_mean;
+    for (int i = 0; i < plan->metrics.n && !status; i++)
+        status = read_mean(s, kind, plan->losses.n + i, NAN, &s->metric_mean[i], &count);
     step->labels = (int64_t)labels;
+    mdl_result_ref norm = s->refs[kind].grad_norm;
+    return norm.buffer && !status ? mdl_session_number(s, norm, &step->grad_norm) : status;
 }
+
+static mdl_status run(mdl_session *s, mdl_run_kind kind) { return mdl_session_run(s, mdl_run_names[kind]); }
 
 static mdl_run_kind kind_of(int i, int n) {
     if (n == 1) return MDL_RUN_ONLY;
     return i == 0 ? MDL_RUN_FIRST : i == n - 1 ? MDL_RUN_LAST : MDL_RUN_MIDDLE;
 }
 
-mdl_status mdl_session_step(mdl_session *s, int n, const mdl_batch *batches, mdl_step *step) {
-    mdl_status status = count(s, n, batches);
+/* Leaves the last batch uploaded. */
+static mdl_status count(mdl_session *s, int n, const mdl_batch *batches) {
+    mdl_status status = MDL_OK;
     for (int i = 0; i < n && !status; i++) {
-        if (n > 1) status = mdl_session_upload(s, &batches[i]); /* a single batch is still there */
+        status = mdl_session_upload(s, &batches[i]);
+        if (!status) status = run(s, i ? MDL_RUN_COUNT_NEXT : MDL_RUN_COUNT_FIRST);
+    }
+    return status;
+}
+
+mdl_status mdl_session_step(mdl_session *s, int n, const mdl_batch *batches, mdl_step *step) {
+    mdl_status status = n > 1 ? count(s, n, batches) : MDL_OK;
+    for (int i = 0; i < n && !status; i++) {
+        status = mdl_session_upload(s, &batches[i]);
         if (!status) status = run(s, kind_of(i, n));
     }
-    if (!status) finish(s, step);
-    return status;
+    return status ? status : read_step(s, kind_of(n - 1, n), step);
 }
 
 mdl_status mdl_session_gradients(mdl_session *s, const mdl_batch *batch, mdl_step *step) {
     mdl_status status = count(s, 1, batch);
     if (!status) status = run(s, MDL_RUN_FIRST);
-    if (!status) finish(s, step);
-    return status;
+    return status ? status : read_step(s, MDL_RUN_FIRST, step);
 }
 
 mdl_status mdl_session_update(mdl_session *s, double *grad_norm) {
-    mdl_status status = mdl_session_run(s, mdl_run_names[MDL_RUN_UPDATE]);
+    mdl_status status = run(s, MDL_RUN_UPDATE);
     return status ? status : mdl_session_number(s, s->refs[MDL_RUN_UPDATE].grad_norm, grad_norm);
 }
 
@@ -96,7 +76,7 @@ static double program_flops(const mdl_session *s, mdl_run_kind kind) {
 }
 
 double mdl_session_flops(const mdl_session *s, int n) {
-    double flops = n * program_flops(s, MDL_RUN_COUNT);
-    for (int i = 0; i < n && i < 2; i++) flops += program_flops(s, i ? MDL_RUN_LAST : kind_of(0, n));
-    return n > 2 ? flops + (n - 2) * program_flops(s, MDL_RUN_MIDDLE) : flops;
+    if (n == 1) return program_flops(s, MDL_RUN_ONLY);
+    double counts = program_flops(s, MDL_RUN_COUNT_FIRST) + (n - 1) * program_flops(s, MDL_RUN_COUNT_NEXT);
+    return counts + program_flops(s, MDL_RUN_FIRST) + (n - 2) * program_flops(s, MDL_RUN_MIDDLE) + program_flops(s, MDL_RUN_LAST);
 }

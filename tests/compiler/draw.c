@@ -42,7 +42,7 @@ static double draw_input(mdl_values *v, const char *name, mdl_dtype dtype) {
     }
     if (dtype == MDL_I32) return n ? whole(v, -1, n - 1) : whole(v, 0, 4);
     if (dtype == MDL_BOOL) return mdl_draw(v) < 0.4;
-    return strncmp(name, "inv_count", 9) ? draw_real(v, name) : 0.7;
+    return draw_real(v, name);
 }
 
 static void draw_array(mdl_values *v, const mdl_op *op, bool input, const char *name) {

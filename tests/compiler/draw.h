@@ -8,7 +8,7 @@
 #include "tests/check.h"
 
 /* Inputs and states of a program, repeatable.
- *   reals   -1.3 .. 1.3; those of pos... and the second moment: 0.6 .. 1.9; inv_count...: 0.7
+ *   reals   -1.3 .. 1.3; those of pos... and the second moment: 0.6 .. 1.9
  *   others  index.N: i32 in -1 .. N-1; labels.N: in -1 .. N and -100; other i32: 0 .. 4; bool: 0 or 1;
  *           segments: an empty one and a tail */
 typedef struct {

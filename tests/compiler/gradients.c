@@ -65,7 +65,7 @@ static problem new_problem(mdl_test *t) {
     return (problem){t, arena, {.arena = arena}};
 }
 
-/* The case as a program whose results are losses: weights[i] * result, where mask[i] selects. */
+/* The case as a program whose results are losses: weights[i] * result, where mask[i] selects, scaled by 0.7. */
 static mdl_region *with_losses(problem *p, const mdl_test_program *c) {
     mdl_region *r = mdl_test_parse(p->t, p->arena, mdl_printf(p->arena, "program test {\n%s}\n", c->text));
     if (!r) return NULL;
@@ -78,9 +78,10 @@ static mdl_region *with_losses(problem *p, const mdl_test_program *c) {
         const char *name = mdl_attr_str(r->ops.at[i], "name");
         mdl_value *weighted = mdl_binary(&b, MDL_OP_MUL, y, mdl_input(&b, mdl_printf(p->arena, "weights-%s", name), y->type));
         mdl_value *in[] = {weighted,
-                           mask.rank ? mdl_input(&b, mdl_printf(p->arena, "mask-%s", name), mask) : mdl_const(&b, MDL_BOOL, 1)};
+                           mask.rank ? mdl_input(&b, mdl_printf(p->arena, "mask-%s", name), mask) : mdl_const(&b, MDL_BOOL, 1),
+                           mdl_const(&b, y->type.dtype, 0.7)};
         mdl_attr attr[] = {mdl_str("name", name), mdl_real("weight", 0.5 + i), mdl_str("group", "")};
-        mdl_build(&b, MDL_OP_LOSS, 2, in, 3, attr, NULL, NULL);
+        mdl_build(&b, MDL_OP_LOSS, 3, in, 3, attr, NULL, NULL);
     }
     return r;
 }
@@ -209,7 +210,7 @@ static void test_rules(mdl_test *t) {
 
 /* ---- what autodiff does besides the rules ---- */
 static mdl_region *differentiate(problem *p, mdl_region *forward, mdl_grad_mode mode) {
-    mdl_program_spec spec = {"test", MDL_FROM_FORWARD, false, false, mode, false};
+    mdl_program_spec spec = {.name = "test", .source = MDL_FROM_FORWARD, .grad = mode};
     mdl_pass_context c = {.arena = p->arena, .program = &spec};
     mdl_region *out = mdl_pass_autodiff(&c, forward);
     const char *wrong = mdl_verify(p->arena, out);

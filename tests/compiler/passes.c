@@ -218,7 +218,8 @@ static void test_models(mdl_test *t, mdl_dtype precision) {
 static void test_origins(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     mdl_module *module = mdl_test_model(t, arena, "esm2", "L=2 D=8 H=2", 12, 3);
-    mdl_program_spec spec = {"train_only", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false};
+    mdl_program_spec spec = {
+        .name = "train_only", .source = MDL_FROM_FORWARD, .counts = MDL_TALLY_BATCH, .sums = MDL_TALLY_BATCH, .grad = MDL_GRAD_WRITE};
     mdl_pass_context c = {.arena = arena, .module = module, .program = &spec};
     int layer[2] = {0}, ids = 0, kept = 0, last = module ? module->forward->ops.n * 2 : 0;
     mdl_case(t, "gradients are in the scopes of their parameters; values that are kept keep their ids");
@@ -246,6 +247,74 @@ static void test_origins(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* ---- where parameters lie ---- */
+static const mdl_param *param_of(const mdl_module *m, const char *name) {
+    for (int i = 0; i < m->params.n; i++)
+        if (!strcmp(m->params.at[i].name, name)) return &m->params.at[i];
+    return NULL;
+}
+
+/* No two parameters share memory; each lies in one unit, and a named one holds the parameters of its scope alone. */
+static void check_layout(mdl_test *t, const mdl_module *m, const mdl_layout *l) {
+    int64_t end = 0, tiles = 0;
+    int at = 0;
+    for (int i = 0; i < l->trained.n; i++) {
+        const mdl_placed_param *p = &l->trained.at[i];
+        int64_t last = p->offset + mdl_type_count(&p->type);
+        CHECK(t, p->offset >= end, "%s overlaps what lies before it", p->name);
+        end = last;
+        while (at < l->units.n && (l->units.at[at].tile + l->units.at[at].tiles) * MDL_TILE <= p->offset) at++;
+        const mdl_unit *u = at < l->units.n ? &l->units.at[at] : NULL;
+        CHECK(t, u && u->tile * MDL_TILE <= p->offset && last <= (u->tile + u->tiles) * MDL_TILE, "%s is in no unit", p->name);
+        const char *scope = param_of(m, p->name)->scope;
+        if (u && *u->name) CHECK(t, !strncmp(scope, u->name, strlen(u->name)), "%s, of %s, is in unit %s", p->name, scope, u->name);
+    }
+    for (int i = 0; i < l->units.n; i++) {
+        CHECK(t, l->units.at[i].tile == tiles, "unit %s begins at tile %d", l->units.at[i].name, (int)l->units.at[i].tile);
+        tiles += l->units.at[i].tiles;
+    }
+    CHECK(t, tiles == l->tiles, "units have %d of %d tiles", (int)tiles, (int)l->tiles);
+}
+
+static void test_layout(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "layers of every model are units, the last first");
+    for (int i = 0; i < mdl_tiny_models_count; i++) {
+        mdl_module *module = mdl_test_model(t, arena, mdl_tiny_models[i].name, mdl_tiny_models[i].sets, 12, 3);
+        if (!module) continue;
+        const mdl_layout *l = mdl_layout_params(arena, module);
+        MDL_VEC(const char *) names = {0};
+        check_layout(t, module, l);
+        for (int k = 0; k < l->units.n; k++)
+            if (*l->units.at[k].name) MDL_PUSH(arena, names, l->units.at[k].name);
+        CHECK(t, names.n == 2 && strstr(names.at[0], ".1") && strstr(names.at[1], ".0"), "%s: %d layers", mdl_tiny_models[i].name,
+              names.n);
+    }
+    mdl_case(t, "a group with a frozen or shared member, and scopes that alternate");
+    mdl_module module = {.name = "m"};
+    static const struct {
+        const char *name, *scope;
+        mdl_role role;
+    } params[] = {{"a", "l.0", MDL_TRAINED}, {"b", "l.1", MDL_TRAINED}, {"c", "l.0.x", MDL_TRAINED}, {"d", "l.1", MDL_TRAINED},
+                  {"e", NULL, MDL_TRAINED},  {"f", "", MDL_FROZEN},     {"g", "", MDL_TRAINED},      {"h", "l", MDL_TRAINED}};
+    for (size_t i = 0; i < sizeof params / sizeof *params; i++)
+        MDL_PUSH(arena, module.params,
+                 ((mdl_param){.name = params[i].name,
+                              .scope = params[i].scope,
+                              .role = params[i].role,
+                              .type = mdl_type_make(MDL_F32, 1, (const int64_t[]){700})}));
+    module.forward =
+        mdl_test_parse(t, arena,
+                       "program p {\n  %0 = read {state=\"param\", of=[\"a\"]} : f32[700]\n  %1 = read {state=\"param\", of=[\"b\"]} : f32[700]\n"
+                       "  %2 = read {state=\"param\", of=[\"c\"]} : f32[700]\n  %3 = read {state=\"param\", of=[\"d\"]} : f32[700]\n"
+                       "  %4 = read {state=\"param\", of=[\"h\"]} : f32[700]\n  %5 = read {state=\"param\", of=[\"e\", \"f\", \"g\"]} : f32[2100]\n"
+                       "  %6 = read {state=\"param\", of=[\"g\"]} : f32[700]\n}\n");
+    const mdl_layout *l = module.forward ? mdl_layout_params(arena, &module) : NULL;
+    if (l) check_layout(t, &module, l);
+    CHECK(t, l && l->trained.n == 7 && l->units.n == 3, "%d parameters in %d units", l ? l->trained.n : 0, l ? l->units.n : 0);
+    mdl_arena_free(arena);
+}
+
 /* ---- planted errors ---- */
 typedef struct {
     mdl_arena *arena;
@@ -261,7 +330,13 @@ static bool make_subject(mdl_test *t, subject *s) {
     mdl_arena *arena = mdl_arena_new();
     mdl_module *module = mdl_test_model(t, arena, "esm2", "L=1 D=8 H=2", 12, 3);
     if (!module) return false;
-    *s = (subject){.arena = arena, .spec = {"train_only", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false}};
+    *s = (subject){.arena = arena,
+                   .spec = {.name = "train_only",
+                            .source = MDL_FROM_FORWARD,
+                            .counts = MDL_TALLY_BATCH,
+                            .sums = MDL_TALLY_BATCH,
+                            .results = true,
+                            .grad = MDL_GRAD_WRITE}};
     s->context = (mdl_pass_context){.arena = arena, .module = module, .program = &s->spec};
     module->forward = mdl_pass_merge_gemm(&s->context, mdl_pass_decompose(&s->context, module->forward));
     s->layout = *mdl_layout_params(arena, module);
@@ -339,5 +414,6 @@ void suite_passes(mdl_test *t) {
     test_origins(t);
     test_models(t, MDL_F32);
     test_models(t, MDL_BF16);
+    test_layout(t);
     test_planted(t);
 }

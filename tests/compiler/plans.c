@@ -90,6 +90,78 @@ static void test_budget(mdl_test *t, mdl_arena *arena) {
     mdl_plan_free(plan);
 }
 
+/* Gives the programs' results, one after the other, to the first that overlaps an earlier one; NULL: none does. */
+static const char *overlapping_result(const mdl_plan *plan) {
+    int64_t end = 0;
+    for (int p = 0; p < plan->programs.n; p++)
+        for (int i = 0; i < plan->programs.at[p].results.n; i++) {
+            const mdl_plan_buffer *b = &plan->programs.at[p].buffers.at[plan->programs.at[p].results.at[i].buffer];
+            if (b->offset < end) return plan->programs.at[p].results.at[i].name;
+            end = b->offset + b->bytes;
+        }
+    return NULL;
+}
+
+static void test_results(mdl_test *t, const mdl_plan *plan) {
+    mdl_case(t, "results of all programs have places of their own");
+    const char *name = overlapping_result(plan);
+    CHECK(t, !name, "%s", name);
+}
+
+/* ---- altered plans ---- */
+static void expect_refused(mdl_test *t, const mdl_plan *plan, const mdl_plan_launch *l, const char *what) {
+    mdl_status status = mdl_plan_verify(plan);
+    CHECK(t, status, "%s of \"%s\" is accepted", what, l->label);
+    mdl_status_free(status);
+}
+
+static void alter(mdl_test *t, mdl_plan *plan, mdl_plan_launch *l) {
+    const mdl_plan_launch right = *l;
+    const int64_t grids[] = {right.grid - 1, right.grid + 1, INT32_MAX};
+    for (int i = 0; i < 3; i++) {
+        l->grid = grids[i];
+        expect_refused(t, plan, l, "another grid");
+    }
+    *l = right;
+    l->kernel = (right.kernel + 1) % plan->kernels.n;
+    expect_refused(t, plan, l, "another kernel");
+    *l = right;
+    for (int i = 0; i < l->args.n; i++) {
+        mdl_plan_arg *arg = &l->args.at[i], old = *arg;
+        if (arg->kind != MDL_ARG_BUFFER) continue;
+        arg->access = old.access == MDL_ACCESS_READ ? MDL_ACCESS_WRITE : MDL_ACCESS_READ;
+        expect_refused(t, plan, l, "another access");
+        *arg = old;
+    }
+    l->args.n--;
+    expect_refused(t, plan, l, "an argument less");
+    l->args.n++;
+}
+
+static void test_altered(mdl_test *t, mdl_plan *plan) {
+    mdl_case(t, "no launch of eval may have another kernel, grid, access or number of arguments");
+    const mdl_plan_program *p = mdl_plan_find_program(plan, "eval");
+    int kernels = 0;
+    for (int i = 0; i < p->launches.n; i++) {
+        if (p->launches.at[i].kind != MDL_LAUNCH_KERNEL) continue;
+        alter(t, plan, &p->launches.at[i]);
+        kernels++;
+    }
+    CHECK(t, kernels > 10, "only %d launches", kernels);
+    mdl_case(t, "a vocabulary longer than the table");
+    for (int i = 0; i < plan->files.n; i++) {
+        mdl_plan_file *f = &plan->files.at[i];
+        if (strcmp(f->path, plan->vocab)) continue;
+        f->bytes = mdl_printf(plan->memory, "%.*sone more\n", (int)f->size, f->bytes);
+        f->size = (int64_t)strlen(f->bytes);
+        f->hash = mdl_plan_hash(plan->memory, f->bytes, f->size);
+    }
+    mdl_status status = mdl_plan_verify(plan);
+    CHECK(t, status && strstr(mdl_message(status), "input ids: the vocabulary has 34 tokens, the table has 33 rows"), "%s",
+          mdl_message(status));
+    mdl_status_free(status);
+}
+
 /* ---- dumps ---- */
 /* Every header "# PROGRAM after PASS" names a pass up to `last`, and that one is there. */
 static void check_headers(mdl_test *t, const char *text, int last) {
@@ -171,6 +243,8 @@ void suite_plans(mdl_test *t) {
     if (plan) {
         test_memory(t, arena, plan);
         test_report(t, arena, plan);
+        test_results(t, plan);
+        test_altered(t, plan);
     }
     test_budget(t, arena);
     test_dumps(t);

@@ -109,27 +109,26 @@ static void compare_gradients(subject *s, errors *e) {
     e->all = sqrt(all.difference / all.norm);
 }
 
-/* Returns the loss's name. */
-static const char *set_count(subject *s, const mdl_region *program, int labelled) {
-    for (int i = 0; i < program->ops.n; i++) {
-        const mdl_op *op = program->ops.at[i];
-        const char *name = op->code == MDL_OP_INPUT ? mdl_attr_str(op, "name") : "";
-        if (strncmp(name, "inv_count.", 10)) continue;
-        *mdl_arrays_set(s->arena, &s->inputs, name, op->out[0]->type, NULL) = 1.0 / labelled;
-        return name + 10;
-    }
+static const char *name_of_loss(const mdl_region *forward) {
+    for (int i = 0; i < forward->ops.n; i++)
+        if (forward->ops.at[i]->code == MDL_OP_LOSS) return mdl_attr_str(forward->ops.at[i], "name");
     return NULL;
 }
 
 static errors measure(subject *s, mdl_dtype precision) {
-    static const mdl_program_spec train = {"train_first", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false};
-    static const mdl_program_spec logits = {"logits", MDL_FROM_OUTPUTS, false, false, MDL_GRAD_NONE, false};
+    static const mdl_program_spec train = {.name = "train",
+                                           .source = MDL_FROM_FORWARD,
+                                           .counts = MDL_TALLY_BATCH,
+                                           .sums = MDL_TALLY_BATCH,
+                                           .results = true,
+                                           .grad = MDL_GRAD_WRITE};
+    static const mdl_program_spec logits = {.name = "logits", .source = MDL_FROM_OUTPUTS};
     errors e = {0};
     mdl_arrays results = {0};
     s->context.precision = precision;
     int labelled = load(s);
     mdl_region *program = compile(s, &train);
-    const char *loss = set_count(s, program, labelled);
+    const char *loss = name_of_loss(s->context.module->forward);
     mdl_interpret(s->arena, program, &s->inputs, &s->states, &results);
     mdl_interpret(s->arena, compile(s, &logits), &s->inputs, &s->states, &results);
     const mdl_tensor *theirs = tensor(s, "logits");

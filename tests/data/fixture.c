@@ -31,7 +31,7 @@ mdl_plan *fixture_plan(mdl_arena *arena, int64_t tokens, int64_t segments, const
     mdl_plan_file vocab = {.path = plan->vocab, .bytes = fixture_vocab, .size = (int64_t)strlen(fixture_vocab)};
     MDL_PUSH(arena, plan->files, vocab);
     for (; *sources; sources++) {
-        mdl_plan_input input = {*sources, *sources, mdl_type_make(MDL_I32, 1, &tokens), 0};
+        mdl_plan_input input = {*sources, *sources, mdl_type_make(MDL_I32, 1, &tokens), 0, 0};
         if (!strcmp(*sources, "segments")) input.type = mdl_type_make(MDL_SEG, 2, (int64_t[]){segments, tokens});
         if (!strcmp(*sources, "scalar")) input.type = mdl_type_make(MDL_F32, 0, NULL);
         MDL_PUSH(arena, plan->inputs, input);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/train/session.h"
 #include "tests/end_to_end/run.h"
 
 static const char sizes[] = "--set L=2 --set D=64 --set H=4";
@@ -87,11 +88,92 @@ static void split_all(mdl_e2e *e) {
                   "trainer.max_steps=1 trainer.learning_rate=0 trainer.lr_scheduler_type=constant");
 }
 
+/* ---- memory that belongs to nobody ---- */
+static void ok(mdl_e2e *e, mdl_status status) {
+    CHECK(e->t, !status, "%s", mdl_message(status));
+    mdl_status_free(status);
+}
+
+/* NaN in an arena, but for what its parameters hold. Returns the number of elements that no parameter has. */
+static int64_t poison_gaps(mdl_e2e *e, mdl_session *s, mdl_arena_id arena) {
+    const mdl_plan *plan = s->plan;
+    int64_t n = plan->arena_bytes[arena] / 4, gaps = n;
+    float *old = mdl_alloc(e->memory, (size_t)n * 4);
+    ok(e, s->backend->download(s->device, arena, 0, old, n * 4));
+    ok(e, s->backend->fill(s->device, arena, 0xff));
+    for (int i = 0; i < plan->params.n; i++) {
+        const mdl_plan_param *p = &plan->params.at[i];
+        if (p->arena != MDL_ARENA_PARAM) continue;
+        ok(e, mdl_session_set_param(s, arena, p, old + p->offset / 4));
+        gaps -= mdl_type_count(&p->type);
+    }
+    return gaps;
+}
+
+typedef struct {
+    double loss[4], norm[4];
+    float *param; /* every trained parameter, in the arena's layout; zeros between */
+    size_t bytes;
+} outcome;
+
+/* Steps of one, two and three micro-batches; `poison`: with NaN wherever nothing was promised. */
+static outcome three_steps(mdl_e2e *e, bool poison) {
+    const mdl_adamw adamw = {0.9, 0.98, 1e-8, 0.01, 1.0};
+    const char *fasta = mdl_printf(e->memory, "%s/equal.fasta", e->folder);
+    mdl_loader_options options = {
+        .files = &fasta, .n_files = 1, .mlm_probability = 0.15, .mask_fraction = 0.8, .random_fraction = 0.1, .micro_batches = 3};
+    mdl_session *s = NULL;
+    mdl_loader *loader = NULL;
+    const mdl_batch *batches;
+    mdl_data_position position;
+    outcome out = {0};
+    double epoch;
+    ok(e, mdl_session_open(mdl_printf(e->memory, "%s/split1.plan", e->folder), 1, &s));
+    if (!s) return out;
+    ok(e, mdl_loader_open(s->plan, &options, &loader));
+    ok(e, mdl_session_init(s, 5));
+    s->poison = poison;
+    for (int step = 1; step <= 3 && loader; step++) {
+        mdl_step done = {0};
+        for (int arena = 0; arena < MDL_ARENA_COUNT && poison; arena++) {
+            bool flat = arena == MDL_ARENA_PARAM || mdl_arena_like_param((mdl_arena_id)arena);
+            if (flat) CHECK(e->t, poison_gaps(e, s, (mdl_arena_id)arena) > 0, "the arena has no gaps: this proves nothing");
+        }
+        if (poison) ok(e, s->backend->fill(s->device, MDL_ARENA_TALLY, 0xff));
+        if (poison) ok(e, s->backend->fill(s->device, MDL_ARENA_RESULT, 0xff));
+        ok(e, mdl_loader_next(loader, &batches, &position, &epoch));
+        ok(e, mdl_session_set_adamw(s, &adamw, step, 1e-3));
+        ok(e, mdl_session_step(s, step, batches, &done));
+        out.loss[step] = done.loss;
+        out.norm[step] = done.grad_norm;
+    }
+    out.bytes = (size_t)s->plan->arena_bytes[MDL_ARENA_PARAM];
+    out.param = mdl_alloc(e->memory, out.bytes);
+    for (int i = 0; i < s->plan->params.n; i++) {
+        const mdl_plan_param *p = &s->plan->params.at[i];
+        if (p->arena == MDL_ARENA_PARAM) ok(e, mdl_session_get_param(s, MDL_ARENA_PARAM, p, out.param + p->offset / 4));
+    }
+    if (loader) mdl_loader_close(loader);
+    mdl_session_close(s);
+    return out;
+}
+
+static void undefined_memory(mdl_e2e *e) {
+    outcome clean = three_steps(e, false), poisoned = three_steps(e, true);
+    for (int i = 1; i <= 3; i++)
+        CHECK(e->t, clean.loss[i] > 0 && clean.loss[i] == poisoned.loss[i] && clean.norm[i] == poisoned.norm[i],
+              "step %d: loss %.9g and norm %.9g; poisoned %.9g and %.9g", i, clean.loss[i], clean.norm[i], poisoned.loss[i],
+              poisoned.norm[i]);
+    bool same = clean.param && poisoned.param && !memcmp(clean.param, poisoned.param, clean.bytes);
+    CHECK(e->t, same, "the weights differ");
+}
+
 void suite_determinism(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "determinism");
     if (mdl_case(t, "determinism: one seed, the same bits with 1, 2 and 3 threads; another seed, others")) one_seed(&e);
     if (mdl_case(t, "determinism: the same model, the same plan, byte for byte")) same_plan(&e);
     if (mdl_case(t, "determinism: the step that is split")) split_all(&e);
+    if (mdl_case(t, "determinism: no step relies on memory between parameters, or on an earlier step's")) undefined_memory(&e);
     for (int parts = 2; parts <= 3; parts++)
         if (mdl_case(t, "determinism: %d micro-batches are one batch to rounding", parts)) split(&e, parts);
     mdl_e2e_end(&e);

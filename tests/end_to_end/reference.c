@@ -72,15 +72,17 @@ static double number(mdl_arrays *results, const char *name) {
 /* The training program up to the gradients, interpreted. */
 static void add_gradients(bench *b, mdl_module *m, mdl_arrays *inputs, mdl_arrays *states) {
     mdl_arena *memory = b->e.memory;
-    mdl_program_spec spec = {"train_first", MDL_FROM_FORWARD, false, true, MDL_GRAD_WRITE, false};
+    mdl_program_spec spec = {.name = "train",
+                             .source = MDL_FROM_FORWARD,
+                             .counts = MDL_TALLY_BATCH,
+                             .sums = MDL_TALLY_BATCH,
+                             .results = true,
+                             .grad = MDL_GRAD_WRITE};
     mdl_pass_context c = {.arena = memory, .module = m, .program = &spec};
-    mdl_type scalar = mdl_type_make(MDL_F32, 0, NULL);
     mdl_arrays results = {0};
-    double inverse = 1.0 / LABELLED;
     m->forward = mdl_pass_decompose(&c, m->forward);
     c.layout = mdl_layout_params(memory, m);
     mdl_region *program = mdl_pass_autodiff(&c, mdl_make_program(&c));
-    mdl_arrays_set(memory, inputs, "inv_count.mlm", scalar, &inverse);
     mdl_interpret(memory, program, inputs, states, &results);
     double loss = number(&results, "sum.mlm") / LABELLED;
     int64_t one = 1;

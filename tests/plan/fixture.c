@@ -13,7 +13,12 @@ int mdl_fixture_buffer(mdl_plan *plan, mdl_plan_program *program, const char *na
 }
 
 int mdl_fixture_kernel(mdl_plan *plan, const char *symbol, const char *source) {
-    mdl_plan_kernel kernel = {symbol, "row", mdl_plan_hash(plan->memory, source, (int64_t)strlen(source)), source, "tiny.mdl:3:1"};
+    mdl_plan_kernel kernel = {.symbol = symbol,
+                              .class = "row",
+                              .hash = mdl_plan_hash(plan->memory, source, (int64_t)strlen(source)),
+                              .source = source,
+                              .span = "tiny.mdl:3:1",
+                              .grid = {MDL_TIMES_ONE, 1, 0, 1}};
     MDL_PUSH(plan->memory, plan->kernels, kernel);
     return plan->kernels.n - 1;
 }
@@ -34,9 +39,18 @@ void mdl_fixture_file(mdl_plan *plan, const char *path, const char *bytes, int64
     MDL_PUSH(plan->memory, plan->files, ((mdl_plan_file){path, mdl_copy(plan->memory, bytes, (size_t)size), size, NULL}));
 }
 
+/* The first launch of a kernel signs it. */
+static void sign(mdl_plan *plan, const mdl_plan_program *p, const mdl_plan_launch *l) {
+    if (l->kind != MDL_LAUNCH_KERNEL || plan->kernels.at[l->kernel].args.n) return;
+    mdl_plan_sign(plan->memory, p, l, 0, &plan->kernels.at[l->kernel]);
+    plan->kernels.at[l->kernel].grid.times = l->grid;
+}
+
 void mdl_fixture_finish(mdl_plan *plan) {
+    mdl_plan_count_launches(plan);
     for (int i = 0; i < plan->programs.n; i++) {
         mdl_plan_program *p = &plan->programs.at[i];
+        for (int k = 0; k < p->launches.n; k++) sign(plan, p, &p->launches.at[k]);
         mdl_plan_lifetime *lifetimes = MDL_NEW_ARRAY(plan->memory, mdl_plan_lifetime, p->buffers.n + 1);
         mdl_plan_lifetimes(p, lifetimes, &p->activation_bytes, &p->live_bytes);
     }
@@ -57,11 +71,13 @@ static void add_tables(mdl_plan *plan) {
     MDL_PUSH(m, plan->params, ((mdl_plan_param){"b", TYPE(MDL_F32, 1, 4), MDL_ARENA_PARAM, 128, false, false, "", "zeros"}));
     MDL_PUSH(m, plan->params,
              ((mdl_plan_param){"inv_freq", TYPE(MDL_F32, 1, 8), MDL_ARENA_FROZEN, 0, false, true, "head", "zeros"}));
+    MDL_PUSH(m, plan->units, ((mdl_plan_unit){"layer.0", 0, 128}));
+    MDL_PUSH(m, plan->units, ((mdl_plan_unit){"", 128, 64}));
     MDL_PUSH(m, plan->ties, ((mdl_plan_tie){"decoder.weight", "w"}));
-    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"ids", "tokens", TYPE(MDL_I32, 1, 16), 0}));
-    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"seq", "segments", TYPE(MDL_SEG, 2, 4, 16), 64}));
-    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"lr", "scalar", mdl_type_make(MDL_F32, 0, NULL), 84}));
-    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"seed", "seed", TYPE(MDL_I32, 1, 2), 88}));
+    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"ids", "tokens", TYPE(MDL_I32, 1, 16), 0, 4}));
+    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"seq", "segments", TYPE(MDL_SEG, 2, 4, 16), 64, 0}));
+    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"lr", "scalar", mdl_type_make(MDL_F32, 0, NULL), 84, 0}));
+    MDL_PUSH(m, plan->inputs, ((mdl_plan_input){"seed", "seed", TYPE(MDL_I32, 1, 2), 88, 0}));
 }
 
 static void add_program(mdl_plan *plan) {
@@ -76,6 +92,8 @@ static void add_program(mdl_plan *plan) {
     int loss = mdl_fixture_buffer(plan, p, "sum.mlm", MDL_ARENA_RESULT, 0, mdl_type_make(MDL_F32, 0, NULL));
     mdl_plan_launch *l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "embed", "r0 w3 i16");
     l->grid = 2, l->bytes = 576;
+    mdl_plan_sign(plan->memory, p, l, 1, &plan->kernels.at[0]);
+    plan->kernels.at[0].grid = (mdl_plan_grid){0, 8, 0, 1};
     l = mdl_fixture_launch(plan, p, MDL_LAUNCH_GEMM, "linear", "r3 r1 w4");
     l->gemm = (mdl_gemm){.m = 16, .n = 4, .k = 8, .batch = 1, .lda = 8, .ldb = 8, .ldd = 4, .trans_b = true};
     l->bytes = 896, l->flops = 1024;
@@ -89,7 +107,10 @@ static void add_program(mdl_plan *plan) {
 }
 
 mdl_plan *mdl_fixture_plan(void) {
-    static const int64_t bytes[MDL_ARENA_COUNT] = {256, 256, 256, 256, 64, 16, 128, 64, 768};
+    static const int64_t bytes[MDL_ARENA_COUNT] = {
+        [MDL_ARENA_PARAM] = 256,  [MDL_ARENA_GRAD] = 256,  [MDL_ARENA_MOMENT1] = 256, [MDL_ARENA_MOMENT2] = 256,
+        [MDL_ARENA_FROZEN] = 64,  [MDL_ARENA_CONST] = 16,  [MDL_ARENA_INPUT] = 128,   [MDL_ARENA_TALLY] = 16,
+        [MDL_ARENA_RESULT] = 64,  [MDL_ARENA_ACTIVATION] = 768};
     mdl_plan *plan = mdl_plan_new();
     plan->model = "tiny";
     plan->target = "cpu";

@@ -28,10 +28,10 @@ static const char *inspect(mdl_test *t, mdl_arena *memory, const char *plan, con
 }
 
 void mdl_test_inspect(mdl_test *t) {
-    static const char *const calls[][2] = {{"list", NULL},       {"source", "1"},  {"source", "k_sum"},  {"launches", "eval"},
-                                           {"buffers", "eval"},  {"params", NULL}, {"dims", NULL},       {"files", NULL},
-                                           {"source", "k_none"}, {"source", "3"},  {"source", NULL},     {"buffers", NULL},
-                                           {"buffers", "train"}, {"dims", "eval"}, {"everything", NULL}, {"programs", NULL}};
+    static const char *const calls[][2] = {
+        {"list", NULL},    {"source", "1"},      {"source", "k_sum"}, {"launches", "eval"}, {"buffers", "eval"}, {"params", NULL},
+        {"units", NULL},   {"dims", NULL},       {"files", NULL},     {"source", "k_none"}, {"source", "3"},     {"source", NULL},
+        {"buffers", NULL}, {"buffers", "train"}, {"dims", "eval"},    {"everything", NULL}, {"programs", NULL}};
     mdl_arena *memory = mdl_arena_new();
     mdl_text all = {.arena = memory};
     const char *path = mdl_printf(memory, "%s/inspect.plan", mdl_test_scratch(t));

@@ -135,64 +135,91 @@ static void gemm_bias(mdl_plan *plan, int buffer) {
     add_operand(plan, buffer);
 }
 
-#define MUTATIONS(M)                                                                                           \
-    M("version", plan->version = 7)                                                                            \
-    M("empty model", plan->model = "")                                                                         \
-    M("no tokens", plan->tokens = 0)                                                                           \
-    M("tile", plan->tile = 0)                                                                                  \
-    M("negative arena", plan->arena_bytes[MDL_ARENA_INPUT] = -1)                                               \
-    M("huge arena", plan->arena_bytes[MDL_ARENA_INPUT] = INT64_MAX)                                            \
-    M("gradients of another size", plan->arena_bytes[MDL_ARENA_GRAD] = 128)                                    \
-    M("constants of another size", plan->arena_bytes[MDL_ARENA_CONST] = 32)                                    \
-    M("dims twice", MDL_PUSH(plan->memory, plan->dims, plan->dims.at[0]))                                      \
-    M("layout kind", plan->layouts.at[0].kind = "rename")                                                      \
-    M("layout without name", plan->layouts.at[0].ours = NULL)                                                  \
-    M("param twice", plan->params.at[1].name = "w")                                                            \
-    M("param without name", plan->params.at[1].name = "")                                                      \
-    M("param in activations", plan->params.at[0].arena = MDL_ARENA_ACTIVATION)                                 \
-    M("param of integers", plan->params.at[0].type.dtype = MDL_I32)                                            \
-    M("param outside", plan->params.at[1].offset = 244)                                                        \
-    M("param before its arena", plan->params.at[1].offset = -4)                                                \
-    M("param not aligned", plan->params.at[1].offset = 130)                                                    \
-    M("params overlap", plan->params.at[1].offset = 124)                                                       \
-    M("param of no rows", plan->params.at[0].type.dim[0] = 0)                                                  \
-    M("param that overflows", plan->params.at[0].type.dim[0] = INT64_MAX / 2)                                  \
-    M("rank", plan->params.at[0].type.rank = 9)                                                                \
-    M("tie to nothing", plan->ties.at[0].target = "v")                                                         \
-    M("tie that is a param", plan->ties.at[0].name = "b")                                                      \
-    M("input source", plan->inputs.at[0].source = "telepathy")                                                 \
-    M("scalar with dims", plan->inputs.at[2].type.rank = 1; plan->inputs.at[2].type.dim[0] = 1)                \
-    M("seed type", plan->inputs.at[3].type.dtype = MDL_F32)                                                    \
-    M("segments type", plan->inputs.at[1].type.dtype = MDL_I32)                                                \
-    M("segments dims", plan->inputs.at[1].type.dim[0] = 3)                                                     \
-    M("inputs overlap", plan->inputs.at[1].offset = 60)                                                        \
-    M("input outside", plan->inputs.at[0].offset = 100)                                                        \
-    M("kernel symbol", plan->kernels.at[0].symbol = "9lives")                                                  \
-    M("kernel twice", plan->kernels.at[0].symbol = "k_bias")                                                   \
-    M("kernel source changed", plan->kernels.at[0].source = "int x;")                                          \
-    M("kernel hash", plan->kernels.at[0].hash = "00")                                                          \
-    M("file path up", plan->files.at[0].path = "assets/../../x")                                               \
-    M("file path absolute", plan->files.at[0].path = "/etc/x")                                                 \
-    M("file path of a kernel", plan->files.at[0].path = "kernels/k_sum.c")                                     \
-    M("file twice", plan->files.at[0].path = "assets/vocab.txt")                                               \
-    M("file changed", plan->files.at[1].bytes = "<cls>\n<pod>\n")                                              \
-    M("no vocabulary", plan->vocab = "assets/words.txt")                                                       \
-    M("no export", plan->export_name = "settings.json")                                                        \
-    M("program twice", MDL_PUSH(plan->memory, plan->programs, plan->programs.at[0]))                           \
-    M("buffer outside", BUFFER(Y)->offset = 576)                                                               \
-    M("buffer too small", BUFFER(Y)->bytes = 252)                                                              \
-    M("buffer not aligned", BUFFER(Y)->offset = 480)                                                           \
-    M("buffer offset overflows", BUFFER(Y)->offset = INT64_MAX - 63)                                           \
-    M("kernel index", LAUNCH(0)->kernel = 3)                                                                   \
-    M("grid", LAUNCH(0)->grid = 0)                                                                             \
-    M("argument index", LAUNCH(0)->args.at[1].value = 7)                                                       \
-    M("negative argument index", LAUNCH(0)->args.at[1].value = -1)                                             \
-    M("argument kind", LAUNCH(0)->args.at[1].kind = MDL_ARG_TENSOR_MAP)                                        \
-    M("argument access", LAUNCH(0)->args.at[1].access = 0)                                                     \
-    M("input written", LAUNCH(0)->args.at[0].access = MDL_ACCESS_WRITE)                                        \
-    M("stream", LAUNCH(0)->stream = 1)                                                                         \
-    M("waits for itself", LAUNCH(3)->waits.at[0] = 3)                                                          \
-    M("negative flops", LAUNCH(3)->flops = -1)                                                                 \
+#define MUTATIONS(M)                                                                                                       \
+    M("version", plan->version = 7)                                                                                        \
+    M("empty model", plan->model = "")                                                                                     \
+    M("no tokens", plan->tokens = 0)                                                                                       \
+    M("tile", plan->tile = 0)                                                                                              \
+    M("negative arena", plan->arena_bytes[MDL_ARENA_INPUT] = -1)                                                           \
+    M("huge arena", plan->arena_bytes[MDL_ARENA_INPUT] = INT64_MAX)                                                        \
+    M("gradients of another size", plan->arena_bytes[MDL_ARENA_GRAD] = 128)                                                \
+    M("constants of another size", plan->arena_bytes[MDL_ARENA_CONST] = 32)                                                \
+    M("dims twice", MDL_PUSH(plan->memory, plan->dims, plan->dims.at[0]))                                                  \
+    M("layout kind", plan->layouts.at[0].kind = "rename")                                                                  \
+    M("layout without name", plan->layouts.at[0].ours = NULL)                                                              \
+    M("param twice", plan->params.at[1].name = "w")                                                                        \
+    M("param without name", plan->params.at[1].name = "")                                                                  \
+    M("param in activations", plan->params.at[0].arena = MDL_ARENA_ACTIVATION)                                             \
+    M("param of integers", plan->params.at[0].type.dtype = MDL_I32)                                                        \
+    M("param outside", plan->params.at[1].offset = 244)                                                                    \
+    M("param before its arena", plan->params.at[1].offset = -4)                                                            \
+    M("param not aligned", plan->params.at[1].offset = 130)                                                                \
+    M("params overlap", plan->params.at[1].offset = 124)                                                                   \
+    M("param of no rows", plan->params.at[0].type.dim[0] = 0)                                                              \
+    M("param that overflows", plan->params.at[0].type.dim[0] = INT64_MAX / 2)                                              \
+    M("rank", plan->params.at[0].type.rank = 9)                                                                            \
+    M("tie to nothing", plan->ties.at[0].target = "v")                                                                     \
+    M("tie that is a param", plan->ties.at[0].name = "b")                                                                  \
+    M("input source", plan->inputs.at[0].source = "telepathy")                                                             \
+    M("scalar with dims", plan->inputs.at[2].type.rank = 1; plan->inputs.at[2].type.dim[0] = 1)                            \
+    M("seed type", plan->inputs.at[3].type.dtype = MDL_F32)                                                                \
+    M("segments type", plan->inputs.at[1].type.dtype = MDL_I32)                                                            \
+    M("segments dims", plan->inputs.at[1].type.dim[0] = 3)                                                                 \
+    M("inputs overlap", plan->inputs.at[1].offset = 60)                                                                    \
+    M("input outside", plan->inputs.at[0].offset = 100)                                                                    \
+    M("kernel symbol", plan->kernels.at[0].symbol = "9lives")                                                              \
+    M("kernel twice", plan->kernels.at[0].symbol = "k_bias")                                                               \
+    M("kernel source changed", plan->kernels.at[0].source = "int x;")                                                      \
+    M("kernel hash", plan->kernels.at[0].hash = "00")                                                                      \
+    M("file path up", plan->files.at[0].path = "assets/../../x")                                                           \
+    M("file path absolute", plan->files.at[0].path = "/etc/x")                                                             \
+    M("file path of a kernel", plan->files.at[0].path = "kernels/k_sum.c")                                                 \
+    M("file twice", plan->files.at[0].path = "assets/vocab.txt")                                                           \
+    M("file changed", plan->files.at[1].bytes = "<cls>\n<pod>\n")                                                          \
+    M("no vocabulary", plan->vocab = "assets/words.txt")                                                                   \
+    M("no export", plan->export_name = "settings.json")                                                                    \
+    M("unit without a name", plan->units.at[0].name = NULL)                                                                \
+    M("units overlap", plan->units.at[1].offset = 64)                                                                      \
+    M("unit not at a tile", plan->units.at[1].offset = 132)                                                                \
+    M("unit outside", plan->units.at[1].bytes = 256)                                                                       \
+    M("empty unit", plan->units.at[1].bytes = 0)                                                                           \
+    M("param in no unit", plan->units.at[0].bytes = 64)                                                                    \
+    M("param in two units", plan->units.at[0].bytes = 64; plan->units.at[1].offset = 64; plan->units.at[1].bytes = 128)    \
+    M("program twice", MDL_PUSH(plan->memory, plan->programs, plan->programs.at[0]))                                       \
+    M("buffer outside", BUFFER(Y)->offset = 576)                                                                           \
+    M("buffer too small", BUFFER(Y)->bytes = 252)                                                                          \
+    M("buffer not aligned", BUFFER(Y)->offset = 480)                                                                       \
+    M("buffer offset overflows", BUFFER(Y)->offset = INT64_MAX - 63)                                                       \
+    M("kernel index", LAUNCH(0)->kernel = 3)                                                                               \
+    M("another kernel", LAUNCH(0)->kernel = 1)                                                                             \
+    M("another kernel of few arguments", LAUNCH(2)->kernel = 2)                                                            \
+    M("one launch of a kernel less", plan->kernels.at[0].launches = 2)                                                     \
+    M("grid", LAUNCH(0)->grid = 0)                                                                                         \
+    M("grid one less", LAUNCH(0)->grid = 1)                                                                                \
+    M("grid of 2147483647", LAUNCH(0)->grid = 2147483647)                                                                  \
+    M("grid of 2147483647 by its rule", LAUNCH(0)->grid = plan->kernels.at[0].grid.times = INT64_MAX)                      \
+    M("more rows", LAUNCH(0)->args.at[2].value = 15)                                                                       \
+    M("negative rows", LAUNCH(0)->args.at[2].value = -16)                                                                  \
+    M("rows a block", plan->kernels.at[0].args.at[2].times = 0)                                                            \
+    M("read made written", LAUNCH(2)->args.at[1].access = MDL_ACCESS_WRITE)                                                \
+    M("written made read and written", LAUNCH(2)->args.at[2].access = MDL_ACCESS_READ_WRITE)                               \
+    M("another buffer", LAUNCH(2)->args.at[1].value = X)                                                                   \
+    M("a buffer of another type", LAUNCH(2)->args.at[0].value = IDS)                                                       \
+    M("immediate made a buffer", LAUNCH(2)->args.at[3] = LAUNCH(2)->args.at[0])                                            \
+    M("grid by an immediate that is not there", plan->kernels.at[0].grid.rows = 1)                                         \
+    M("grid of nothing", plan->kernels.at[0].grid.per = 0)                                                                 \
+    M("signature by an immediate that is not there", plan->kernels.at[0].args.at[1].times = 1)                             \
+    M("signature of nothing", plan->kernels.at[0].args.at[1].elements = 0)                                                 \
+    M("vocabulary longer than the table", plan->inputs.at[0].below = 1)                                                    \
+    M("negative ids", plan->inputs.at[0].below = -1)                                                                       \
+    M("argument index", LAUNCH(0)->args.at[1].value = 7)                                                                   \
+    M("negative argument index", LAUNCH(0)->args.at[1].value = -1)                                                         \
+    M("argument kind", LAUNCH(0)->args.at[1].kind = MDL_ARG_TENSOR_MAP)                                                    \
+    M("argument access", LAUNCH(0)->args.at[1].access = 0)                                                                 \
+    M("input written", LAUNCH(0)->args.at[0].access = MDL_ACCESS_WRITE)                                                    \
+    M("stream", LAUNCH(0)->stream = 1)                                                                                     \
+    M("waits for itself", LAUNCH(3)->waits.at[0] = 3)                                                                      \
+    M("negative flops", LAUNCH(3)->flops = -1)                                                                             \
     M("gemm dims", LAUNCH(1)->gemm.m = 0)                                                                      \
     M("gemm too many rows", LAUNCH(1)->gemm.m = 17)                                                            \
     M("gemm stride", LAUNCH(1)->gemm.lda = 7)                                                                  \
@@ -215,16 +242,16 @@ static void gemm_bias(mdl_plan *plan, int buffer) {
     M("gemm arguments", LAUNCH(1)->args.n = 2)                                                                 \
     M("gemm in place", LAUNCH(1)->args.at[0].value = Y; LAUNCH(1)->gemm.m = 8)                                 \
     M("gemm of integers", LAUNCH(1)->args.at[1].value = IDS)                                                   \
-    M("copy of another size", LAUNCH(2)->kind = MDL_LAUNCH_COPY; LAUNCH(2)->args.at[1].value = Y;              \
-      LAUNCH(2)->args.at[1].access = MDL_ACCESS_WRITE; LAUNCH(2)->args.at[0].value = X; LAUNCH(2)->args.n = 2) \
-    M("collective", LAUNCH(0)->kind = MDL_LAUNCH_COLLECTIVE)                                                   \
-    M("result index", plan->programs.at[0].results.at[0].buffer = 99)                                          \
-    M("result elsewhere", plan->programs.at[0].results.at[0].buffer = Z)                                       \
-    M("result never written", LAUNCH(3)->args.at[1].access = MDL_ACCESS_READ)                                  \
-    M("activation_bytes", plan->programs.at[0].activation_bytes = 640)                                         \
-    M("live_bytes", plan->programs.at[0].live_bytes = 512)                                                     \
-    M("read before written", LAUNCH(0)->args.at[1].access = MDL_ACCESS_READ_WRITE)                             \
-    M("live buffers overlap", BUFFER(Y)->offset = 448; plan->programs.at[0].activation_bytes = 704)            \
+    M("copy of another size", LAUNCH(2)->kind = MDL_LAUNCH_COPY; LAUNCH(2)->args.at[1].value = Y;                          \
+      LAUNCH(2)->args.at[1].access = MDL_ACCESS_WRITE; LAUNCH(2)->args.at[0].value = X; LAUNCH(2)->args.n = 2)             \
+    M("collective", LAUNCH(0)->kind = MDL_LAUNCH_COLLECTIVE)                                                               \
+    M("result index", plan->programs.at[0].results.at[0].buffer = 99)                                                      \
+    M("result elsewhere", plan->programs.at[0].results.at[0].buffer = Z)                                                   \
+    M("result never written", LAUNCH(3)->args.at[1].access = plan->kernels.at[2].args.at[1].access = MDL_ACCESS_READ)      \
+    M("activation_bytes", plan->programs.at[0].activation_bytes = 640)                                                     \
+    M("live_bytes", plan->programs.at[0].live_bytes = 512)                                                                 \
+    M("read before written", LAUNCH(0)->args.at[1].access = plan->kernels.at[0].args.at[1].access = MDL_ACCESS_READ_WRITE) \
+    M("live buffers overlap", BUFFER(Y)->offset = 448; plan->programs.at[0].activation_bytes = 704)                        \
     M("live buffers overlap later", BUFFER(Z)->offset = 448; plan->programs.at[0].activation_bytes = 768)
 
 static const char *verdict(mdl_plan *plan) {
@@ -279,8 +306,9 @@ static void test_json(mdl_test *t) {
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":1", "\"version\":2"},
-        {"\"version\":1", "\"version\":\"1\""},
+        {"\"version\":2", "\"version\":1"},
+        {"\"version\":2", "\"version\":3"},
+        {"\"version\":2", "\"version\":\"2\""},
         {"mdl-plan", "tar"},
         {"\"tokens\":16,", ""},
         {"\"tokens\":16", "\"tokens\":16.5"},
@@ -324,6 +352,14 @@ static void test_json(mdl_test *t) {
         {"\"k_sum\"", "\"k_sun\""},
         {"\"size\":14", "\"size\":15"},
         {"model.mdl", "modal.mdl"},
+        {"\"rf32:", "\"rf31:"},
+        {"\"rf32:4\"", "\"rf32\""},
+        {"\"wf32:8*i0\"", "\"wf32:8*i\""},
+        {"\"wf32:8*i0\"", "\"wf32:8*h\""},
+        {"\"wf32:8*i0\"", "\"wf32:8*g \""},
+        {"\"i\"", "\"i0/h\""},
+        {"\"grid_per\":8,", "\"grid_pro\":8,"},
+        {"\"launches\":1", "\"launches\":1.5"},
         {NULL, ""},
         {NULL, "[]"},
         {NULL, "{"},
@@ -439,14 +475,17 @@ static void test_large(mdl_test *t) {
     plan->arena_bytes[MDL_ARENA_ACTIVATION] = (int64_t)(N + 16) * 64;
     mdl_type type = mdl_type_make(MDL_F32, 1, (const int64_t[]){16});
     p->buffers.n = LOSS + 1;
+    int begin = mdl_fixture_kernel(plan, "k_begin", "void k_begin(void) {}\n");
+    int link = mdl_fixture_kernel(plan, "k_link", "void k_link(void) {}\n");
+    int unlink = mdl_fixture_kernel(plan, "k_unlink", "void k_unlink(void) {}\n");
     for (int i = 0; i < N; i++) {
         mdl_fixture_buffer(plan, p, "chain", MDL_ARENA_ACTIVATION, (int64_t)(i + 12) * 64, type);
         const char *args = i ? mdl_printf(memory, "r%d w%d", LOSS + i, LOSS + 1 + i) : mdl_printf(memory, "w%d", LOSS + 1);
-        mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "link", args);
+        mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "link", args)->kernel = i ? link : begin;
     }
     /* Everything stays alive to the end: the worst case of the sweep. */
     for (int i = N - 1; i >= 0; i--)
-        mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "unlink", mdl_printf(memory, "r%d", LOSS + 1 + i));
+        mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "unlink", mdl_printf(memory, "r%d", LOSS + 1 + i))->kernel = unlink;
     mdl_fixture_finish(plan);
     CHECK(t, p->live_bytes == (int64_t)N * 64, "live bytes %" PRId64, p->live_bytes);
     if (write_ok(t, plan, path_of(t, "large.plan"))) {

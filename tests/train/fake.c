@@ -40,6 +40,7 @@ static mdl_status upload(mdl_device *device, mdl_arena_id arena, int64_t offset,
 static mdl_status download(mdl_device *device, mdl_arena_id arena, int64_t offset, void *to, int64_t bytes) {
     mdl_status status = check_range(device, arena, offset, bytes);
     if (!status) memcpy(to, device->arena[arena] + offset, (size_t)bytes);
+    if (arena == MDL_ARENA_RESULT) strcat(mdl_fake_log, "read ");
     return status;
 }
 
@@ -48,25 +49,51 @@ static mdl_status fill(mdl_device *device, mdl_arena_id arena, int byte) {
     return MDL_OK;
 }
 
-static float answer(const int32_t *ids, const char *result) {
+/* One batch's part of a number. */
+static float batch_part(const int32_t *ids, const char *result) {
     static const struct {
         const char *name;
         int id;
         float factor;
-    } answers[] = {{"count.one", 0, 1}, {"count.acc", 0, 1},  {"sum.one", 0, 2},
-                   {"count.two", 1, 1}, {"sum.acc", 0, 0.5f}, {"sum.two", 1, 3}};
-    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
-        if (!strcmp(answers[i].name, result)) return answers[i].factor * (float)ids[answers[i].id];
+    } parts[] = {{"count.one", 0, 1}, {"count.acc", 0, 1},  {"sum.one", 0, 2},
+                 {"count.two", 1, 1}, {"sum.acc", 0, 0.5f}, {"sum.two", 1, 3}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strcmp(parts[i].name, result)) return parts[i].factor * (float)ids[parts[i].id];
     return 7;
+}
+
+/* What a step of several batches has counted and summed so far, as device state: by result name. */
+static struct {
+    const char *name;
+    float value;
+} kept[16];
+
+static float *kept_of(const char *name) {
+    int i = 0;
+    while (kept[i].name && strcmp(kept[i].name, name)) i++;
+    kept[i].name = name;
+    return &kept[i].value;
+}
+
+static void keep(const int32_t *ids, const char *kind, bool first) {
+    static const char *const names[] = {"sum.one", "sum.two", "sum.acc", "count.one", "count.two", "count.acc"};
+    for (int i = 0; i < 6; i++) {
+        float *value = kept_of(names[i]);
+        if (!strncmp(names[i], kind, strlen(kind))) *value = batch_part(ids, names[i]) + (first ? 0 : *value);
+    }
 }
 
 static mdl_status run(mdl_device *device, const char *name) {
     const mdl_plan_program *program = mdl_plan_find_program(device->plan, name);
     const int32_t *ids = (const int32_t *)device->arena[MDL_ARENA_INPUT];
+    bool several = !strcmp(name, "train_first") || !strcmp(name, "train_middle") || !strcmp(name, "train_last");
     strcat(strcat(mdl_fake_log, name), " ");
+    if (!strncmp(name, "count_", 6)) keep(ids, "count.", !strcmp(name, "count_first"));
+    if (several) keep(ids, "sum.", !strcmp(name, "train_first"));
     for (int i = 0; i < program->results.n; i++) {
         const mdl_plan_buffer *buffer = &program->buffers.at[program->results.at[i].buffer];
-        float value = answer(ids, program->results.at[i].name);
+        const char *result = program->results.at[i].name;
+        float value = several && strcmp(result, "grad_norm") ? *kept_of(result) : batch_part(ids, result);
         memcpy(device->arena[MDL_ARENA_RESULT] + buffer->offset, &value, sizeof value);
     }
     return MDL_OK;
@@ -118,15 +145,17 @@ static void add_program(mdl_plan *plan, const char *name, int n, const char *con
 }
 
 static void add_programs(mdl_plan *plan) {
-    static const char *const counts[] = {"count.one", "count.two", "count.acc"}, *const norm[] = {"grad_norm"};
-    static const char *const sums[] = {"sum.one", "sum.two", "sum.acc", "grad_norm"};
+    static const char *const measures[] = {"sum.one",   "sum.two",   "sum.acc",  "count.one",
+                                           "count.two", "count.acc", "grad_norm"};
+    enum { N = sizeof measures / sizeof *measures };
     add_program(plan, "init", 0, NULL);
-    add_program(plan, "count", 3, counts);
-    add_program(plan, "train_only", 4, sums);
-    add_program(plan, "train_first", 3, sums);
-    add_program(plan, "train_middle", 3, sums);
-    add_program(plan, "train_last", 4, sums);
-    add_program(plan, "update", 1, norm);
+    add_program(plan, "count_first", 0, NULL);
+    add_program(plan, "count_next", 0, NULL);
+    add_program(plan, "train_only", N, measures);
+    add_program(plan, "train_first", N - 1, measures);
+    add_program(plan, "train_middle", N - 1, measures);
+    add_program(plan, "train_last", N, measures);
+    add_program(plan, "update", 1, measures + N - 1);
 }
 
 static void add_inputs(mdl_plan *plan) {
@@ -134,8 +163,7 @@ static void add_inputs(mdl_plan *plan) {
 #define SCALAR(id, name) name,
         MDL_SCALARS(SCALAR)
 #undef SCALAR
-            "inv_count.one",
-        "inv_count.two"};
+    };
     add_input(plan, "ids", "tokens", MDL_I32, 1, 8); /* first: at offset 0 */
     add_input(plan, "seed", "seed", MDL_I32, 1, 2);
     for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++) add_input(plan, scalars[i], "scalar", MDL_F32, 0, 0);
