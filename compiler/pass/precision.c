@@ -194,12 +194,17 @@ static mdl_value *derive(precision *p, const mdl_value *v, int which) {
 static mdl_value *version_of(precision *p, const mdl_value *v, int which) {
     if (v->type.dtype != MDL_F32) which = WIDE; /* it has the dtype it was given */
     mdl_value **made = &fact_of(p, v)->version[which];
-    if (!*made) *made = derive(p, v, which);
+    if (*made) return *made;
+    *made = derive(p, v, which);
+    if (which == fact_of(p, v)->source) (*made)->stable = v->stable;
     return *made;
 }
 
+/* The stable id goes with the version that the other is derived from. */
 static void set(precision *p, const mdl_value *old, mdl_value *fresh) {
     int which = fresh->type.dtype == old->type.dtype ? WIDE : NARROW;
+    if (which == NARROW && fact_of(p, old)->version[WIDE]) fact_of(p, old)->version[WIDE]->stable = 0;
+    fresh->stable = old->stable;
     fact_of(p, old)->version[which] = fresh;
     fact_of(p, old)->version[!which] = NULL;
     fact_of(p, old)->source = which;

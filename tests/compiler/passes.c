@@ -215,24 +215,25 @@ static void test_models(mdl_test *t, mdl_dtype precision) {
 
 /* ---- scopes and stable ids ---- */
 /* Every gradient of a parameter is written in the parameter's own scope, and what a pass keeps keeps its id. */
-static void test_origins(mdl_test *t) {
+static void test_origins(mdl_test *t, mdl_dtype precision) {
     mdl_arena *arena = mdl_arena_new();
     mdl_module *module = mdl_test_model(t, arena, "esm2", "L=2 D=8 H=2", 12, 3);
     mdl_program_spec spec = {
         .name = "train_only", .source = MDL_FROM_FORWARD, .counts = MDL_TALLY_BATCH, .sums = MDL_TALLY_BATCH, .grad = MDL_GRAD_WRITE};
-    mdl_pass_context c = {.arena = arena, .module = module, .program = &spec};
+    mdl_pass_context c = {.arena = arena, .module = module, .program = &spec, .precision = precision};
     int layer[2] = {0}, ids = 0, kept = 0, last = module ? module->forward->ops.n * 2 : 0;
-    mdl_case(t, "gradients are in the scopes of their parameters; values that are kept keep their ids");
+    mdl_case(t, "%s: gradients are in the scopes of their parameters; values that are kept keep their ids",
+             mdl_dtype_name(precision));
     if (!module) return;
     for (int i = 0; i < module->forward->ops.n; i++) ids += module->forward->ops.at[i]->n_out;
     bool *seen = MDL_NEW_ARRAY(arena, bool, last);
     module->forward = mdl_pass_decompose(&c, module->forward);
     c.layout = mdl_layout_params(arena, module);
     mdl_region *r = mdl_pass_simplify(&c, mdl_pass_lower(&c, mdl_pass_autodiff(&c, mdl_make_program(&c))));
+    r = mdl_pass_precision(&c, r);
     for (int i = 0; i < r->ops.n; i++) {
         const mdl_op *op = r->ops.at[i];
-        const char *path = mdl_scope_path(&op->span),
-                   *grad = op->code == MDL_OP_WRITE ? mdl_first_param(op) : NULL;
+        const char *path = mdl_scope_path(&op->span), *grad = op->code == MDL_OP_WRITE ? mdl_first_param(op) : NULL;
         for (int k = 0; k < 2; k++) layer[k] += !strncmp(path, mdl_printf(arena, "esm.encoder.layer.%d", k), 19);
         bool within = !grad || !*path || (!strncmp(grad, path, strlen(path)) && grad[strlen(path)] == '.');
         CHECK(t, within, "the gradient of %s is in %s", grad, path);
@@ -411,7 +412,8 @@ void suite_passes(mdl_test *t) {
     test_goldens(t);
     test_merged_kinds(t);
     test_limits(t);
-    test_origins(t);
+    test_origins(t, MDL_F32);
+    test_origins(t, MDL_BF16);
     test_models(t, MDL_F32);
     test_models(t, MDL_BF16);
     test_layout(t);
