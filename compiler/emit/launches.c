@@ -138,6 +138,10 @@ static void attention(launcher *l, bool backward) {
     const mdl_op *op = l->op;
     const mdl_attr *cap = mdl_find_attr(op, "softcap");
     const mdl_type *q = &op->in[0]->type, *seq = &op->in[op->n_in - 1]->type;
+    if (q->dim[2] > MDL_ATTENTION_WIDEST) {
+        refuse(l, "attention with heads wider than 512");
+        return;
+    }
     bool causal = mdl_attr_int_or(op, "causal", 0);
     mdl_attention_shape shape = {
         .heads = q->dim[1],

@@ -158,7 +158,7 @@ static const char *bound(mdl_arena *arena, int64_t n) {
 static const char *attention(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
                              const char *symbol, bool backward) {
     MDL_ASSERT(shape->heads > 0 && shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0);
-    MDL_ASSERT(shape->head_dim > 0 && shape->head_dim <= 512);
+    MDL_ASSERT(shape->head_dim > 0 && shape->head_dim <= MDL_ATTENTION_WIDEST);
     MDL_ASSERT(!backward || memory->scratch.dtype == MDL_F32);
     int64_t keys = backward ? keys_backward(shape) : keys_forward(shape);
     const mdl_entry entries[] = {

@@ -16,8 +16,10 @@ typedef struct {
     int64_t left, right;
 } mdl_attention_mask;
 
+enum { MDL_ATTENTION_WIDEST = 512 }; /* a block's matrices are on its stack */
+
 typedef struct {
-    int64_t heads, kv_heads, head_dim; /* H, G, K; G divides H; K from 1 to 512 */
+    int64_t heads, kv_heads, head_dim; /* H, G, K; G divides H; K from 1 to MDL_ATTENTION_WIDEST */
     mdl_attention_mask mask;
     double scale;
     double softcap; /* c > 0: the score is c tanh(scale q.k / c); 0: scale q.k */
