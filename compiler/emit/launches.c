@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "compiler/emit/emit.h"
+#include "compiler/kernel/attention.h"
 #include "compiler/kernel/rows.h"
 #include "compiler/kernel/template.h"
 #include "compiler/op/dot.h"
@@ -124,21 +125,22 @@ static void row_kernel(launcher *l) {
     MDL_ASSERT(l->launch.grid == chunks);
 }
 
-/* The templates add f32. */
-static void only_f32(launcher *l, const char *what) {
+/* The templates' sums are f32; false when one is not, which is then refused. */
+static bool only_f32(launcher *l, const char *what) {
     for (int i = 0; i < l->op->n_out; i++)
-        if (l->op->out[i]->type.dtype != MDL_F32) refuse(l, what);
+        if (l->op->out[i]->type.dtype != MDL_F32) return refuse(l, what), false;
+    return true;
 }
 
 static void finish(launcher *l) {
-    only_f32(l, "a sum of whole numbers over rows: cast them to f32");
-    bool init = mdl_attr_int(l->op, "init");
+    if (!only_f32(l, "a sum of whole numbers over rows: cast them to f32")) return;
     int n = l->op->n_out;
     int64_t *cols = MDL_NEW_ARRAY(l->e->arena, int64_t, n);
-    for (int i = 0; i < n; i++) cols[i] = mdl_type_count(&l->op->out[i]->type);
+    bool *init = MDL_NEW_ARRAY(l->e->arena, bool, n);
+    for (int i = 0; i < n; i++) cols[i] = mdl_type_count(&l->op->out[i]->type), init[i] = mdl_attr_int(l->op, "init");
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
-    add_immediate(l, l->op->in[0]->type.dim[0]);
+    for (int i = 0; i < n; i++) add_immediate(l, l->op->in[i]->type.dim[0]);
     l->launch.label = "column sum";
     push_template(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER), 1,
                   mdl_template_finish_blocks(n, cols));
@@ -148,35 +150,46 @@ static void finish(launcher *l) {
 static void attention(launcher *l, bool backward) {
     const mdl_op *op = l->op;
     const mdl_attr *cap = mdl_find_attr(op, "softcap");
-    if (mdl_attr_int_or(op, "left", -1) >= 0 || mdl_attr_int_or(op, "right", -1) >= 0) refuse(l, "attention with a window");
-    if (cap && cap->f > 0) refuse(l, "attention with softcap");
     const mdl_type *q = &op->in[0]->type, *seq = &op->in[op->n_in - 1]->type;
-    mdl_attention_shape shape = {q->dim[1], op->in[1]->type.dim[1], q->dim[2], mdl_attr_int_or(op, "causal", 0),
-                                 mdl_attr_real(op, "scale")};
+    if (q->dim[2] > MDL_ATTENTION_WIDEST) {
+        refuse(l, "attention with heads wider than 512");
+        return;
+    }
+    bool causal = mdl_attr_int_or(op, "causal", 0);
+    mdl_attention_shape shape = {
+        .heads = q->dim[1],
+        .kv_heads = op->in[1]->type.dim[1],
+        .head_dim = q->dim[2],
+        .mask = {mdl_attr_int_or(op, "left", -1), causal ? 0 : mdl_attr_int_or(op, "right", -1)},
+        .scale = mdl_attr_real(op, "scale"),
+        .softcap = cap ? cap->f : 0,
+    };
+    mdl_attention_memory memory = mdl_attention_dense(&shape, backward);
     int64_t T = seq->dim[1], S = seq->dim[0];
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, T);
     add_immediate(l, S);
     l->launch.label = backward ? "attention backward" : "attention";
+    l->launch.flops = mdl_template_attention_flops(&shape, backward, T, S);
     if (backward)
-        push_template(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER), 2,
+        push_template(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, &memory, MDL_KERNEL_PLACEHOLDER), 2,
                       mdl_template_attention_bwd_blocks(&shape));
     else
-        push_template(l, "attention", mdl_template_attention(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER), 2,
+        push_template(l, "attention", mdl_template_attention(l->e->arena, &shape, &memory, MDL_KERNEL_PLACEHOLDER), 2,
                       mdl_template_attention_blocks(&shape));
 }
 
 static void scatter_add(launcher *l) {
     const mdl_type *x = &l->op->in[0]->type;
     int64_t cols = mdl_span_product(x, 1, x->rank);
-    only_f32(l, "a scatter of whole numbers: cast them to f32");
+    if (!only_f32(l, "a scatter of whole numbers: cast them to f32")) return;
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, x->dim[0]);
     add_immediate(l, mdl_attr_int(l->op, "rows"));
     l->launch.label = "scatter add";
-    push_template(l, "scatter", mdl_template_scatter_add(l->e->arena, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), 2,
+    push_template(l, "scatter", mdl_template_scatter_add(l->e->arena, x->dtype, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), 2,
                   mdl_template_scatter_add_blocks(cols));
 }
 
@@ -184,13 +197,13 @@ static void segment(launcher *l) {
     const char *name = mdl_ops[l->op->code].name;
     const mdl_type *seq = &l->op->in[l->op->n_in - 1]->type, *x = &l->op->in[0]->type;
     int64_t cols = l->op->code == MDL_OP_SEGSUM ? mdl_span_product(x, 1, x->rank) : 1;
-    if (l->op->code == MDL_OP_SEGSUM) only_f32(l, "a sum of whole numbers over segments: cast them to f32");
+    if (l->op->code == MDL_OP_SEGSUM && !only_f32(l, "a sum of whole numbers over segments: cast them to f32")) return;
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, seq->dim[1]);
     add_immediate(l, seq->dim[0]);
     l->launch.label = name;
-    push_template(l, "segment", mdl_template_segment(l->e->arena, name, cols, MDL_KERNEL_PLACEHOLDER), 2,
+    push_template(l, "segment", mdl_template_segment(l->e->arena, name, x->dtype, cols, MDL_KERNEL_PLACEHOLDER), 2,
                   mdl_template_segment_blocks(name, cols));
 }
 

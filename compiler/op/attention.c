@@ -12,6 +12,8 @@ static const char *check_heads(const mdl_op *op) {
     if (!mdl_dtype_is_real(q->dtype) || q->dtype != k->dtype) return "q, k and v must be real and of one dtype";
     if (q->dim[0] != k->dim[0] || q->dim[2] != k->dim[2]) return "q and k differ in T or K";
     if (q->dim[1] % k->dim[1]) return "the number of key heads must divide the number of query heads";
+    if (mdl_attr_int_or(op, "left", -1) < -1 || mdl_attr_int_or(op, "right", -1) < -1)
+        return "a bound of the window is a number of tokens, or -1 for none";
     return mdl_find_attr(op, "scale") ? NULL : "needs {scale}";
 }
 

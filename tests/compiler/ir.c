@@ -175,6 +175,8 @@ static void test_parse_errors(mdl_test *t) {
         "f32[6,2,4], f32[6,2]",
         "%0 = input {name=\"q\"} : f32[6,2,4]\n%1 = input {name=\"s\"} : segments[2,7]\n"
         "%2, %3 = attention %0, %0, %0, %1 {scale=1.0} : f32[6,2,4], f32[6,2]",
+        "%0 = input {name=\"q\"} : f32[6,2,4]\n%1 = input {name=\"s\"} : segments[2,6]\n"
+        "%2, %3 = attention %0, %0, %0, %1 {scale=1.0, right=-2} : f32[6,2,4], f32[6,2]",
         "%0 = input {name=\"z\"} : f32[6,5]\n%1 = input {name=\"l\"} : i32[5]\n%2, %3 = xent %0, %1 : f32[6], f32[6]",
         "%0 = input {name=\"a\"} : f32[2]\nloss %0, %0 {name=\"l\", weight=1.0}",
         "%0 = input {name=\"a\"} : f32[2]\nresult %0",

@@ -1,5 +1,5 @@
-/* Parity with Hugging Face: every reference file, the training trajectory, and the same check without attention, which fails.
- * Tolerances are those of runtime/command/check_rows.def. */
+/* Parity with Hugging Face, and with scalar references of what no model there has: every reference file, the training trajectory,
+ * and the same check without attention, which fails. Tolerances are those of runtime/command/check_rows.def. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,10 +9,12 @@
 static const struct {
     const char *reference, *model, *settings;
 } batches[] = {
-    {"esm2_tiny_hd16", "esm2", "--set L=2 --set D=64 --set H=4 --tokens 113 --seqs 4"},
-    {"esm2_tiny_hd24", "esm2", "--set L=2 --set D=96 --set H=4 --tokens 128 --seqs 8"},
-    {"amplify_tiny", "amplify", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4"},
-    {"decoder_tiny", "decoder", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4"},
+    {"esm2_tiny_hd16", "models/esm2.mdl", "--set L=2 --set D=64 --set H=4 --tokens 113 --seqs 4"},
+    {"esm2_tiny_hd24", "models/esm2.mdl", "--set L=2 --set D=96 --set H=4 --tokens 128 --seqs 8"},
+    {"amplify_tiny", "models/amplify.mdl", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4"},
+    {"decoder_tiny", "models/decoder.mdl", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4"},
+    {"window_tiny", "tests/compiler/models/window.mdl", "--tokens 24 --seqs 4"},
+    {"softcap_tiny", "tests/compiler/models/softcap.mdl", "--tokens 24 --seqs 4"},
 };
 static const char *const batch_rows[] = {"parameters without decay",
                                          "logits",
@@ -45,9 +47,9 @@ static void check_rows(mdl_test *t, const char *table, size_t n, const char *con
 }
 
 static void one_batch(mdl_e2e *e, const char *reference, const char *model, const char *settings) {
-    mdl_e2e_run(e, 0, "mdlc models/%s.mdl %s -o %s.plan", model, settings, reference);
-    const char *table =
-        mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors'", reference, mdl_test_source(e->t), reference);
+    const char *source = mdl_test_source(e->t);
+    mdl_e2e_run(e, 0, "mdlc '%s/%s' --library models %s -o %s.plan", source, model, settings, reference);
+    const char *table = mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors'", reference, source, reference);
     check_rows(e->t, table, sizeof batch_rows / sizeof *batch_rows, batch_rows);
 }
 
@@ -78,6 +80,18 @@ static void without_attention(mdl_e2e *e) {
     CHECK(e->t, error > 1e-3, "the loss error without attention is %g\n%s", error, table);
 }
 
+/* The scalar references tell a model from the same one without its bound or its cap. */
+static void without_mask(mdl_e2e *e, const char *name, const char *what) {
+    const char *source = mdl_test_source(e->t);
+    mdl_e2e_run(e, 0,
+                "sed 's/%s//' '%s/tests/compiler/models/%s.mdl' > less.mdl; ! cmp -s less.mdl '%s/tests/compiler/models/%s.mdl'",
+                what, source, name, source, name);
+    mdl_e2e_run(e, 0, "mdlc less.mdl --library models --tokens 24 --seqs 4 -o less.plan");
+    const char *table = mdl_e2e_run(e, 1, "mdlrun check less.plan '%s/tests/reference/%s_tiny.safetensors'", source, name);
+    const char *line = find_row(table, "logits");
+    CHECK(e->t, line && memmem(line, strcspn(line, "\n"), " FAIL", 5), "the logits pass without '%s':\n%s", what, table);
+}
+
 void suite_parity(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "parity");
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
@@ -85,5 +99,8 @@ void suite_parity(mdl_test *t) {
             one_batch(&e, batches[i].reference, batches[i].model, batches[i].settings);
     if (mdl_case(t, "parity: 60 steps of a trajectory")) trajectory(&e);
     if (mdl_case(t, "parity: without attention the trajectory is missed")) without_attention(&e);
+    if (mdl_case(t, "parity: without a bound of its window a model's reference is missed"))
+        without_mask(&e, "window", "left = 3, "), without_mask(&e, "window", "right = 5, ");
+    if (mdl_case(t, "parity: without its softcap a model's reference is missed")) without_mask(&e, "softcap", ", softcap = 1.5");
     mdl_e2e_end(&e);
 }

@@ -83,6 +83,19 @@ MDL_FN mdl_vec mdl_vexp(mdl_vec x) {
     return (mdl_vec)((mdl_ivec)p + ((mdl_ivec)t << 23));
 }
 
+/* tanh as mdl_tanh, but with e^-2|x|, which cannot overflow: 1 - 2 t / (1 + t). */
+MDL_FN mdl_vec mdl_vtanh(mdl_vec x) {
+    mdl_vec z = (mdl_vec)((mdl_ivec)x & 0x7fffffff), s = z * z;
+    mdl_vec a = mdl_vfma(s, mdl_splat(-5.697384011e-3f), mdl_splat(2.063254640e-2f));
+    a = mdl_vfma(s, a, mdl_splat(-5.373779684e-2f));
+    a = mdl_vfma(s, a, mdl_splat(1.333142072e-1f));
+    a = mdl_vfma(s, a, mdl_splat(-3.333328068e-1f));
+    a = mdl_vfma(s * z, a, z);
+    mdl_vec t = mdl_vexp(-2.0f * z), b = 1.0f - 2.0f * t / (1.0f + t);
+    mdl_vec y = mdl_vselect((mdl_ivec)(z < mdl_splat(0.625f)), a, b);
+    return (mdl_vec)((mdl_ivec)y | ((mdl_ivec)x & (int32_t)0x80000000));
+}
+
 /* The inner loop of every matrix product here: c[rows][vecs] += sum over t < n of a[m am + t at] b[t bt + lane].
  * rows, vecs and the strides are constants at the call, so that c lives in registers: 8 x 2 fills 16 of them. */
 MDL_FN void mdl_outer(mdl_vec *c, int rows, int vecs, int64_t n, const float *a, int64_t am, int64_t at, const float *b,
@@ -155,16 +168,42 @@ MDL_FN void mdl_transpose(float *to, int64_t to_stride, const float *from, int64
             mdl_transpose8(to + j * to_stride + i, to_stride, from + i * from_stride + j, from_stride);
 }
 
-/* Copies rows of `cols` numbers, times `scale`, into rows padded with zeros to `to_stride`; zero rows up to `all`. */
-MDL_FN void mdl_pack(float *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t rows, int64_t all, int cols,
-                     float scale) {
+/* Rows of `cols` numbers from memory, whose rows are `from_stride` apart, into a tile of f32, and back. */
+MDL_FN void mdl_load_rows_f32(float *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t rows, int cols) {
     for (int64_t i = 0; i < rows; i++) {
         __builtin_prefetch(from + (i + 16) * from_stride); /* rows are far apart: 2 to 3 % of attention's time */
 #pragma omp simd
-        for (int j = 0; j < cols; j++) to[i * to_stride + j] = from[i * from_stride + j] * scale;
-        for (int64_t j = cols; j < to_stride; j++) to[i * to_stride + j] = 0.0f;
+        for (int j = 0; j < cols; j++) to[i * to_stride + j] = from[i * from_stride + j];
     }
-    for (int64_t i = rows * to_stride; i < all * to_stride; i++) to[i] = 0.0f;
+}
+
+MDL_FN void mdl_load_rows_bf16(float *to, int64_t to_stride, const mdl_bf16 *from, int64_t from_stride, int64_t rows, int cols) {
+    for (int64_t i = 0; i < rows; i++) {
+        __builtin_prefetch(from + (i + 16) * from_stride);
+#pragma omp simd
+        for (int j = 0; j < cols; j++) to[i * to_stride + j] = mdl_from_bf16(from[i * from_stride + j]);
+    }
+}
+
+MDL_FN void mdl_store_rows_f32(float *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t rows, int cols) {
+    for (int64_t i = 0; i < rows; i++) {
+#pragma omp simd
+        for (int j = 0; j < cols; j++) to[i * to_stride + j] = from[i * from_stride + j];
+    }
+}
+
+MDL_FN void mdl_store_rows_bf16(mdl_bf16 *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t rows, int cols) {
+    for (int64_t i = 0; i < rows; i++) {
+#pragma omp simd
+        for (int j = 0; j < cols; j++) to[i * to_stride + j] = mdl_to_bf16(from[i * from_stride + j]);
+    }
+}
+
+/* Zeros behind column `cols` of the first `rows` rows of a tile, and in all of its rows from there to `all`. */
+MDL_FN void mdl_pad(float *to, int64_t stride, int64_t rows, int64_t all, int cols) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = cols; j < stride; j++) to[i * stride + j] = 0.0f;
+    for (int64_t i = rows * stride; i < all * stride; i++) to[i] = 0.0f;
 }
 
 /* The segment that holds token t: the last s with seq[s] <= t; `segments` when t is behind the last. */
