@@ -8,6 +8,7 @@
 
 #include "compiler/front/front.h"
 #include "compiler/pipeline.h"
+#include "runtime/base/file.h"
 #include "runtime/base/isa.h"
 
 typedef struct {
@@ -139,6 +140,7 @@ static mdl_status parse(mdl_arena *arena, int argc, char **argv, options *o) {
     o->model = argv[optind];
     if (!o->output && !o->pipeline.stop_after) return mdl_fail(MDL_USAGE, "expected -o OUT.plan");
     if (!known_passes(o->pipeline.dump)) return bad_value("--dump", o->pipeline.dump, "passes of mdlc --help, or all");
+    if (o->pipeline.dump_only && !o->pipeline.dump) return mdl_fail(MDL_USAGE, "--dump-program needs --dump PASS,...");
     if (!known_passes(o->pipeline.stop_after)) return bad_value("--stop-after", o->pipeline.stop_after, "a pass of mdlc --help");
     return MDL_OK;
 }
@@ -211,15 +213,25 @@ static mdl_status run(mdl_arena *arena, options *o) {
     return status;
 }
 
-int main(int argc, char **argv) {
+/* --help and --version win over everything else. */
+static bool asked(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), 0;
-        if (!strcmp(argv[i], "--version")) return puts("mdlc " MDL_VERSION), 0;
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), true;
+        if (!strcmp(argv[i], "--version")) return puts("mdlc " MDL_VERSION), true;
     }
-    mdl_arena *arena = mdl_arena_new();
+    return false;
+}
+
+static mdl_status compile(mdl_arena *arena, int argc, char **argv) {
     options o = {.pipeline = {.out = stdout}};
     mdl_status status = parse(arena, argc, argv, &o);
-    if (!status) status = run(arena, &o);
+    return status ? status : run(arena, &o);
+}
+
+int main(int argc, char **argv) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_status status = asked(argc, argv) ? MDL_OK : compile(arena, argc, argv);
+    if (!status) status = mdl_file_flush_stdout();
     int code = 0;
     if (status) {
         fprintf(stderr, "mdlc: error: %s\n", mdl_message(status));

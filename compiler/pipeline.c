@@ -8,6 +8,7 @@
 #include "compiler/ir/order.h"
 #include "compiler/pass/pass.h"
 #include "runtime/base/isa.h"
+#include "runtime/base/nearest.h"
 
 typedef enum { MODULE, PROGRAM } level;
 static const struct {
@@ -128,11 +129,39 @@ static mdl_status compile_programs(pipeline *p, mdl_emitter *e) {
     return MDL_OK;
 }
 
+static bool among(const char *name, int n, const char *const *names) {
+    for (int i = 0; i < n; i++)
+        if (!strcmp(names[i], name)) return true;
+    return false;
+}
+
+/* --dump-program names the model, for what is done to it once, or a program that will be compiled. */
+static mdl_status check_dump_only(mdl_arena *arena, const mdl_region *forward, const char *wanted) {
+    MDL_VEC(const char *) names = {0};
+    bool losses = false;
+    for (int i = 0; i < forward->ops.n; i++) {
+        const mdl_op *op = forward->ops.at[i];
+        losses |= op->code == MDL_OP_LOSS;
+        const char *program = op->code == MDL_OP_OUTPUT ? mdl_attr_str(op, "program") : NULL;
+        if (program && !among(program, names.n, names.at)) MDL_PUSH(arena, names, program);
+    }
+    for (size_t i = 0; i < sizeof standard / sizeof *standard; i++)
+        if (losses || standard[i].source == MDL_FROM_INIT) MDL_PUSH(arena, names, standard[i].name);
+    MDL_PUSH(arena, names, forward->name);
+    if (among(wanted, names.n, names.at)) return MDL_OK;
+    const char *near = mdl_nearest(wanted, names.n, names.at);
+    mdl_text all = {.arena = arena};
+    for (int i = 0; i < names.n; i++) mdl_text_printf(&all, "%s%s", i ? ", " : "", names.at[i]);
+    return mdl_fail(MDL_USAGE, "--dump-program: there is no program '%s'%s%s%s; there are %s", wanted,
+                    near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "", all.at);
+}
+
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
     static const mdl_layout none = {.tiles = 1};
     pipeline p = {.context = {.arena = arena, .module = module, .layout = &none, .limits = kernel_limits, .precision = options->precision},
                   .options = options};
     *plan = NULL;
+    if (options->dump_only) MDL_TRY(check_dump_only(arena, module->forward, options->dump_only), "%s", module->name);
     if (options->check) p.checker = mdl_checker_new(&p.context, module->forward);
     MDL_TRY(inspect(&p, "elaborate", module->forward), "model %s", module->name);
     if (!p.stopped) MDL_TRY(run_passes(&p, MODULE, &module->forward), "model %s", module->name);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/base/file.h"
 #include "runtime/base/nearest.h"
 #include "runtime/command/command.h"
 
@@ -38,8 +39,8 @@ static mdl_status unknown(const char *name) {
 static mdl_status dispatch(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) return mdl_fail(MDL_USAGE, "which command? mdlrun --help lists them");
-    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return help(), MDL_OK;
-    if (!strcmp(name, "--version")) return puts("mdlrun " MDL_VERSION), MDL_OK;
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return help(), mdl_file_flush_stdout();
+    if (!strcmp(name, "--version")) return puts("mdlrun " MDL_VERSION), mdl_file_flush_stdout();
     for (int i = 0; i < COMMANDS; i++)
         if (!strcmp(commands[i].name, name)) return commands[i].run(argc - 1, argv + 1);
     return unknown(name);

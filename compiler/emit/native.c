@@ -56,23 +56,76 @@ static mdl_status read_file(mdl_arena *arena, const char *path, const char **byt
     return MDL_OK;
 }
 
+/* The environment of the compiler: its own temporaries go into the folder it runs in. */
+static char **environment(mdl_arena *arena) {
+    MDL_VEC(char *) out = {0};
+    for (char **at = environ; *at; at++)
+        if (strncmp(*at, "TMPDIR=", 7)) MDL_PUSH(arena, out, *at);
+    MDL_PUSH(arena, out, (char *)"TMPDIR=.");
+    MDL_PUSH(arena, out, NULL);
+    return out.at;
+}
+
 /* Starts a command in a folder, its messages in the file `log` there; -1 when it cannot be. Spawned, not forked: the compiler of a
  * large model holds much memory. */
-static pid_t start(const char *folder, char *const *argv) {
+static pid_t start(mdl_arena *arena, const char *folder, char *const *argv) {
     posix_spawn_file_actions_t actions;
     pid_t pid = -1;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addchdir_np(&actions, folder);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "log", O_WRONLY | O_CREAT | O_APPEND, 0600);
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-    int error = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+    int error = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environment(arena));
     posix_spawn_file_actions_destroy(&actions);
     if (!error) return pid;
-    char path[512];
-    snprintf(path, sizeof path, "%s/log", folder);
-    FILE *log = fopen(path, "a");
+    FILE *log = fopen(mdl_printf(arena, "%s/log", folder), "a");
     if (log) fprintf(log, "%s: %s\n", argv[0], strerror(error)), fclose(log);
     return -1;
+}
+
+/* A temporary folder that outlives neither mdlc nor its compilers, however they end: a shell waits until nobody holds the other end
+ * of its input, then removes the folder. It has a process group of its own, so that Ctrl-C does not reach it. */
+typedef struct {
+    const char *path;
+    int held; /* the pipe's end; inherited by the compilers */
+    pid_t remover;
+} temporary_folder;
+
+static mdl_status start_remover(temporary_folder *folder) {
+    char *argv[] = {"sh", "-c", "read -r none; rm -rf -- \"$0\"", (char *)(uintptr_t)folder->path, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t group;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC)) return mdl_fail_errno("cannot make a pipe");
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    posix_spawnattr_init(&group);
+    posix_spawnattr_setflags(&group, POSIX_SPAWN_SETPGROUP);
+    int error = posix_spawnp(&folder->remover, argv[0], &actions, &group, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&group);
+    close(ends[0]);
+    folder->held = ends[1];
+    fcntl(folder->held, F_SETFD, 0);
+    if (error) close(folder->held);
+    return error ? mdl_fail(MDL_SYSTEM, "cannot start sh: %s", strerror(error)) : MDL_OK;
+}
+
+static mdl_status make_folder(mdl_arena *arena, temporary_folder *folder) {
+    const char *tmp = getenv("TMPDIR");
+    char *path = mdl_printf(arena, "%s/mdlc.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(path)) return mdl_fail_errno("cannot make a folder %s", path);
+    folder->path = path;
+    mdl_status status = start_remover(folder);
+    if (status) rmdir(path);
+    return status;
+}
+
+static void remove_folder(const temporary_folder *folder) {
+    close(folder->held);
+    while (waitpid(folder->remover, NULL, 0) < 0 && errno == EINTR) continue;
 }
 
 static bool succeeded(pid_t pid) {
@@ -88,7 +141,7 @@ static char *compiler(void) {
     return cc && *cc ? cc : "cc";
 }
 
-static pid_t compile(const char *folder, const char *isa, const char *source, const char *object) {
+static pid_t compile(mdl_arena *arena, const char *folder, const char *isa, const char *source, const char *object) {
     char march[64];
     snprintf(march, sizeof march, "-march=%s", strcmp(isa, "aarch64") ? isa : "armv8-a");
     char *argv[] = {compiler(),
@@ -109,7 +162,7 @@ static pid_t compile(const char *folder, const char *isa, const char *source, co
                     (char *)object,
                     (char *)source,
                     NULL};
-    return start(folder, argv);
+    return start(arena, folder, argv);
 }
 
 static mdl_status build(mdl_plan *plan, const char *folder) {
@@ -117,13 +170,13 @@ static mdl_status build(mdl_plan *plan, const char *folder) {
     pid_t pid[UNITS];
     for (int u = 0; u < UNITS; u++) {
         MDL_TRY(write_text(mdl_printf(plan->memory, "%s/%s", folder, source[u]), units_text(plan, u)), "kernels");
-        pid[u] = compile(folder, plan->isa, source[u], object[u]);
+        pid[u] = compile(plan->memory, folder, plan->isa, source[u], object[u]);
     }
     bool ok = true;
     for (int u = 0; u < UNITS; u++) ok &= succeeded(pid[u]);
     char *link[] = {compiler(), "-shared",         "-nostdlib",       "-s", "-Wl,--build-id=none", "-o",
                     "cpu.so",   (char *)object[0], (char *)object[1], NULL};
-    if (ok && succeeded(start(folder, link))) return MDL_OK;
+    if (ok && succeeded(start(plan->memory, folder, link))) return MDL_OK;
     const char *log = "";
     int64_t size;
     mdl_status_free(read_file(plan->memory, mdl_printf(plan->memory, "%s/log", folder), &log, &size));
@@ -131,24 +184,15 @@ static mdl_status build(mdl_plan *plan, const char *folder) {
                     log ? log : "");
 }
 
-static void remove_folder(const char *folder) {
-    static const char *const files[] = {"cpu0.c", "cpu1.c", "cpu0.o", "cpu1.o", "cpu.so", "log"};
-    char path[512];
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    rmdir(folder);
-}
-
 mdl_status mdl_emit_native(mdl_plan *plan) {
-    const char *tmp = getenv("TMPDIR"), *text = units_text(plan, -1);
-    char *folder = mdl_printf(plan->memory, "%s/mdlc.XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder)) return mdl_fail_errno("cannot make a folder %s", folder);
+    const char *text = units_text(plan, -1);
+    temporary_folder folder;
+    mdl_status status = make_folder(plan->memory, &folder);
+    if (status) return status;
     mdl_plan_file object = {.path = MDL_PLAN_CPU_OBJECT};
-    mdl_status status = build(plan, folder);
-    if (!status) status = read_file(plan->memory, mdl_printf(plan->memory, "%s/cpu.so", folder), &object.bytes, &object.size);
-    remove_folder(folder);
+    status = build(plan, folder.path);
+    if (!status) status = read_file(plan->memory, mdl_printf(plan->memory, "%s/cpu.so", folder.path), &object.bytes, &object.size);
+    remove_folder(&folder);
     if (status) return status;
     MDL_PUSH(plan->memory, plan->files, ((mdl_plan_file){.path = "kernels/cpu.c", .bytes = text, .size = (int64_t)strlen(text)}));
     MDL_PUSH(plan->memory, plan->files, object);

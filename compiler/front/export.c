@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "compiler/front/elab.h"
+#include "runtime/base/outputs.h"
 
 static json_t *to_json(fe *e, fe_env *env, const mdl_ast *ast, int depth);
 
@@ -52,6 +53,14 @@ static json_t *to_json(fe *e, fe_env *env, const mdl_ast *ast, int depth) {
     return constant(e, ast->loc, &v);
 }
 
+/* Why a name cannot be exported; NULL: it can. */
+static const char *why_taken(const char *name) {
+    static const char *const files[] = {MDL_RUN_FILES, NULL};
+    for (int i = 0; files[i]; i++)
+        if (!strcmp(files[i], name)) return "a training run writes a file of this name itself";
+    return *name == '.' ? "a name that begins with a dot is hidden" : NULL;
+}
+
 void fe_export(fe *e, fe_env *env, const mdl_ast *export) {
     if (e->module->export_name) {
         fe_fail(e, export->loc, NULL, "there is one 'export'");
@@ -59,6 +68,11 @@ void fe_export(fe *e, fe_env *env, const mdl_ast *export) {
     }
     if (strchr(export->text, '/') || !*export->text) {
         fe_fail(e, export->name, NULL, "'export' takes a file name without folders");
+        return;
+    }
+    const char *taken = why_taken(export->text);
+    if (taken) {
+        fe_fail(e, export->name, NULL, "'export' cannot write \"%s\": %s", export->text, taken);
         return;
     }
     json_t *json = object(e, env, export->a, 0);

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "runtime/base/file.h"
 
 enum { MAX_HEADER = 100000000, LENGTH_BYTES = 8 };
 
@@ -339,47 +340,29 @@ done:
     return status;
 }
 
-static mdl_status write_body(FILE *out, const char *header, size_t length, int n, const mdl_tensor *tensors) {
+/* Errors stay in the stream. */
+static void write_body(FILE *out, const char *header, size_t length, int n, const mdl_tensor *tensors) {
     unsigned char size[LENGTH_BYTES];
     for (int i = 0; i < LENGTH_BYTES; i++) size[i] = (unsigned char)((uint64_t)length >> 8 * i);
-    bool ok = fwrite(size, 1, sizeof size, out) == sizeof size && fwrite(header, 1, length, out) == length;
-    for (int i = 0; ok && i < n; i++) {
+    fwrite(size, 1, sizeof size, out);
+    fwrite(header, 1, length, out);
+    for (int i = 0; i < n && !ferror(out); i++) {
         size_t bytes = (size_t)mdl_type_bytes(&tensors[i].type);
-        ok = !bytes || fwrite(tensors[i].bytes, 1, bytes, out) == bytes;
+        if (bytes) fwrite(tensors[i].bytes, 1, bytes, out);
     }
-    return ok && !fflush(out) && !fsync(fileno(out)) ? MDL_OK : mdl_fail_errno("cannot write it");
-}
-
-/* After a rename the folder itself must reach the disk, or a crash may undo it. */
-static mdl_status sync_folder(const char *path) {
-    char *copy = strdup(path);
-    if (!copy) abort();
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && !fsync(fd);
-    mdl_status status = ok ? MDL_OK : mdl_fail_errno("cannot sync its folder");
-    if (fd >= 0) close(fd);
-    free(copy);
-    return status;
-}
-
-static mdl_status write_atomically(const char *path, const char *header, size_t length, int n, const mdl_tensor *tensors) {
-    char *temporary = NULL;
-    if (asprintf(&temporary, "%s.tmp-%ld", path, (long)getpid()) < 0) abort();
-    FILE *out = fopen(temporary, "wbe");
-    mdl_status status = out ? write_body(out, header, length, n, tensors) : mdl_fail_errno("cannot create it");
-    if (out && fclose(out) && !status) status = mdl_fail_errno("cannot write it");
-    if (!status && rename(temporary, path)) status = mdl_fail_errno("cannot put it in place");
-    if (status && out) unlink(temporary);
-    if (!status) status = sync_folder(path);
-    free(temporary);
-    return status;
 }
 
 mdl_status mdl_safetensors_write(const char *path, int n, const mdl_tensor *tensors) {
     char *header = NULL;
     size_t length = 0;
     mdl_status status = make_header(n, tensors, &header, &length);
-    if (!status) status = write_atomically(path, header, length, n, tensors);
+    status = mdl_context(status, "%s", path);
+    mdl_new_file file;
+    if (!status) status = mdl_file_create(path, &file);
+    if (!status) {
+        write_body(file.out, header, length, n, tensors);
+        status = mdl_file_commit(&file, MDL_OK);
+    }
     free(header);
-    return mdl_context(status, "%s", path);
+    return status;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/file.h"
 #include "runtime/command/check_run.h"
 #include "runtime/command/command.h"
 
@@ -105,13 +106,14 @@ mdl_status mdl_command_check(int argc, char **argv) {
     mdl_check_table_init(&o.table);
     mdl_status status = parse(argc, argv, &o);
     if (status) return status;
-    if (o.help) return help(), MDL_OK;
+    if (o.help) return help(), mdl_file_flush_stdout();
     mdl_check check = {.table = o.table};
     status = run(&check, &o);
     if (!status) {
         mdl_check_table_print(stdout, &check.table);
         for (int i = 0; i < check.skipped.n; i++) printf("skipped: %s\n", check.skipped.at[i]);
-        status = mdl_check_table_result(&check.table);
+        status = mdl_file_flush_stdout();
+        if (!status) status = mdl_check_table_result(&check.table);
     }
     mdl_session_close(check.session);
     mdl_reference_close(&check.reference);

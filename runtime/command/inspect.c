@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/file.h"
 #include "runtime/command/inspect_table.h"
 #include "runtime/plan/plan.h"
 
@@ -368,7 +369,7 @@ static void help(void) {
 mdl_status mdl_command_inspect(int argc, char **argv) {
     int view = 0;
     for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), MDL_OK;
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), mdl_file_flush_stdout();
     if (argc < 2) return mdl_fail(MDL_USAGE, "inspect: which plan? See: mdlrun inspect --help");
     while (argc > 2 && view < VIEWS && strcmp(views[view].name, argv[2])) view++;
     if (view == VIEWS) return mdl_fail(MDL_USAGE, "inspect: no view \"%s\". See: mdlrun inspect --help", argv[2]);
@@ -379,6 +380,7 @@ mdl_status mdl_command_inspect(int argc, char **argv) {
     if (status) return status;
     inspection in = {plan, mdl_arena_new(), argc > 3 ? argv[3] : NULL};
     status = views[view].show(&in);
+    if (!status) status = mdl_file_flush_stdout();
     mdl_arena_free(in.scratch);
     mdl_plan_free(plan);
     return status;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/file.h"
 #include "runtime/command/command.h"
 
 typedef struct {
@@ -69,12 +70,14 @@ static mdl_status parse(int argc, char **argv, options *o) {
 
 static mdl_status run(const options *o) {
     mdl_config *config = NULL;
-    if (o->help) return help(), MDL_OK;
+    if (o->help) return help(), mdl_file_flush_stdout();
     mdl_status status = mdl_config_read(o->config, o->n_overrides, o->overrides, &config);
-    if (!status && o->print_config)
+    if (!status && o->print_config) {
         mdl_config_print(stdout, config);
-    else if (!status)
-        status = mdl_train(o->plan, config);
+        status = mdl_file_flush_stdout();
+    } else if (!status) {
+        status = mdl_train(o->plan, config); /* what it prints is a log: nobody need read it */
+    }
     mdl_config_free(config);
     return status;
 }

@@ -1,13 +1,12 @@
 /* The plan as a file: plan.json (one record a line), one entry per kernel's source, then the files, stored without compression in
  * a fixed order with fixed times: the same plan gives the same bytes. */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zip.h>
 
+#include "runtime/base/file.h"
 #include "runtime/plan/fields.h"
 
 static mdl_status write_list(mdl_text *text, const mdl_list *list, const void *owner) {
@@ -91,38 +90,21 @@ static mdl_status build_zip(zip_source_t *source, const mdl_plan *plan, const md
     return status;
 }
 
-static mdl_status copy_out(zip_source_t *source, int fd, const char *path) {
-    static const size_t block = 1 << 20;
-    char *buffer = malloc(block);
-    mdl_status status = MDL_OK;
-    if (!buffer) return mdl_fail(MDL_SYSTEM, "%s: out of memory", path);
-    if (zip_source_open(source)) {
-        free(buffer);
-        return mdl_fail(MDL_SYSTEM, "zip: %s", zip_error_strerror(zip_source_error(source)));
-    }
+/* Errors of `out` stay in the stream. */
+static mdl_status copy_out(zip_source_t *source, FILE *out) {
+    static char buffer[1 << 16];
     zip_int64_t n;
-    while (!status && (n = zip_source_read(source, buffer, block)) > 0)
-        for (zip_int64_t done = 0; !status && done < n;) {
-            ssize_t wrote = write(fd, buffer + done, (size_t)(n - done));
-            if (wrote < 0) status = mdl_fail_errno("cannot write");
-            done += wrote;
-        }
-    if (!status && n < 0) status = mdl_fail(MDL_SYSTEM, "zip: %s", zip_error_strerror(zip_source_error(source)));
+    if (zip_source_open(source)) return mdl_fail(MDL_SYSTEM, "zip: %s", zip_error_strerror(zip_source_error(source)));
+    while ((n = zip_source_read(source, buffer, sizeof buffer)) > 0 && !ferror(out)) fwrite(buffer, 1, (size_t)n, out);
+    mdl_status status = n < 0 ? mdl_fail(MDL_SYSTEM, "zip: %s", zip_error_strerror(zip_source_error(source))) : MDL_OK;
     zip_source_close(source);
-    free(buffer);
     return status;
 }
 
-static mdl_status write_atomically(mdl_arena *memory, zip_source_t *source, const char *path) {
-    char *temporary = mdl_printf(memory, "%s.%ld.tmp", path, (long)getpid());
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return mdl_fail_errno("cannot write");
-    mdl_status status = copy_out(source, fd, path);
-    if (!status && fsync(fd)) status = mdl_fail_errno("cannot write");
-    if (close(fd) && !status) status = mdl_fail_errno("cannot write");
-    if (!status && rename(temporary, path)) status = mdl_fail_errno("cannot write");
-    if (status) unlink(temporary);
-    return status;
+static mdl_status write_file(zip_source_t *source, const char *path) {
+    mdl_new_file file;
+    mdl_status status = mdl_file_create(path, &file);
+    return status ? status : mdl_file_commit(&file, mdl_context(copy_out(source, file.out), "%s", path));
 }
 
 static void set_hashes(mdl_plan *plan) {
@@ -147,8 +129,8 @@ mdl_status mdl_plan_write(mdl_plan *plan, const char *path) {
     zip_error_init(&error);
     zip_source_t *source = zip_source_buffer_create(NULL, 0, 0, &error);
     if (!source) return mdl_fail(MDL_SYSTEM, "zip: %s", zip_error_strerror(&error));
-    mdl_status status = build_zip(source, plan, &json);
-    if (!status) status = write_atomically(plan->memory, source, path);
+    mdl_status status = mdl_context(build_zip(source, plan, &json), "%s", path);
+    if (!status) status = write_file(source, path);
     zip_source_free(source);
-    return mdl_context(status, "%s", path);
+    return status;
 }

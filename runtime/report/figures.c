@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/report/file.h"
+#include "runtime/base/file.h"
 
 enum { LINE = MDL_MAX_FIGURES * 128 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/report/file.h"
+#include "runtime/base/file.h"
 #include "runtime/train/weights.h"
 
 typedef MDL_VEC(mdl_tensor) tensor_list;

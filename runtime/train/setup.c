@@ -5,7 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/report/file.h"
+#include "runtime/base/file.h"
+#include "runtime/base/outputs.h"
 #include "runtime/train/run.h"
 #include "runtime/train/weights.h"
 
@@ -29,9 +30,9 @@ const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
 /* Nothing of an earlier run is lost here: what this run writes replaces it file by file when it is whole. Only the metrics are
  * written as the run goes, so those of the run whose weights lie there step aside until then. */
 static mdl_status prepare_folder(mdl_run *run) {
-    static const char *const results[] = {"metrics.jsonl", "model.safetensors", "train_results.json", "all_results.json"};
+    static const char *const results[] = {MDL_RESULT_FILES, NULL};
     const char *dir = run->config->output_dir;
-    for (int i = 0; i < 4 && !run->config->overwrite_output_dir; i++) {
+    for (int i = 0; results[i] && !run->config->overwrite_output_dir; i++) {
         const char *path = mdl_printf(run->memory, "%s/%s", dir, results[i]);
         if (access(path, F_OK)) continue;
         return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", path);

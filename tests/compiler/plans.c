@@ -34,6 +34,70 @@ static void test_identity(mdl_test *t) {
     CHECK(t, !mdl_shell(t, &out, "test -z \"$(ls -A '%s/tmp')\"", scratch), "files are left");
 }
 
+/* Whatever happens to mdlc: a compiler that fails, a kill while one is at work, a long TMPDIR. */
+static void test_temporaries(mdl_test *t, mdl_arena *arena) {
+    const char *out, *scratch = mdl_test_scratch(t);
+    const char *empty = mdl_printf(arena,
+                                   "i=0; until [ -z \"$(ls -A '%s/tmp')\" ] || [ $i -gt 100 ]; do sleep 0.1; i=$((i + 1)); done; "
+                                   "ls -A '%s/tmp'",
+                                   scratch, scratch);
+    mdl_case(t, "no temporary file is left when the compiler fails");
+    int code = mdl_shell(t, &out, "TMPDIR='%s/tmp' CC=false " TINY " -o '%s/f.plan'", scratch, scratch);
+    CHECK(t, code == 4, "exit %d: %s", code, out);
+    CHECK(t, !mdl_shell(t, &out, "%s", empty) && !*out, "left: %s", out);
+    mdl_case(t, "no temporary file is left when mdlc is killed");
+    mdl_shell(t, &out,
+              "printf '#!/bin/sh\\ntouch \"$TMPDIR/begun\"; sleep 1; exec cc \"$@\"\\n' >'%s/slow'; chmod +x '%s/slow'; "
+              "TMPDIR='%s/tmp' CC='%s/slow' setsid " TINY
+              " -o '%s/k.plan' & i=0; "
+              "until ls '%s'/tmp/*/begun >/dev/null 2>&1 || [ $i -gt 100 ]; do sleep 0.1; i=$((i + 1)); done; "
+              "ls '%s'/tmp/*/begun | grep -c begun; kill -KILL $!; wait $!",
+              scratch, scratch, scratch, scratch, scratch, scratch, scratch);
+    CHECK(t, *out == '1', "no compiler was at work: %s", out);
+    CHECK(t, !mdl_shell(t, &out, "%s", empty) && !*out, "left: %s", out);
+    mdl_case(t, "TMPDIR longer than 512 bytes");
+    mdl_text deep = {.arena = arena};
+    mdl_text_printf(&deep, "%s/tmp", scratch);
+    for (int i = 0; i < 6; i++) mdl_text_printf(&deep, "/%0100d", i);
+    code = mdl_shell(t, &out, "mkdir -p '%s'; TMPDIR='%s' " TINY " --quiet -o '%s/d.plan'", deep.at, deep.at, scratch);
+    CHECK(t, !code && !mdl_shell(t, NULL, "cmp '%s/a.plan' '%s/d.plan'", scratch, scratch), "exit %d: %s", code, out);
+    CHECK(t, !mdl_shell(t, &out, "ls -A '%s'", deep.at) && !*out, "left: %s", out);
+}
+
+/* A pipe is written to; only files are replaced. Nothing that is printed may be lost. */
+static void test_outputs(mdl_test *t) {
+    const char *out, *scratch = mdl_test_scratch(t);
+    mdl_case(t, "-o writes to a pipe and does not replace it");
+    int code = mdl_shell(t, &out,
+                         "cd '%s'; mkfifo pipe && { timeout 60 cat pipe >piped.plan & } && cd - >/dev/null && " TINY
+                         " --quiet -o '%s/pipe'; wait; test -p '%s/pipe' && cmp '%s/a.plan' '%s/piped.plan'",
+                         scratch, scratch, scratch, scratch, scratch);
+    CHECK(t, !code, "exit %d: %s", code, out);
+    mdl_case(t, "-o through a link replaces the file it leads to");
+    code = mdl_shell(t, &out,
+                     "cd '%s'; echo old >target; ln -s target link; cd - >/dev/null; " TINY
+                     " --quiet -o '%s/link' && test -L '%s/link' && cmp '%s/a.plan' '%s/target'",
+                     scratch, scratch, scratch, scratch, scratch);
+    CHECK(t, !code, "exit %d: %s", code, out);
+    static const char *const printing[] = {TINY " --dump all --stop-after fuse",
+                                           "mdlc --help",
+                                           "mdlc --version",
+                                           "mdlrun --help",
+                                           "mdlrun --version",
+                                           "mdlrun train --help",
+                                           "mdlrun train --print-config",
+                                           "mdlrun check --help",
+                                           "mdlrun inspect --help"};
+    for (size_t i = 0; i < sizeof printing / sizeof *printing; i++) {
+        mdl_case(t, "%s >/dev/full", printing[i]);
+        code = mdl_shell(t, &out, "%s >/dev/full", printing[i]);
+        CHECK(t, code == 4 && strstr(out, "cannot write to standard output: No space left"), "exit %d: %s", code, out);
+    }
+    mdl_case(t, "mdlrun inspect >/dev/full");
+    code = mdl_shell(t, &out, "mdlrun inspect '%s/a.plan' >/dev/full", scratch);
+    CHECK(t, code == 4 && strstr(out, "cannot write to standard output: No space left"), "exit %d: %s", code, out);
+}
+
 static void test_memory(mdl_test *t, mdl_arena *arena, const mdl_plan *plan) {
     const char *out, *scratch = mdl_test_scratch(t), *cc = mdl_empty_compiler(t);
     int64_t need = total_bytes(plan);
@@ -193,6 +257,13 @@ static void test_dumps(mdl_test *t) {
     mdl_case(t, "--dump-program");
     mdl_shell(t, &out, TINY " --dump fuse,simplify --dump-program eval --stop-after fuse | grep '^#'");
     CHECK(t, !strcmp(out, "# eval after simplify\n# eval after fuse\n"), "%s", out);
+    mdl_case(t, "an unknown program");
+    CHECK(t, mdl_shell(t, &out, TINY " --dump fuse --dump-program evil --stop-after fuse") == 2, "accepted");
+    CHECK(t, strstr(out, "there is no program 'evil', did you mean 'eval'?; there are embed, logits, init, count, train_only, "),
+          "%s", out);
+    CHECK(t, mdl_shell(t, &out, TINY " --dump-program eval --stop-after fuse") == 2 && strstr(out, "needs --dump"), "%s", out);
+    mdl_shell(t, &out, TINY " --dump decompose --dump-program forward --stop-after decompose | grep '^#'");
+    CHECK(t, !strcmp(out, "# forward after decompose\n"), "%s", out);
     mdl_case(t, "an unknown pass");
     CHECK(t, mdl_shell(t, &out, TINY " --dump fusion --stop-after fuse") && strstr(out, "--dump: expected"), "%s", out);
     CHECK(t, mdl_shell(t, &out, TINY " --stop-after fusion") && strstr(out, "--stop-after: expected"), "%s", out);
@@ -236,6 +307,8 @@ void suite_plans(mdl_test *t) {
     test_identity(t);
     mdl_plan *plan = read_plan(t, arena, "a.plan");
     if (plan) {
+        test_temporaries(t, arena);
+        test_outputs(t);
         test_memory(t, arena, plan);
         test_report(t, arena, plan);
         test_results(t, plan);

@@ -6,7 +6,7 @@
 #include "tests/device/conformance.h"
 #include "tests/plan/fixture.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1 }; /* the sanitizer stops at impossible allocations */
 #else
 enum { SANITIZED = 0 };

@@ -7,11 +7,6 @@
 
 static const char sizes[] = "--set L=2 --set D=64 --set H=4";
 
-/* `env`, since a shell without job control starts what it puts into the background with SIGINT ignored. */
-#define IN_BACKGROUND "env --default-signal=INT,TERM,HUP mdlrun train plain.plan data.files=plain.fasta trainer.output_dir="
-#define UNTIL_IT_TRAINS(output) \
-    "pid=$!; i=0; while [ ! -s " output "/metrics.jsonl ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; "
-
 static void compile(mdl_e2e *e, int tokens, int segments, const char *plan) {
     mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s --tokens %d --seqs %d -o %s", sizes, tokens, segments, plan);
 }
@@ -142,8 +137,8 @@ static void go_on(mdl_e2e *e) {
     mdl_e2e_run(e, 0, "cp -r own before");
     mdl_e2e_train(e, 1, "plain.plan", "plain.fasta", "own", mdl_printf(e->memory, "%s trainer.learning_rate=1e38", same));
     mdl_e2e_run(e, 137,
-                IN_BACKGROUND
-                "own trainer.max_steps=100000000 trainer.logging_steps=1 %s & " UNTIL_IT_TRAINS("own") "kill -KILL $pid; wait $pid",
+                "mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=own trainer.max_steps=100000000 "
+                "trainer.logging_steps=1 %s & " MDL_E2E_UNTIL_IT_TRAINS("own") "kill -KILL $pid; wait $pid",
                 same);
     mdl_e2e_run(e, 0,
                 "for i in model.safetensors config.json vocab.txt train_results.json all_results.json; do "
@@ -163,39 +158,6 @@ static void spoilt_weights(mdl_e2e *e) {
           "it does not say so:\n%s", said);
     CHECK(e->t, !mdl_e2e_exists(e, "spoilt/model.safetensors") && !mdl_e2e_exists(e, "spoilt/train_results.json"),
           "results are written");
-}
-
-/* 30 times, at any moment: the run ends in good order, with weights that can be read. */
-static void interrupts(mdl_e2e *e) {
-    mdl_e2e_run(e, 0, "'%s/scripts/soak/interrupts' 30", mdl_test_source(e->t));
-    static const char *const files[] = {"config.json", "vocab.txt", "train_results.json", "all_results.json"};
-    const char *said =
-        mdl_e2e_run(e, 130, IN_BACKGROUND "cut trainer.max_steps=100000000 & " UNTIL_IT_TRAINS("cut") "kill -INT $pid; wait $pid");
-    CHECK(e->t, strstr(said, "interrupted after step "), "it does not say so:\n%s", said);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        CHECK(e->t, mdl_e2e_exists(e, mdl_printf(e->memory, "cut/%s", files[i])), "%s is not written", files[i]);
-}
-
-/* A step of 5,000 micro-batches: the first signal is a wish, the second one ends the process. */
-static void second_signal(mdl_e2e *e) {
-    mdl_e2e_run(e, 143,
-                IN_BACKGROUND
-                "twice trainer.gradient_accumulation_steps=5000 >twice.log & pid=$!; i=0; "
-                "until grep -q ^output twice.log || [ $i -gt 600 ]; do sleep 0.05; i=$((i + 1)); done; "
-                "kill -INT $pid; sleep 0.3; kill -0 $pid || exit 1; kill -TERM $pid; wait $pid");
-}
-
-/* What was ignored when the run began stays so, and a log that nobody reads does not end it. */
-static void ignored_signals(mdl_e2e *e) {
-    mdl_e2e_run(
-        e, 130,
-        "env --ignore-signal=INT,HUP "
-        "mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=deaf trainer.max_steps=100000000 & " UNTIL_IT_TRAINS(
-            "deaf") "kill -INT $pid; kill -HUP $pid; sleep 0.3; kill -0 $pid || exit 1; kill -TERM $pid; wait $pid");
-    mdl_e2e_run(e, 0,
-                "{ mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=unread trainer.max_steps=200 "
-                "trainer.logging_steps=1; echo $? >unread.status; } | head -n 1; grep -x 0 unread.status");
-    CHECK(e->t, mdl_e2e_exists(e, "unread/model.safetensors"), "no weights are written");
 }
 
 /* The model that docs/how-to.md shows compiles and trains as it says there. */
@@ -225,9 +187,6 @@ void suite_edge(mdl_test *t) {
     if (mdl_case(t, "edge: an output folder that holds results")) overwrite(&e);
     if (mdl_case(t, "edge: going on in the same folder")) go_on(&e);
     if (mdl_case(t, "edge: weights that are not finite")) spoilt_weights(&e);
-    if (mdl_case(t, "edge: interrupts at any moment")) interrupts(&e);
-    if (mdl_case(t, "edge: a second signal")) second_signal(&e);
-    if (mdl_case(t, "edge: ignored signals, and a closed pipe")) ignored_signals(&e);
     if (mdl_case(t, "edge: the model that docs/how-to.md shows")) documented_model(&e);
     mdl_e2e_end(&e);
 }

@@ -23,6 +23,10 @@ const char *mdl_e2e_try(mdl_e2e *e, int *status, const char *format, ...) __attr
 /* Trains PLAN on FASTA in the folder, writing to `output`; `settings` are further overrides. */
 const char *mdl_e2e_train(mdl_e2e *e, int status, const char *plan, const char *fasta, const char *output, const char *settings);
 
+/* Shell text, for behind a run that was put into the background: it is $pid, and has written a line of metrics to OUTPUT. */
+#define MDL_E2E_UNTIL_IT_TRAINS(output) \
+    "pid=$!; i=0; while [ ! -s " output "/metrics.jsonl ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; "
+
 void mdl_e2e_write(mdl_e2e *e, const char *name, const char *text);
 const char *mdl_e2e_read(mdl_e2e *e, const char *name); /* "" when there is no such file */
 bool mdl_e2e_exists(mdl_e2e *e, const char *name);

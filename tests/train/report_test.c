@@ -7,7 +7,7 @@
 
 #include "runtime/command/check_table.h"
 #include "runtime/report/figures.h"
-#include "runtime/report/file.h"
+#include "runtime/base/file.h"
 #include "runtime/report/plot.h"
 #include "runtime/report/progress.h"
 #include "tests/check.h"

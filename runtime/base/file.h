@@ -1,0 +1,30 @@
+/* Files that must be whole. */
+#ifndef MDL_BASE_FILE_H
+#define MDL_BASE_FILE_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "runtime/base/status.h"
+
+/* A file being written under a temporary name beside `path`. */
+typedef struct {
+    FILE *out;       /* write here, errors may be left to mdl_file_commit */
+    char *path;      /* links resolved */
+    char *temporary; /* NULL: a device or a pipe, which is written to and not replaced */
+} mdl_new_file;
+
+mdl_status mdl_file_create(const char *path, mdl_new_file *file);
+/* status: how the writing went. On success everything reaches the disk, then the name: fsync, rename, fsync of the folder. On
+ * failure, also of `status`, which is passed on, `path` stays as it was. Call once after mdl_file_create succeeded. */
+mdl_status mdl_file_commit(mdl_new_file *file, mdl_status status);
+
+/* All at once. */
+mdl_status mdl_file_write(const char *path, const void *bytes, size_t n);
+/* mkdir -p. */
+mdl_status mdl_file_make_folder(const char *path);
+
+/* For programs whose standard output is their result: an error when something printed did not arrive. */
+mdl_status mdl_file_flush_stdout(void);
+
+#endif
