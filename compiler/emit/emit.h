@@ -8,7 +8,8 @@
 
 /* Everything that the programs of one plan share while they are emitted. */
 typedef struct {
-    mdl_arena *arena; /* the plan's */
+    mdl_arena *arena;   /* the plan's */
+    mdl_arena *scratch; /* of the program being emitted */
     mdl_plan *plan;
     const mdl_module *module;
     const mdl_layout *layout;

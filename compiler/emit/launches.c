@@ -249,17 +249,20 @@ static void gemm(launcher *l) {
     push(l);
 }
 
-/* A sink whose value was made elsewhere. */
-static void copy(launcher *l) {
-    int to = (int)(intptr_t)l->op->scratch - 1, from = l->buffers.buffer[l->op->in[0]->id];
+/* A sink whose value was made elsewhere; a read of a state that is overwritten while the value is still needed. */
+static void copy(launcher *l, int from, int to) {
     if (to == from) return;
     l->launch.kind = MDL_LAUNCH_COPY;
     l->launch.grid = 1;
     l->launch.label = "copy";
-    add_buffer(l, l->op->in[0], MDL_ACCESS_READ);
+    l->launch.bytes = 2 * l->program->buffers.at[to].bytes;
+    MDL_PUSH(l->e->arena, l->launch.args, ((mdl_plan_arg){MDL_ARG_BUFFER, MDL_ACCESS_READ, from}));
     MDL_PUSH(l->e->arena, l->launch.args, ((mdl_plan_arg){MDL_ARG_BUFFER, MDL_ACCESS_WRITE, to}));
     push(l);
 }
+
+/* The buffer that buffers.c left with the op, or -1. */
+static int left_with(const mdl_op *op) { return (int)(intptr_t)op->scratch - 1; }
 
 static void launch(launcher *l) {
     switch (l->op->code) {
@@ -275,8 +278,10 @@ static void launch(launcher *l) {
         case MDL_OP_FIRST:
         case MDL_OP_SEGSUM: segment(l); break;
         case MDL_OP_WRITE:
-        case MDL_OP_RESULT: copy(l); break;
+        case MDL_OP_RESULT: copy(l, l->buffers.buffer[l->op->in[0]->id], left_with(l->op)); break;
         case MDL_OP_READ:
+            if (left_with(l->op) >= 0) copy(l, left_with(l->op), l->buffers.buffer[l->op->out[0]->id]);
+            break;
         case MDL_OP_INPUT:
         case MDL_OP_IMM:
         case MDL_OP_TOKEN:
@@ -289,6 +294,7 @@ static void launch(launcher *l) {
 void mdl_emit_program(mdl_emitter *e, const mdl_region *region) {
     mdl_plan_program program = {.name = region->name};
     launcher l = {.e = e, .program = &program};
+    e->scratch = mdl_arena_new();
     l.buffers = mdl_assign_buffers(e, region, &program);
     for (int i = 0; i < region->ops.n && !e->error; i++) {
         l.op = region->ops.at[i];
@@ -299,4 +305,5 @@ void mdl_emit_program(mdl_emitter *e, const mdl_region *region) {
     if (program.activation_bytes > e->plan->arena_bytes[MDL_ARENA_ACTIVATION])
         e->plan->arena_bytes[MDL_ARENA_ACTIVATION] = program.activation_bytes;
     MDL_PUSH(e->arena, e->plan->programs, program);
+    mdl_arena_free(e->scratch);
 }

@@ -131,6 +131,26 @@ static void test_merged_kinds(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* ---- where parameters lie ---- */
+static void test_layout(mdl_test *t) {
+    static const char text[] =
+        "program p {\n  %0 = read {state=\"param\", of=[\"c\"]} : f32[4]\n"
+        "  %1 = read {state=\"param\", of=[\"a\",\"b\"]} : f32[8]\n"
+        "  %2 = read {state=\"param\", of=[\"b\"]} : f32[4]\n}\n";
+    mdl_arena *arena = mdl_arena_new();
+    mdl_module module = {.forward = mdl_test_parse(t, arena, text)};
+    mdl_type four = {.dtype = MDL_F32, .rank = 1, .dim = {4}};
+    for (int i = 0; i < 3; i++)
+        MDL_PUSH(arena, module.params, ((mdl_param){.name = (const char *[]){"a", "b", "c"}[i], .type = four, .group = ""}));
+    mdl_case(t, "a parameter that is read alone and in a group lies in the group, and no other over it");
+    const mdl_layout *l = mdl_layout_params(arena, &module);
+    const mdl_placed_param *a = mdl_layout_find(l, "a"), *b = mdl_layout_find(l, "b"), *c = mdl_layout_find(l, "c");
+    CHECK(t, a && b && c && l->tiles == 2, "not all are placed");
+    CHECK(t, a && b && b->offset == a->offset + 4, "a and b are apart");
+    CHECK(t, a && b && c && c->offset / MDL_TILE != a->offset / MDL_TILE, "c lies over a");
+    mdl_arena_free(arena);
+}
+
 /* ---- kernels that are too large ---- */
 /* n inputs, each used with x; `sum`: added up to one value, else each is a result, with a sum over its rows. */
 static const char *wide_program(mdl_arena *arena, int n, bool sum) {
@@ -285,6 +305,7 @@ static void test_planted(mdl_test *t) {
 void suite_passes(mdl_test *t) {
     test_goldens(t);
     test_merged_kinds(t);
+    test_layout(t);
     test_limits(t);
     test_models(t);
     test_planted(t);
