@@ -9,6 +9,7 @@
 
 struct mdl_pass_checker {
     mdl_pass_context *c;
+    mdl_arena *arena; /* lives as long as the checker; a pass has its own */
     mdl_arrays inputs, states;
     mdl_arrays seen; /* the first answers: results, and states as "state NAME" */
     uint32_t draws;
@@ -38,7 +39,7 @@ static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
     const char *name = mdl_attr_str(op, "name");
     if (mdl_arrays_find(&k->inputs, name)) return;
     const mdl_type *t = &op->out[0]->type;
-    double *at = mdl_arrays_set(k->c->arena, &k->inputs, name, *t, NULL);
+    double *at = mdl_arrays_set(k->arena, &k->inputs, name, *t, NULL);
     int64_t n = mdl_type_count(t);
     for (int64_t i = 0; i < n; i++) {
         if (t->dtype == MDL_SEG)
@@ -58,23 +59,23 @@ static void draw_states(mdl_pass_checker *k) {
     mdl_type wide = {.dtype = MDL_F32, .rank = 2, .dim = {l->tiles, MDL_TILE}},
              tiles = {.dtype = MDL_BOOL, .rank = 1, .dim = {l->tiles}};
     double *arena[4];
-    for (int i = 0; i < 4; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(flat[i]), wide, NULL);
+    for (int i = 0; i < 4; i++) arena[i] = mdl_arrays_set(k->arena, &k->states, mdl_state_name(flat[i]), wide, NULL);
     for (int64_t i = 0; i < l->tiles * MDL_TILE; i++) arena[3][i] = uniform(k);
-    double *decay = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(MDL_STATE_DECAY), tiles, NULL);
+    double *decay = mdl_arrays_set(k->arena, &k->states, mdl_state_name(MDL_STATE_DECAY), tiles, NULL);
     for (int64_t i = 0; i < l->tiles; i++) decay[i] = i % 2;
     for (int i = 0; i < l->trained.n; i++) {
         const mdl_placed_param *p = &l->trained.at[i];
         mdl_named_array of[] = {{p->name, p->type, arena[0] + p->offset},
-                                {mdl_state_text(k->c->arena, MDL_STATE_GRAD, p->name), p->type, arena[1] + p->offset}};
+                                {mdl_state_text(k->arena, MDL_STATE_GRAD, p->name), p->type, arena[1] + p->offset}};
         for (int m = 0; m < 2; m++) {
             fill_normal(k, &of[m], 0.5);
-            MDL_PUSH(k->c->arena, k->states, of[m]);
+            MDL_PUSH(k->arena, k->states, of[m]);
         }
     }
     for (int i = 0; i < k->c->module->params.n; i++) {
         const mdl_param *p = &k->c->module->params.at[i];
         if (mdl_arrays_find(&k->states, p->name)) continue;
-        mdl_arrays_set(k->c->arena, &k->states, p->name, p->type, NULL);
+        mdl_arrays_set(k->arena, &k->states, p->name, p->type, NULL);
         fill_normal(k, mdl_arrays_find(&k->states, p->name), 0.5);
     }
 }
@@ -82,6 +83,7 @@ static void draw_states(mdl_pass_checker *k) {
 mdl_pass_checker *mdl_checker_new(mdl_pass_context *c, const mdl_region *program) {
     mdl_pass_checker *k = MDL_NEW(c->arena, mdl_pass_checker);
     k->c = c;
+    k->arena = c->arena;
     draw_states(k);
     int64_t below = smallest_table(program);
     for (int i = 0; i < program->ops.n; i++)
@@ -102,8 +104,8 @@ static mdl_arrays copy_states(mdl_pass_checker *k) {
         if (inside >= 0)
             a.at = out.at[inside].at + (a.at - k->states.at[inside].at);
         else
-            a.at = mdl_copy(k->c->arena, a.at, sizeof *a.at * (size_t)mdl_type_count(&a.type));
-        MDL_PUSH(k->c->arena, out, a);
+            a.at = mdl_copy(k->arena, a.at, sizeof *a.at * (size_t)mdl_type_count(&a.type));
+        MDL_PUSH(k->arena, out, a);
     }
     return out;
 }
@@ -111,7 +113,7 @@ static mdl_arrays copy_states(mdl_pass_checker *k) {
 static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *name, const mdl_named_array *a) {
     mdl_named_array *old = mdl_arrays_find(&k->seen, name);
     if (!old) {
-        mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
+        mdl_arrays_set(k->arena, &k->seen, name, a->type, a->at);
         return MDL_OK;
     }
     double worst = 0, scale = 1e-300;
@@ -130,7 +132,7 @@ static bool writes(mdl_pass_checker *k, const mdl_region *r, const char *name) {
         mdl_state s = mdl_state_of(r->ops.at[i]);
         if (!s.n && !strcmp(mdl_state_name(s.kind), name)) return true;
         for (int n = 0; n < s.n; n++)
-            if (!strcmp(mdl_state_text(k->c->arena, s.kind, s.of[n]), name)) return true;
+            if (!strcmp(mdl_state_text(k->arena, s.kind, s.of[n]), name)) return true;
     }
     return false;
 }
@@ -150,12 +152,12 @@ mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_regio
     mdl_arrays states = copy_states(k), results = {0};
     for (int i = 0; i < program->ops.n; i++) /* autodiff and optimizer bring inputs of their own */
         if (program->ops.at[i]->code == MDL_OP_INPUT) draw_input(k, program->ops.at[i], smallest_table(program));
-    mdl_interpret(k->c->arena, program, &k->inputs, &states, &results);
+    mdl_interpret(k->arena, program, &k->inputs, &states, &results);
     for (int i = 0; i < results.n; i++) MDL_TRY(compare(k, pass, results.at[i].name, &results.at[i]), "--check-passes");
     for (int i = 0; i < states.n; i++) {
         if (!writes(k, program, states.at[i].name)) continue;
         if (!strcmp(states.at[i].name, mdl_state_name(MDL_STATE_PARAM)) && strcmp(pass, "optimizer") == 0) continue;
-        MDL_TRY(compare(k, pass, mdl_printf(k->c->arena, "state %s", states.at[i].name), &states.at[i]), "--check-passes");
+        MDL_TRY(compare(k, pass, mdl_printf(k->arena, "state %s", states.at[i].name), &states.at[i]), "--check-passes");
     }
     MDL_TRY(nothing_lost(k, pass, program, &results), "--check-passes");
     return MDL_OK;

@@ -42,6 +42,9 @@ enum { MDL_KERNEL_PLACEHOLDER_LENGTH = 9 };
 #define MDL_KERNEL_PLACEHOLDER "MDLKERNEL" /* the symbol in a text before it has its own */
 /* Index into plan->kernels of the kernel with this text. */
 int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_span span);
+/* Where to keep the index of a row kernel's text: -1 until set, then the same for every kernel op of which the text would be the
+ * same: equal bodies, and operands of one kind (buffer or immediate). */
+int *mdl_kernel_of_body(mdl_emitter *e, const mdl_op *kernel);
 
 /* ---- place.c ---- */
 /* Gives every ACTIVATION buffer an offset such that buffers alive at once do not overlap; sets activation_bytes and live_bytes. */

@@ -1,10 +1,11 @@
-/* Kernels by text: layers and programs that need the same code share it. */
+/* Kernels by text, and row kernels by what their text depends on: layers and programs that need the same code share it. */
 #include <string.h>
 #include <xxhash.h>
 
 #include "compiler/emit/emit.h"
 
-struct mdl_kernel_table {
+/* text -> kernel: of the C of every kernel, and of the bodies of row kernels, which are printed once. */
+typedef struct {
     struct entry {
         uint64_t hash;
         const char *text;
@@ -12,6 +13,10 @@ struct mdl_kernel_table {
     } * slot;
     size_t mask;
     int n;
+} text_table;
+
+struct mdl_kernel_table {
+    text_table sources, bodies;
 };
 
 static const char *with_symbol(mdl_arena *arena, const char *text, const char *symbol) {
@@ -22,10 +27,10 @@ static const char *with_symbol(mdl_arena *arena, const char *text, const char *s
     return t.at;
 }
 
-static void grow(mdl_emitter *e, struct mdl_kernel_table *t) {
-    struct mdl_kernel_table old = *t;
+static void grow(mdl_arena *arena, text_table *t) {
+    text_table old = *t;
     t->mask = old.slot ? old.mask * 2 + 1 : 255;
-    t->slot = MDL_NEW_ARRAY(e->arena, struct entry, t->mask + 1);
+    t->slot = MDL_NEW_ARRAY(arena, struct entry, t->mask + 1);
     for (size_t i = 0; old.slot && i <= old.mask; i++) {
         if (!old.slot[i].text) continue;
         size_t at = old.slot[i].hash & t->mask;
@@ -34,16 +39,24 @@ static void grow(mdl_emitter *e, struct mdl_kernel_table *t) {
     }
 }
 
-int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_span span) {
-    if (!e->kernels) e->kernels = MDL_NEW(e->arena, struct mdl_kernel_table);
-    struct mdl_kernel_table *t = e->kernels;
-    if (!t->slot || 2 * (size_t)t->n > t->mask) grow(e, t);
-    size_t length = strlen(text);
-    uint64_t hash = XXH3_64bits(text, length);
+/* The entry of this text; a new one has the index -1. Texts are compared in full: a hash decides nothing alone. */
+static struct entry *entry_of(mdl_arena *arena, text_table *t, const char *text) {
+    if (!t->slot || 2 * (size_t)t->n > t->mask) grow(arena, t);
+    uint64_t hash = XXH3_64bits(text, strlen(text));
     size_t at = hash & t->mask;
     while (t->slot[at].text && (t->slot[at].hash != hash || strcmp(t->slot[at].text, text))) at = (at + 1) & t->mask;
-    if (t->slot[at].text) return t->slot[at].index;
-    const char *symbol = mdl_printf(e->arena, "k%d_%s", t->n, class), *source = with_symbol(e->arena, text, symbol);
+    if (!t->slot[at].text) t->slot[at] = (struct entry){hash, mdl_strdup(arena, text), -1}, t->n++;
+    return &t->slot[at];
+}
+
+static struct mdl_kernel_table *table_of(mdl_emitter *e) {
+    if (!e->kernels) e->kernels = MDL_NEW(e->arena, struct mdl_kernel_table);
+    return e->kernels;
+}
+
+static int add_kernel(mdl_emitter *e, const char *class, const char *text, mdl_span span) {
+    int index = e->plan->kernels.n;
+    const char *symbol = mdl_printf(e->arena, "k%d_%s", index, class), *source = with_symbol(e->arena, text, symbol);
     XXH128_hash_t full = XXH3_128bits(source, strlen(source));
     mdl_plan_kernel kernel = {
         .symbol = symbol,
@@ -52,8 +65,20 @@ int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_s
         .source = source,
         .span = mdl_span_text(e->arena, span)};
     MDL_PUSH(e->arena, e->plan->kernels, kernel);
-    t->slot[at] = (struct entry){hash, text, t->n};
-    return t->n++;
+    return index;
+}
+
+int mdl_intern_kernel(mdl_emitter *e, const char *class, const char *text, mdl_span span) {
+    struct entry *entry = entry_of(e->arena, &table_of(e)->sources, text);
+    if (entry->index < 0) entry->index = add_kernel(e, class, text, span);
+    return entry->index;
+}
+
+int *mdl_kernel_of_body(mdl_emitter *e, const mdl_op *kernel) {
+    mdl_text key = {.arena = e->scratch};
+    for (int i = 0; i < kernel->n_in; i++) mdl_text_append(&key, mdl_is(kernel->in[i], MDL_OP_IMM) ? "i" : "b", 1);
+    mdl_print_region(&key, kernel->body, false);
+    return &entry_of(e->arena, &table_of(e)->bodies, key.at)->index;
 }
 
 const char *mdl_span_text(mdl_arena *arena, mdl_span span) {

@@ -50,11 +50,15 @@ static void push(launcher *l) {
     MDL_PUSH(l->e->arena, l->program->launches, l->launch);
 }
 
-static void push_kernel(launcher *l, const char *class, const char *text, int64_t grid) {
+static void push_indexed(launcher *l, int kernel, int64_t grid) {
     l->launch.kind = MDL_LAUNCH_KERNEL;
-    l->launch.kernel = mdl_intern_kernel(l->e, class, text, l->op->span);
+    l->launch.kernel = kernel;
     l->launch.grid = grid;
     push(l);
+}
+
+static void push_kernel(launcher *l, const char *class, const char *text, int64_t grid) {
+    push_indexed(l, mdl_intern_kernel(l->e, class, text, l->op->span), grid);
 }
 
 /* ---- row kernels ---- */
@@ -92,13 +96,24 @@ static const char *class_of(const mdl_op *kernel) {
     return "row";
 }
 
+/* A body that was seen before is not printed again. Returns -1 after a refusal. */
+static int row_kernel_of(launcher *l) {
+    int *known = mdl_kernel_of_body(l->e, l->op);
+    if (*known >= 0) return *known;
+    mdl_arena *scratch = mdl_arena_new();
+    const char *error, *text = mdl_emit_row(scratch, l->op, MDL_KERNEL_PLACEHOLDER, &error);
+    if (text)
+        *known = mdl_intern_kernel(l->e, class_of(l->op), text, l->op->span);
+    else
+        refuse(l, mdl_strdup(l->e->arena, error));
+    mdl_arena_free(scratch);
+    return *known;
+}
+
 static void row_kernel(launcher *l) {
-    const char *error, *text = mdl_emit_row(l->e->arena, l->op, MDL_KERNEL_PLACEHOLDER, &error);
-    if (!text) {
-        refuse(l, error);
-        return;
-    }
+    int kernel = row_kernel_of(l);
     int64_t rows = mdl_attr_int(l->op, "rows"), chunks = mdl_attr_int(l->op, "chunks");
+    if (kernel < 0) return;
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, rows);
@@ -107,7 +122,7 @@ static void row_kernel(launcher *l) {
         if (mdl_is(l->op->in[i], MDL_OP_IMM)) add_immediate(l, mdl_attr_int(l->op->in[i]->def, "value"));
     l->launch.label = describe_body(l);
     l->launch.flops = pointwise_flops(l->op->body);
-    push_kernel(l, class_of(l->op), text, chunks);
+    push_indexed(l, kernel, chunks);
 }
 
 /* The templates add f32. */
@@ -126,7 +141,7 @@ static void finish(launcher *l) {
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, l->op->in[0]->type.dim[0]);
     l->launch.label = "column sum";
-    push_kernel(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER),
+    push_kernel(l, "finish", mdl_template_finish(l->e->scratch, n, cols, init, MDL_KERNEL_PLACEHOLDER),
                 mdl_template_finish_grid(n, cols));
 }
 
@@ -146,10 +161,10 @@ static void attention(launcher *l, bool backward) {
     add_immediate(l, S);
     l->launch.label = backward ? "attention backward" : "attention";
     if (backward)
-        push_kernel(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER),
+        push_kernel(l, "attention_bwd", mdl_template_attention_bwd(l->e->scratch, &shape, MDL_KERNEL_PLACEHOLDER),
                     mdl_template_attention_bwd_grid(&shape, T, S));
     else
-        push_kernel(l, "attention", mdl_template_attention(l->e->arena, &shape, MDL_KERNEL_PLACEHOLDER),
+        push_kernel(l, "attention", mdl_template_attention(l->e->scratch, &shape, MDL_KERNEL_PLACEHOLDER),
                     mdl_template_attention_grid(&shape, T, S));
 }
 
@@ -162,7 +177,7 @@ static void scatter_add(launcher *l) {
     add_immediate(l, x->dim[0]);
     add_immediate(l, mdl_attr_int(l->op, "rows"));
     l->launch.label = "scatter add";
-    push_kernel(l, "scatter", mdl_template_scatter_add(l->e->arena, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER),
+    push_kernel(l, "scatter", mdl_template_scatter_add(l->e->scratch, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER),
                 mdl_template_scatter_add_grid(cols));
 }
 
@@ -176,7 +191,7 @@ static void segment(launcher *l) {
     add_immediate(l, seq->dim[1]);
     add_immediate(l, seq->dim[0]);
     l->launch.label = name;
-    push_kernel(l, "segment", mdl_template_segment(l->e->arena, name, cols, MDL_KERNEL_PLACEHOLDER),
+    push_kernel(l, "segment", mdl_template_segment(l->e->scratch, name, cols, MDL_KERNEL_PLACEHOLDER),
                 mdl_template_segment_grid(name, cols, seq->dim[1], seq->dim[0]));
 }
 
