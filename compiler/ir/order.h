@@ -8,7 +8,4 @@
  * values or tokens. layout NULL: a flat range may hold any parameter. */
 const char *mdl_verify_order(mdl_arena *arena, const mdl_region *region, const mdl_layout *layout);
 
-/* By op: for a read, the index of the first write behind it that overlaps it; elsewhere, and where there is none, INT_MAX. */
-int *mdl_overwritten_at(mdl_arena *arena, const mdl_region *region, const mdl_layout *layout);
-
 #endif

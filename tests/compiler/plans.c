@@ -91,8 +91,8 @@ static void test_budget(mdl_test *t, mdl_arena *arena) {
 }
 
 /* ---- the compiler's own memory ---- */
-/* A limit on address space, which is more than what is resident: with regions of all passes kept and every kernel printed, 560 MB were
- * not enough; now 60 are. */
+/* A limit on address space, which is more than what is resident: with regions of all passes kept and every kernel printed, 560 MB
+ * were not enough; now 60 are. */
 static void test_own_memory(mdl_test *t) {
 #ifndef __SANITIZE_ADDRESS__ /* which reserves terabytes */
     const char *out;
