@@ -162,7 +162,7 @@ static void note_uses(assignment *a) {
 static int taken_over(const mdl_op *op) {
     if (op->code == MDL_OP_RESHAPE || op->code == MDL_OP_HOLD) return 0;
     bool starts = (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3;
-    return starts && !mdl_is(op->in[2], MDL_OP_READ) ? 2 : -1;
+    return starts && !mdl_is(mdl_memory_of(op->in[2]), MDL_OP_READ) ? 2 : -1;
 }
 
 static void join_in_place(assignment *a) {

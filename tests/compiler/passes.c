@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "compiler/check_passes.h"
+#include "compiler/ir/order.h"
 #include "compiler/pipeline.h"
 #include "tests/compiler/draw.h"
 
@@ -302,6 +303,33 @@ static void test_planted(mdl_test *t) {
     mdl_arena_free(s.arena);
 }
 
+/* A whole step with its update, fused; then each token that a read waits for is taken away in turn. */
+static void test_lost_tokens(mdl_test *t) {
+    subject s;
+    mdl_case(t, "the verifier finds any token that is lost between a gradient and the update");
+    if (!make_subject(t, &s)) return;
+    s.spec = (mdl_program_spec){"train_last", MDL_FROM_FORWARD, false, true, MDL_GRAD_ACCUMULATE, true};
+    mdl_region *r = mdl_make_program(&s.context);
+    r = mdl_pass_optimizer(&s.context, mdl_pass_autodiff(&s.context, r));
+    r = mdl_pass_anchor(&s.context, mdl_pass_simplify(&s.context, mdl_pass_lower(&s.context, r)));
+    r = mdl_pass_fuse(&s.context, mdl_pass_store(&s.context, r));
+    const char *wrong = mdl_verify_order(s.arena, r, &s.layout);
+    CHECK(t, !wrong, "%s", wrong);
+    int lost = 0;
+    for (int i = 0; i < r->ops.n; i++) {
+        mdl_op *op = r->ops.at[i];
+        for (int k = 0; op->code == MDL_OP_READ && k < op->n_in; k++, lost++) {
+            mdl_value *token = op->in[k], *last = op->in[--op->n_in];
+            op->in[k] = last;
+            CHECK(t, mdl_verify_order(s.arena, r, &s.layout), "token %d of %d goes unmissed", k, op->n_in + 1);
+            op->in[op->n_in++] = last;
+            op->in[k] = token;
+        }
+    }
+    CHECK(t, lost > 10, "only %d tokens", lost);
+    mdl_arena_free(s.arena);
+}
+
 void suite_passes(mdl_test *t) {
     test_goldens(t);
     test_merged_kinds(t);
@@ -309,4 +337,5 @@ void suite_passes(mdl_test *t) {
     test_limits(t);
     test_models(t);
     test_planted(t);
+    test_lost_tokens(t);
 }
