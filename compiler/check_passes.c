@@ -10,6 +10,7 @@
 
 struct mdl_pass_checker {
     mdl_pass_context *c;
+    mdl_arena *arena; /* lives as long as the checker; a pass has its own */
     mdl_arrays inputs, states;
     mdl_arrays seen; /* the first answers: results, and states as "state NAME" */
     uint32_t draws;
@@ -53,7 +54,7 @@ static void draw_input(mdl_pass_checker *k, const mdl_op *op, int64_t below) {
     const char *name = mdl_attr_str(op, "name");
     if (mdl_arrays_find(&k->inputs, name)) return;
     const mdl_type *t = &op->out[0]->type;
-    double *at = mdl_arrays_set(k->c->arena, &k->inputs, name, *t, NULL);
+    double *at = mdl_arrays_set(k->arena, &k->inputs, name, *t, NULL);
     int64_t n = mdl_type_count(t);
     for (int64_t i = 0; i < n; i++) {
         if (t->dtype == MDL_SEG)
@@ -74,29 +75,29 @@ static void draw_states(mdl_pass_checker *k) {
     mdl_type wide = {.dtype = MDL_F32, .rank = 2, .dim = {l->tiles, MDL_TILE}},
              tiles = {.dtype = MDL_BOOL, .rank = 1, .dim = {l->tiles}};
     double *arena[FLAT];
-    for (int i = 0; i < FLAT; i++) arena[i] = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(flat[i]), wide, NULL);
+    for (int i = 0; i < FLAT; i++) arena[i] = mdl_arrays_set(k->arena, &k->states, mdl_state_name(flat[i]), wide, NULL);
     for (int64_t i = 0; i < l->tiles * MDL_TILE; i++) arena[3][i] = uniform(k);
-    double *decay = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(MDL_STATE_DECAY), tiles, NULL);
+    double *decay = mdl_arrays_set(k->arena, &k->states, mdl_state_name(MDL_STATE_DECAY), tiles, NULL);
     mdl_type counts = {.dtype = MDL_I32, .rank = 1, .dim = {l->tiles}};
-    double *used = mdl_arrays_set(k->c->arena, &k->states, mdl_state_name(MDL_STATE_USED), counts, NULL);
+    double *used = mdl_arrays_set(k->arena, &k->states, mdl_state_name(MDL_STATE_USED), counts, NULL);
     for (int64_t i = 0; i < l->tiles; i++) used[i] = MDL_TILE - i % 3;
     for (int64_t i = 0; i < l->tiles; i++) decay[i] = i % 2;
     for (int i = 0; i < l->trained.n; i++) {
         const mdl_placed_param *p = &l->trained.at[i];
         mdl_named_array of[] = {{p->name, p->type, arena[0] + p->offset},
-                                {mdl_state_text(k->c->arena, MDL_STATE_GRAD, p->name), p->type, arena[1] + p->offset}};
+                                {mdl_state_text(k->arena, MDL_STATE_GRAD, p->name), p->type, arena[1] + p->offset}};
         for (int m = 0; m < 2; m++) {
             fill_normal(k, &of[m], 0.5);
-            MDL_PUSH(k->c->arena, k->states, of[m]);
+            MDL_PUSH(k->arena, k->states, of[m]);
         }
-        mdl_named_array copy = {mdl_state_text(k->c->arena, MDL_STATE_COMPUTE, p->name), p->type, arena[4] + p->offset};
+        mdl_named_array copy = {mdl_state_text(k->arena, MDL_STATE_COMPUTE, p->name), p->type, arena[4] + p->offset};
         memcpy(copy.at, of[0].at, sizeof *copy.at * (size_t)mdl_type_count(&copy.type)); /* rounded when it is read */
-        MDL_PUSH(k->c->arena, k->states, copy);
+        MDL_PUSH(k->arena, k->states, copy);
     }
     for (int i = 0; i < k->c->module->params.n; i++) {
         const mdl_param *p = &k->c->module->params.at[i];
         if (mdl_arrays_find(&k->states, p->name)) continue;
-        mdl_arrays_set(k->c->arena, &k->states, p->name, p->type, NULL);
+        mdl_arrays_set(k->arena, &k->states, p->name, p->type, NULL);
         fill_normal(k, mdl_arrays_find(&k->states, p->name), 0.5);
     }
 }
@@ -106,15 +107,16 @@ static void draw_tallies(mdl_pass_checker *k, const mdl_region *program) {
     for (int i = 0; i < program->ops.n; i++) {
         const mdl_op *op = program->ops.at[i];
         if (!mdl_is_state(op, MDL_STATE_COUNT) && !mdl_is_state(op, MDL_STATE_SUM)) continue;
-        const char *name = mdl_state_text(k->c->arena, mdl_state_of(op).kind, mdl_first_param(op));
+        const char *name = mdl_state_text(k->arena, mdl_state_of(op).kind, mdl_first_param(op));
         if (mdl_arrays_find(&k->states, name)) continue;
-        mdl_arrays_set(k->c->arena, &k->states, name, (mdl_type){.dtype = MDL_F32}, &(double){1 + uniform(k)});
+        mdl_arrays_set(k->arena, &k->states, name, (mdl_type){.dtype = MDL_F32}, &(double){1 + uniform(k)});
     }
 }
 
 mdl_pass_checker *mdl_checker_new(mdl_pass_context *c, const mdl_region *program) {
     mdl_pass_checker *k = MDL_NEW(c->arena, mdl_pass_checker);
     k->c = c;
+    k->arena = c->arena;
     draw_states(k);
     draw_tallies(k, program);
     int64_t below = smallest_table(program);
@@ -136,8 +138,8 @@ static mdl_arrays copy_states(mdl_pass_checker *k) {
         if (inside >= 0)
             a.at = out.at[inside].at + (a.at - k->states.at[inside].at);
         else
-            a.at = mdl_copy(k->c->arena, a.at, sizeof *a.at * (size_t)mdl_type_count(&a.type));
-        MDL_PUSH(k->c->arena, out, a);
+            a.at = mdl_copy(k->arena, a.at, sizeof *a.at * (size_t)mdl_type_count(&a.type));
+        MDL_PUSH(k->arena, out, a);
     }
     return out;
 }
@@ -165,13 +167,13 @@ static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *nam
     mdl_dtype precision = rounds ? k->c->precision : MDL_F32;
     mdl_named_array *old = mdl_arrays_find(&k->seen, name);
     if (!old) {
-        mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
+        mdl_arrays_set(k->arena, &k->seen, name, a->type, a->at);
         return MDL_OK;
     }
     mdl_comparison c = mdl_compare_doubles(mdl_type_count(&a->type), a->at, old->at);
     if (!(mdl_error_max(&c) <= accuracy[precision].tolerance * fmax(c.largest, accuracy[precision].least * scale)))
         return mdl_fail(MDL_MISMATCH, "pass %s changes %s: by %.3g of %.3g", pass, name, mdl_error_max(&c), c.largest);
-    if (rounds) mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
+    if (rounds) mdl_arrays_set(k->arena, &k->seen, name, a->type, a->at);
     return MDL_OK;
 }
 
@@ -181,7 +183,7 @@ static bool writes(mdl_pass_checker *k, const mdl_region *r, const char *name) {
         mdl_state s = mdl_state_of(r->ops.at[i]);
         if (!s.n && !strcmp(mdl_state_name(s.kind), name)) return true;
         for (int n = 0; n < s.n; n++)
-            if (!strcmp(mdl_state_text(k->c->arena, s.kind, s.of[n]), name)) return true;
+            if (!strcmp(mdl_state_text(k->arena, s.kind, s.of[n]), name)) return true;
     }
     return false;
 }
@@ -201,14 +203,14 @@ mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_regio
     mdl_arrays states = copy_states(k), results = {0};
     for (int i = 0; i < program->ops.n; i++) /* autodiff and optimizer bring inputs of their own */
         if (program->ops.at[i]->code == MDL_OP_INPUT) draw_input(k, program->ops.at[i], smallest_table(program));
-    mdl_interpret(k->c->arena, program, &k->inputs, &states, &results);
+    mdl_interpret(k->arena, program, &k->inputs, &states, &results);
     for (int i = 0; i < results.n; i++) MDL_TRY(compare(k, pass, results.at[i].name, &results.at[i], 0), "--check-passes");
     double scale = gradient_scale(&states);
     for (int i = 0; i < states.n; i++) {
         const char *name = states.at[i].name;
         if (!writes(k, program, name)) continue;
         if (!strcmp(name, mdl_state_name(MDL_STATE_PARAM)) && !strcmp(pass, "optimizer")) continue;
-        MDL_TRY(compare(k, pass, mdl_printf(k->c->arena, "state %s", name), &states.at[i], is_gradient(name) ? scale : 0),
+        MDL_TRY(compare(k, pass, mdl_printf(k->arena, "state %s", name), &states.at[i], is_gradient(name) ? scale : 0),
                 "--check-passes");
     }
     MDL_TRY(nothing_lost(k, pass, program, &results), "--check-passes");

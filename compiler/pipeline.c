@@ -83,10 +83,22 @@ static mdl_status inspect(pipeline *p, const char *pass, const mdl_region *regio
     return p->checker ? mdl_check_pass(p->checker, pass, region) : MDL_OK;
 }
 
+/* A program's pass reads a region in one arena and makes another in its own; the old one goes, unless the pass returns it. */
+static mdl_region *run_pass(pipeline *p, int i, mdl_region *in) {
+    if (passes[i].level == MODULE) return passes[i].run(&p->context, in);
+    mdl_arena *old = p->context.arena;
+    p->context.arena = mdl_arena_new();
+    mdl_region *out = passes[i].run(&p->context, in);
+    bool same = out == in;
+    mdl_arena_free(same ? p->context.arena : old);
+    if (same) p->context.arena = old;
+    return out;
+}
+
 static mdl_status run_passes(pipeline *p, level level, mdl_region **region) {
     for (int i = 0; i < N_PASSES; i++) {
         if (passes[i].level != level) continue;
-        *region = passes[i].run(&p->context, *region);
+        *region = run_pass(p, i, *region);
         if (p->context.not_implemented)
             return mdl_fail(MDL_BAD_INPUT, "%s: not implemented on this target: %s",
                             mdl_span_text(p->context.arena, p->context.not_implemented_at), p->context.not_implemented);
@@ -96,12 +108,10 @@ static mdl_status run_passes(pipeline *p, level level, mdl_region **region) {
     return MDL_OK;
 }
 
-static mdl_status compile_program(pipeline *p, mdl_emitter *e, const mdl_program_spec *spec) {
-    p->context.program = spec;
+static mdl_status compile_region(pipeline *p, mdl_emitter *e) {
     mdl_region *region = mdl_make_program(&p->context);
-    p->checker = p->options->check ? mdl_checker_new(&p->context, region) : NULL;
-    MDL_TRY(inspect(p, "programs", region), "program %s", spec->name);
-    if (!p->stopped) MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", spec->name);
+    MDL_TRY(inspect(p, "programs", region), "program %s", region->name);
+    if (!p->stopped) MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", region->name);
     if (p->options->stop_after) return MDL_OK;
     if (p->context.precision != MDL_F32)
         return mdl_fail(MDL_BAD_INPUT, "not implemented on this target: kernels in %s", mdl_dtype_name(p->context.precision));
@@ -113,6 +123,17 @@ static mdl_status compile_program(pipeline *p, mdl_emitter *e, const mdl_program
 static bool has_program(const pipeline *p, const mdl_plan *plan, const mdl_program_spec *spec) {
     if (spec->source == MDL_FROM_PARAMS) return p->context.precision != MDL_F32;
     return plan->losses.n || spec->source == MDL_FROM_INIT;
+}
+
+static mdl_status compile_program(pipeline *p, mdl_emitter *e, const mdl_program_spec *spec) {
+    mdl_arena *kept = p->context.arena;
+    p->context.program = spec;
+    p->checker = p->options->check ? mdl_checker_new(&p->context, mdl_make_program(&p->context)) : NULL;
+    p->context.arena = mdl_arena_new();
+    mdl_status status = compile_region(p, e);
+    mdl_arena_free(p->context.arena);
+    p->context.arena = kept;
+    return status;
 }
 
 /* The standard programs (those that train only if there is a loss), then one for each program that an output names. */

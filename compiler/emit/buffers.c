@@ -6,20 +6,26 @@
 #include "compiler/kernel/rows.h"
 #include "runtime/base/status.h"
 
-/* Operand `operand` of op `at` is the state that `read` reads, perhaps reshaped. */
+/* Operand `operand` of op `at` lies in the memory of `value`, perhaps reshaped or held. */
 typedef struct {
     int at, operand;
-    const mdl_value *read;
-} state_use;
+    const mdl_value *value;
+} memory_use;
+
+typedef struct {
+    int at; /* index of the op */
+    mdl_range range;
+} state_write;
 
 typedef struct {
     mdl_emitter *e;
     const mdl_region *region;
     mdl_plan_program *program;
-    int *parent;             /* union-find over value ids */
-    int *home;               /* by class: buffer index, or -1 */
-    int *first;              /* by class: the op that first writes it */
-    MDL_VEC(state_use) uses; /* in order */
+    int *parent;              /* union-find over value ids */
+    int *home;                /* by class: buffer index, or -1 */
+    int *first, *last;        /* by class: the op that first writes it, the last that touches it */
+    MDL_VEC(memory_use) uses; /* in order */
+    MDL_VEC(state_write) writes;
 } assignment;
 
 static int find(assignment *a, int id) {
@@ -83,54 +89,87 @@ mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op) {
 }
 
 static const char *state_name(const assignment *a, const mdl_op *op) {
-    return mdl_state_text(a->e->arena, mdl_state_of(op).kind, mdl_first_param(op));
+    const char *param = mdl_first_param(op);
+    return mdl_state_text(a->e->arena, mdl_state_of(op).kind, param ? mdl_strdup(a->e->arena, param) : NULL);
 }
 
 /* ---- in place ---- */
 static bool overlap(mdl_range a, mdl_range b) {
     return a.arena == b.arena && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 }
+static bool equal(mdl_range a, mdl_range b) { return a.arena == b.arena && a.offset == b.offset && a.bytes == b.bytes; }
 
-static bool reduces_rows(const mdl_region *body) {
-    for (int i = 0; i < body->ops.n; i++)
-        if (mdl_is_row_reduction(body->ops.at[i]) || mdl_ops[body->ops.at[i]->code].class == MDL_VIEW) {
-            if (body->ops.at[i]->code != MDL_OP_BROADCAST) return true;
-        }
+/* Does the body load argument `arg` only at the element it is at, and before it stores result `out` there? So it is in a body of
+ * one loop nest in which the result is computed from that element. */
+static bool element_by_element(mdl_arena *arena, const mdl_region *body, int arg, int out) {
+    bool *from = MDL_NEW_ARRAY(arena, bool, body->next_id + 1); /* by value id: computed from the argument's element */
+    for (int i = 0; i < body->ops.n; i++) {
+        const mdl_op *op = body->ops.at[i];
+        mdl_class class = mdl_ops[op->code].class;
+        bool any = op->code == MDL_OP_ARG && mdl_attr_int(op, "index") == arg, pointwise = class == MDL_POINTWISE;
+        for (int k = 0; k < op->n_in; k++) any |= from[op->in[k]->id];
+        if (op->code == MDL_OP_YIELD) return from[op->in[out]->id];
+        if (mdl_is_row_reduction(op) || (class == MDL_VIEW && op->code != MDL_OP_BROADCAST)) return false;
+        if (any && !pointwise && op->code != MDL_OP_ARG && op->code != MDL_OP_PARTIAL_SUM) return false;
+        from[op->out[0]->id] = any && op->code != MDL_OP_PARTIAL_SUM;
+    }
     return false;
 }
 
-/* May op write over its operand i? A kernel that works element by element may; an accumulator's start is in place by its nature. */
-static bool in_place(const mdl_op *op, int i) {
-    if (op->code == MDL_OP_KERNEL) return !reduces_rows(op->body);
-    if (op->code == MDL_OP_FINISH) return i >= op->n_out;
+/* May op make its result `out` where its operand i lies? */
+static bool in_place(assignment *a, const mdl_op *op, int i, int out) {
+    if (op->code == MDL_OP_KERNEL) return element_by_element(a->e->scratch, op->body, i, out);
+    if (op->code == MDL_OP_FINISH) return i == op->n_out + out;
     return i == 2 && (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD);
 }
 
-/* May the class of v be made in `range`, from the op that first writes it on? Only if no later op needs what was there: a read that
- * comes before op `write`, used after. (A read behind the write wants the new value.) */
-static bool free_to_overwrite(assignment *a, const mdl_value *v, mdl_range range, int write) {
-    int first = a->first[find(a, v->id)];
+static mdl_range home_of(assignment *a, const mdl_value *v) {
+    int home = a->home[find(a, v->id)];
+    if (home < 0) return (mdl_range){MDL_ARENA_ACTIVATION, 0, 0};
+    const mdl_plan_buffer *b = &a->program->buffers.at[home];
+    return (mdl_range){b->arena, b->offset, b->bytes};
+}
+
+/* Does `use` still need what lies in `range` when v is made there? */
+static bool in_the_way(assignment *a, const memory_use *use, const mdl_value *v, mdl_range range) {
+    mdl_range old = home_of(a, use->value);
+    if (!overlap(old, range)) return false;
+    const mdl_op *op = a->region->ops.at[use->at];
+    for (int o = 0; o < op->n_out; o++)
+        if (find(a, op->out[o]->id) == find(a, v->id)) return !equal(old, range) || !in_place(a, op, use->operand, o);
+    return true;
+}
+
+/* May v be made in `range`, where op `at` would write it, from the op on that first writes it? Only if what lies there is not
+ * needed any more, nothing else is written there until then, and v itself is not needed behind a later write. */
+static bool free_to_overwrite(assignment *a, const mdl_value *v, mdl_range range, int at) {
+    int class = find(a, v->id), first = a->first[class];
+    for (int i = 0; i < a->writes.n; i++) {
+        const state_write *w = &a->writes.at[i];
+        if (w->at == at || !overlap(w->range, range)) continue;
+        if (w->at < at ? w->at >= first : w->at < a->last[class]) return false;
+    }
     for (int i = 0; i < a->uses.n; i++) {
-        const state_use *use = &a->uses.at[i];
-        const mdl_op *op = a->region->ops.at[use->at];
-        const mdl_plan_buffer *old = &a->program->buffers.at[a->home[find(a, use->read->id)]];
-        if (use->at < first || a->first[find(a, use->read->id)] > write) continue;
-        if (!overlap((mdl_range){old->arena, old->offset, old->bytes}, range)) continue;
-        bool produces = false;
-        for (int o = 0; o < op->n_out; o++) produces |= find(a, op->out[o]->id) == find(a, v->id);
-        if (!produces || !in_place(op, use->operand)) return false;
+        const memory_use *use = &a->uses.at[i];
+        int of = find(a, use->value->id);
+        if (use->at < first || of == class || a->first[of] > at) continue; /* a read behind the write wants the new value */
+        if (in_the_way(a, use, v, range)) return false;
     }
     return true;
 }
 
 /* A reshape, a hold and a token touch no memory. */
 static void note_uses(assignment *a) {
-    for (int i = 0; i < a->region->ops.n; i++)
-        for (int k = 0; k < a->region->ops.at[i]->n_in; k++) {
-            if (mdl_is_memory_view(a->region->ops.at[i]) || a->region->ops.at[i]->code == MDL_OP_TOKEN) continue;
-            const mdl_value *u = mdl_memory_of(a->region->ops.at[i]->in[k]);
-            if (mdl_is(u, MDL_OP_READ)) MDL_PUSH(a->e->arena, a->uses, ((state_use){i, k, u}));
+    for (int i = 0; i < a->region->ops.n; i++) {
+        const mdl_op *op = a->region->ops.at[i];
+        if (op->code == MDL_OP_WRITE) MDL_PUSH(a->e->scratch, a->writes, ((state_write){i, mdl_state_range(a->e, op)}));
+        if (mdl_is_memory_view(op) || op->code == MDL_OP_TOKEN) continue;
+        for (int k = 0; k < op->n_in; k++) {
+            const mdl_value *v = mdl_memory_of(op->in[k]);
+            a->last[find(a, v->id)] = i;
+            if (v->type.dtype != MDL_TOKEN) MDL_PUSH(a->e->scratch, a->uses, ((memory_use){i, k, v}));
         }
+    }
 }
 
 /* ---- classes ---- */
@@ -138,7 +177,7 @@ static void note_uses(assignment *a) {
 static int taken_over(const mdl_op *op) {
     if (op->code == MDL_OP_RESHAPE || op->code == MDL_OP_HOLD) return 0;
     bool starts = (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3;
-    return starts && !mdl_is(op->in[2], MDL_OP_READ) ? 2 : -1;
+    return starts && !mdl_is(mdl_memory_of(op->in[2]), MDL_OP_READ) ? 2 : -1;
 }
 
 static void join_in_place(assignment *a) {
@@ -154,19 +193,28 @@ static void note_first(assignment *a) {
         for (int k = 0; k < a->region->ops.at[i]->n_out; k++) a->first[find(a, a->region->ops.at[i]->out[k]->id)] = i;
 }
 
-static void place_leaf(assignment *a, const mdl_op *op) {
+/* A read is the state's memory, unless it is needed behind a write of that memory: then it is a copy (see launches.c). */
+static void place_read(assignment *a, mdl_op *op, int at) {
     const mdl_value *v = op->out[0];
-    mdl_range range;
-    const char *name;
-    if (op->code == MDL_OP_READ) {
-        range = mdl_state_range(a->e, op);
-        name = state_name(a, op);
-    } else {
-        name = mdl_attr_str(op, "name");
-        const mdl_plan_input *in = mdl_plan_find_input(a->e->plan, name);
-        if (!in) mdl_bug("no input '%s'", name);
-        range = (mdl_range){MDL_ARENA_INPUT, in->offset, mdl_type_bytes(&v->type)};
+    mdl_range range = mdl_state_range(a->e, op);
+    int state = mdl_new_buffer(a->e, a->program, state_name(a, op), range, v->type), class = find(a, v->id);
+    bool copied = false;
+    for (int i = 0; i < a->writes.n; i++) {
+        const state_write *w = &a->writes.at[i];
+        copied |= w->at > at && w->at < a->last[class] && overlap(w->range, range);
     }
+    if (copied)
+        op->scratch = (void *)(intptr_t)(state + 1);
+    else
+        a->home[class] = state;
+}
+
+static void place_input(assignment *a, const mdl_op *op) {
+    const mdl_value *v = op->out[0];
+    const char *name = mdl_strdup(a->e->arena, mdl_attr_str(op, "name"));
+    const mdl_plan_input *in = mdl_plan_find_input(a->e->plan, name);
+    if (!in) mdl_bug("no input '%s'", name);
+    mdl_range range = {MDL_ARENA_INPUT, in->offset, mdl_type_bytes(&v->type)};
     a->home[find(a, v->id)] = mdl_new_buffer(a->e, a->program, name, range, v->type);
 }
 
@@ -182,7 +230,7 @@ static mdl_range new_result(assignment *a, const mdl_type *type) {
 static void place_sink(assignment *a, mdl_op *op, int at) {
     const mdl_value *v = op->in[0];
     mdl_range range = op->code == MDL_OP_WRITE ? mdl_state_range(a->e, op) : new_result(a, &v->type);
-    const char *name = op->code == MDL_OP_WRITE ? state_name(a, op) : mdl_attr_str(op, "name");
+    const char *name = op->code == MDL_OP_WRITE ? state_name(a, op) : mdl_strdup(a->e->arena, mdl_attr_str(op, "name"));
     int to = mdl_new_buffer(a->e, a->program, name, range, v->type);
     if (op->code == MDL_OP_RESULT) MDL_PUSH(a->e->arena, a->program->results, ((mdl_plan_result){name, to}));
     int *home = &a->home[find(a, v->id)];
@@ -195,31 +243,42 @@ static const char *describe(mdl_emitter *e, const mdl_value *v) {
     return mdl_printf(e->arena, "%s.%d@%d", mdl_ops[v->def->code].name, v->id, v->def->span.line);
 }
 
+static void place_states_and_inputs(assignment *a) {
+    for (int i = 0; i < a->region->ops.n; i++) {
+        mdl_op *op = a->region->ops.at[i];
+        if (op->code == MDL_OP_READ) place_read(a, op, i);
+        if (op->code == MDL_OP_INPUT) place_input(a, op);
+    }
+    for (int i = 0; i < a->region->ops.n; i++) {
+        mdl_op *op = a->region->ops.at[i];
+        if (op->code == MDL_OP_WRITE || op->code == MDL_OP_RESULT) place_sink(a, op, i);
+    }
+}
+
+static void place_activations(assignment *a, int *buffer) {
+    for (int i = 0; i < a->region->ops.n; i++)
+        for (int k = 0; k < a->region->ops.at[i]->n_out; k++) {
+            const mdl_value *v = a->region->ops.at[i]->out[k];
+            int *home = &a->home[find(a, v->id)];
+            mdl_range range = {MDL_ARENA_ACTIVATION, 0, mdl_type_bytes(&v->type)};
+            if (*home < 0 && !mdl_is(v, MDL_OP_IMM) && v->type.dtype != MDL_TOKEN)
+                *home = mdl_new_buffer(a->e, a->program, describe(a->e, v), range, v->type);
+            buffer[v->id] = *home;
+        }
+}
+
 mdl_buffers mdl_assign_buffers(mdl_emitter *e, const mdl_region *region, mdl_plan_program *program) {
     int n = region->next_id + 1;
     assignment a = {.e = e, .region = region, .program = program};
-    a.parent = MDL_NEW_ARRAY(e->arena, int, n);
-    a.home = MDL_NEW_ARRAY(e->arena, int, n);
-    a.first = MDL_NEW_ARRAY(e->arena, int, n);
-    mdl_buffers b = {MDL_NEW_ARRAY(e->arena, int, n), program};
+    int **arrays[] = {&a.parent, &a.home, &a.first, &a.last};
+    for (int i = 0; i < 4; i++) *arrays[i] = MDL_NEW_ARRAY(e->scratch, int, n);
+    mdl_buffers b = {MDL_NEW_ARRAY(e->scratch, int, n), program};
     for (int i = 0; i < n; i++) a.parent[i] = i, a.home[i] = -1;
     mdl_region_clear_scratch((mdl_region *)region);
     join_in_place(&a);
     note_first(&a);
     note_uses(&a);
-    for (int i = 0; i < region->ops.n; i++)
-        if (region->ops.at[i]->code == MDL_OP_READ || region->ops.at[i]->code == MDL_OP_INPUT) place_leaf(&a, region->ops.at[i]);
-    for (int i = 0; i < region->ops.n; i++)
-        if (region->ops.at[i]->code == MDL_OP_WRITE || region->ops.at[i]->code == MDL_OP_RESULT)
-            place_sink(&a, region->ops.at[i], i);
-    for (int i = 0; i < region->ops.n; i++)
-        for (int k = 0; k < region->ops.at[i]->n_out; k++) {
-            const mdl_value *v = region->ops.at[i]->out[k];
-            int *home = &a.home[find(&a, v->id)];
-            if (*home < 0 && !mdl_is(v, MDL_OP_IMM) && v->type.dtype != MDL_TOKEN)
-                *home = mdl_new_buffer(e, program, describe(e, v), (mdl_range){MDL_ARENA_ACTIVATION, 0, mdl_type_bytes(&v->type)},
-                                       v->type);
-            b.buffer[v->id] = *home;
-        }
+    place_states_and_inputs(&a);
+    place_activations(&a, b.buffer);
     return b;
 }

@@ -8,7 +8,8 @@
 
 /* Everything that the programs of one plan share while they are emitted. */
 typedef struct {
-    mdl_arena *arena; /* the plan's */
+    mdl_arena *arena;   /* the plan's */
+    mdl_arena *scratch; /* of the program being emitted */
     mdl_plan *plan;
     const mdl_module *module;
     const mdl_layout *layout;
@@ -41,6 +42,9 @@ enum { MDL_KERNEL_PLACEHOLDER_LENGTH = 9 };
 #define MDL_KERNEL_PLACEHOLDER "MDLKERNEL" /* the symbol in a text before it has its own */
 /* Index into plan->kernels of the kernel with this text and with what `kernel` has: class, signature, grid. */
 int mdl_intern_kernel(mdl_emitter *e, const mdl_plan_kernel *kernel, const char *text, mdl_span span);
+/* Where to keep a row kernel's text: NULL until set, then the same for every kernel op of which the text would be the same: equal
+ * bodies, and operands of one kind (buffer or immediate). */
+const char **mdl_text_of_body(mdl_emitter *e, const mdl_op *kernel);
 
 /* ---- place.c ---- */
 /* Gives every ACTIVATION buffer an offset such that buffers alive at once do not overlap; sets activation_bytes and live_bytes. */

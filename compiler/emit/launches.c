@@ -102,16 +102,21 @@ static const char *class_of(const mdl_op *kernel) {
     return "row";
 }
 
-static void row_kernel(launcher *l) {
+/* A body that was seen before is not printed again. NULL after a refusal. */
+static const char *row_text(launcher *l) {
     static const mdl_schedule schedule = {.row_block = 1, .lanes = 1};
-    const char *error, *text = NULL;
-    const mdl_loop_kernel *loops = mdl_loop_lower(l->e->arena, l->op, &schedule, NULL, NULL, NULL, &error);
-    if (loops) text = mdl_cpu_print_row(l->e->arena, loops, MDL_KERNEL_PLACEHOLDER, &error);
-    if (!text) {
-        refuse(l, error);
-        return;
-    }
+    const char **known = mdl_text_of_body(l->e, l->op), *error, *text = NULL;
+    if (*known) return *known;
+    const mdl_loop_kernel *loops = mdl_loop_lower(l->e->scratch, l->op, &schedule, NULL, NULL, NULL, &error);
+    if (loops) text = mdl_cpu_print_row(l->e->scratch, loops, MDL_KERNEL_PLACEHOLDER, &error);
+    if (!text) return refuse(l, mdl_strdup(l->e->arena, error)), NULL;
+    return *known = mdl_strdup(l->e->arena, text);
+}
+
+static void row_kernel(launcher *l) {
+    const char *text = row_text(l);
     int64_t rows = mdl_attr_int(l->op, "rows"), chunks = mdl_attr_int(l->op, "chunks");
+    if (!text) return;
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, rows);
@@ -142,7 +147,7 @@ static void finish(launcher *l) {
     add_results(l, MDL_ACCESS_WRITE);
     for (int i = 0; i < n; i++) add_immediate(l, l->op->in[i]->type.dim[0]);
     l->launch.label = "column sum";
-    push_template(l, "finish", mdl_template_finish(l->e->arena, n, cols, init, MDL_KERNEL_PLACEHOLDER), 1,
+    push_template(l, "finish", mdl_template_finish(l->e->scratch, n, cols, init, MDL_KERNEL_PLACEHOLDER), 1,
                   mdl_template_finish_blocks(n, cols));
 }
 
@@ -173,10 +178,10 @@ static void attention(launcher *l, bool backward) {
     l->launch.label = backward ? "attention backward" : "attention";
     l->launch.flops = mdl_template_attention_flops(&shape, backward, T, S);
     if (backward)
-        push_template(l, "attention_bwd", mdl_template_attention_bwd(l->e->arena, &shape, &memory, MDL_KERNEL_PLACEHOLDER), 2,
+        push_template(l, "attention_bwd", mdl_template_attention_bwd(l->e->scratch, &shape, &memory, MDL_KERNEL_PLACEHOLDER), 2,
                       mdl_template_attention_bwd_blocks(&shape));
     else
-        push_template(l, "attention", mdl_template_attention(l->e->arena, &shape, &memory, MDL_KERNEL_PLACEHOLDER), 2,
+        push_template(l, "attention", mdl_template_attention(l->e->scratch, &shape, &memory, MDL_KERNEL_PLACEHOLDER), 2,
                       mdl_template_attention_blocks(&shape));
 }
 
@@ -189,7 +194,7 @@ static void scatter_add(launcher *l) {
     add_immediate(l, x->dim[0]);
     add_immediate(l, mdl_attr_int(l->op, "rows"));
     l->launch.label = "scatter add";
-    push_template(l, "scatter", mdl_template_scatter_add(l->e->arena, x->dtype, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), 2,
+    push_template(l, "scatter", mdl_template_scatter_add(l->e->scratch, x->dtype, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), 2,
                   mdl_template_scatter_add_blocks(cols));
 }
 
@@ -203,7 +208,7 @@ static void segment(launcher *l) {
     add_immediate(l, seq->dim[1]);
     add_immediate(l, seq->dim[0]);
     l->launch.label = name;
-    push_template(l, "segment", mdl_template_segment(l->e->arena, name, x->dtype, cols, MDL_KERNEL_PLACEHOLDER), 2,
+    push_template(l, "segment", mdl_template_segment(l->e->scratch, name, x->dtype, cols, MDL_KERNEL_PLACEHOLDER), 2,
                   mdl_template_segment_blocks(name, cols));
 }
 
@@ -266,17 +271,20 @@ static void gemm(launcher *l) {
     push(l);
 }
 
-/* A sink whose value was made elsewhere. */
-static void copy(launcher *l) {
-    int to = (int)(intptr_t)l->op->scratch - 1, from = l->buffers.buffer[l->op->in[0]->id];
+/* A sink whose value was made elsewhere; a read of a state that is overwritten while the value is still needed. */
+static void copy(launcher *l, int from, int to) {
     if (to == from) return;
     l->launch.kind = MDL_LAUNCH_COPY;
     l->launch.grid = 1;
     l->launch.label = "copy";
-    add_buffer(l, l->op->in[0], MDL_ACCESS_READ);
+    l->launch.bytes = 2 * l->program->buffers.at[to].bytes;
+    MDL_PUSH(l->e->arena, l->launch.args, ((mdl_plan_arg){MDL_ARG_BUFFER, MDL_ACCESS_READ, from}));
     MDL_PUSH(l->e->arena, l->launch.args, ((mdl_plan_arg){MDL_ARG_BUFFER, MDL_ACCESS_WRITE, to}));
     push(l);
 }
+
+/* The buffer that buffers.c left with the op, or -1. */
+static int left_with(const mdl_op *op) { return (int)(intptr_t)op->scratch - 1; }
 
 static void launch(launcher *l) {
     switch (l->op->code) {
@@ -292,8 +300,10 @@ static void launch(launcher *l) {
         case MDL_OP_FIRST:
         case MDL_OP_SEGSUM: segment(l); break;
         case MDL_OP_WRITE:
-        case MDL_OP_RESULT: copy(l); break;
+        case MDL_OP_RESULT: copy(l, l->buffers.buffer[l->op->in[0]->id], left_with(l->op)); break;
         case MDL_OP_READ:
+            if (left_with(l->op) >= 0) copy(l, left_with(l->op), l->buffers.buffer[l->op->out[0]->id]);
+            break;
         case MDL_OP_INPUT:
         case MDL_OP_IMM:
         case MDL_OP_TOKEN:
@@ -306,6 +316,7 @@ static void launch(launcher *l) {
 void mdl_emit_program(mdl_emitter *e, const mdl_region *region) {
     mdl_plan_program program = {.name = region->name};
     launcher l = {.e = e, .program = &program};
+    e->scratch = mdl_arena_new();
     l.buffers = mdl_assign_buffers(e, region, &program);
     for (int i = 0; i < region->ops.n && !e->error; i++) {
         l.op = region->ops.at[i];
@@ -316,4 +327,5 @@ void mdl_emit_program(mdl_emitter *e, const mdl_region *region) {
     if (program.activation_bytes > e->plan->arena_bytes[MDL_ARENA_ACTIVATION])
         e->plan->arena_bytes[MDL_ARENA_ACTIVATION] = program.activation_bytes;
     MDL_PUSH(e->arena, e->plan->programs, program);
+    mdl_arena_free(e->scratch);
 }

@@ -84,13 +84,24 @@ void mdl_drop_attr(mdl_op *op, const char *key) {
 }
 
 /* ---- building ---- */
+static mdl_attr copy_attr(mdl_arena *arena, mdl_attr a) {
+    if (a.kind == MDL_ATTR_STR) a.s = mdl_strdup(arena, a.s);
+    if (a.kind == MDL_ATTR_INTS) a.is = mdl_copy(arena, a.is, sizeof *a.is * (size_t)a.n);
+    if (a.kind != MDL_ATTR_STRS) return a;
+    const char **ss = MDL_NEW_ARRAY(arena, const char *, a.n);
+    for (int i = 0; i < a.n; i++) ss[i] = mdl_strdup(arena, a.ss[i]);
+    a.ss = ss;
+    return a;
+}
+
 static mdl_op *new_op(mdl_builder *b, mdl_opcode code, int n_in, mdl_value *const *in, int n_attr, const mdl_attr *attr) {
     mdl_op *op = MDL_NEW(b->arena, mdl_op);
     op->code = code;
     op->n_in = n_in;
     op->in = mdl_copy(b->arena, in, sizeof *in * (size_t)n_in);
     op->n_attr = n_attr;
-    op->attr = mdl_copy(b->arena, attr, sizeof *attr * (size_t)n_attr);
+    op->attr = MDL_NEW_ARRAY(b->arena, mdl_attr, n_attr);
+    for (int i = 0; i < n_attr; i++) op->attr[i] = copy_attr(b->arena, attr[i]);
     op->span = b->span;
     return op;
 }
@@ -134,10 +145,24 @@ mdl_op *mdl_build_region(mdl_builder *b, mdl_opcode code, int n_in, mdl_value *c
     return op;
 }
 
+static mdl_region *clone_region(mdl_arena *arena, mdl_region *old) {
+    mdl_builder b = {.arena = arena, .region = mdl_region_new(arena, old->name)};
+    mdl_region_clear_scratch(old);
+    for (int i = 0; i < old->ops.n; i++) {
+        mdl_op *op = old->ops.at[i];
+        mdl_value **in = MDL_NEW_ARRAY(arena, mdl_value *, op->n_in);
+        for (int k = 0; k < op->n_in; k++) in[k] = op->in[k]->scratch;
+        mdl_op *copy = mdl_clone(&b, op, in);
+        for (int k = 0; k < op->n_out; k++) op->out[k]->scratch = copy->out[k];
+    }
+    mdl_region_clear_scratch(old);
+    return b.region;
+}
+
 mdl_op *mdl_clone(mdl_builder *b, const mdl_op *old, mdl_value *const *in) {
     mdl_op *op = new_op(b, old->code, old->n_in, in, old->n_attr, old->attr);
     op->span = old->span;
-    op->body = old->body;
+    op->body = old->body ? clone_region(b->arena, old->body) : NULL;
     mdl_type *types = MDL_NEW_ARRAY(b->arena, mdl_type, old->n_out);
     for (int i = 0; i < old->n_out; i++) types[i] = old->out[i]->type;
     append(b, op, old->n_out, types);

@@ -1,7 +1,8 @@
 /* Tensor IR and kernel IR: ops in SSA form, in execution order, over typed values.
  *
  * One data structure and one text syntax serve both levels; a kernel is an op with a region (its body). Dims are
- * positional: names of dims exist in the front end only. Everything lives in one arena and is never freed singly.
+ * positional: names of dims exist in the front end only. A region and all it points to (but names of regions and files, and keys of
+ * attributes, which live as long as the compilation) lies in one arena: that of the pass that made it.
  *
  *   program train {
  *     %0 = input {name="ids"} : i32[2048] @ models/tiny.mdl:14:1
@@ -156,7 +157,7 @@ mdl_value *mdl_permute(mdl_builder *b, mdl_value *x, const int64_t *perm);
 mdl_value *mdl_reduce(mdl_builder *b, mdl_opcode code, mdl_value *x, int n_axes, const int64_t *axes);
 mdl_value *mdl_dot(mdl_builder *b, mdl_value *x, mdl_value *y, int n, const int64_t *left, const int64_t *right);
 
-/* Copies an op into b->region with other operands (the values its operands map to are the caller's business). */
+/* Copies an op, its attributes and its body into b->region with other operands (which are the caller's business). */
 mdl_op *mdl_clone(mdl_builder *b, const mdl_op *op, mdl_value *const *in);
 
 void mdl_add_attr(mdl_arena *arena, mdl_op *op, mdl_attr attr);

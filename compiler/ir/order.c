@@ -1,7 +1,6 @@
 /* Accesses that touch the same memory, and whether one waits for the other. */
 #include "compiler/ir/order.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +12,6 @@ typedef struct {
     bool write;
 } touch;
 typedef MDL_VEC(touch) touches;
-
-typedef void visit(void *context, const touch *earlier, const touch *later);
 
 static int by_kind_and_name(const void *a, const void *b) {
     const touch *x = a, *y = b;
@@ -40,23 +37,6 @@ static touches collect(mdl_arena *arena, const mdl_region *region) {
     return all;
 }
 
-/* Calls `see` for every two touches of the same memory of which one is a write. Flat ranges of a kind sort to its front, equal
- * names side by side. */
-static void each_conflict(mdl_arena *arena, const mdl_region *region, const mdl_layout *layout, visit *see, void *context) {
-    touches all = collect(arena, region);
-    for (int i = 0; i < all.n; i++)
-        for (int k = i + 1; k < all.n; k++) {
-            const touch *a = &all.at[i], *b = &all.at[k];
-            if (a->state.kind != b->state.kind || (a->name && strcmp(a->name, b->name))) break;
-            if (a->at == b->at || !(a->write || b->write)) continue;
-            if (!a->name && !mdl_states_overlap(layout, &a->state, &b->state)) continue;
-            if (a->at < b->at)
-                see(context, a, b);
-            else
-                see(context, b, a);
-        }
-}
-
 /* ---- dependence ---- */
 typedef struct {
     mdl_arena *arena;
@@ -79,8 +59,7 @@ static bool depends(order *o, int later, int earlier) {
     return o->past[earlier] == later + 1;
 }
 
-static void check_order(void *context, const touch *earlier, const touch *later) {
-    order *o = context;
+static void check(order *o, const touch *earlier, const touch *later) {
     if (o->wrong || depends(o, later->at, earlier->at)) return;
     mdl_text text = {.arena = o->arena};
     mdl_text_printf(&text, "an access of %s does not wait for the one before it: ",
@@ -89,24 +68,25 @@ static void check_order(void *context, const touch *earlier, const touch *later)
     o->wrong = text.at;
 }
 
-/* ---- reads and what overwrites them ---- */
-static void note_overwrite(void *context, const touch *earlier, const touch *later) {
-    int *at = context;
-    if (!earlier->write && later->at < at[earlier->at]) at[earlier->at] = later->at;
-}
-
-int *mdl_overwritten_at(mdl_arena *arena, const mdl_region *region, const mdl_layout *layout) {
-    int *at = MDL_NEW_ARRAY(arena, int, region->ops.n + 1);
-    for (int i = 0; i < region->ops.n; i++) at[i] = INT_MAX;
-    each_conflict(arena, region, layout, note_overwrite, at);
-    return at;
+/* Every two touches of the same memory of which one is a write. Flat ranges of a kind sort to its front, equal names side by side.
+ */
+static void check_conflicts(order *o, const mdl_layout *layout) {
+    touches all = collect(o->arena, o->region);
+    for (int i = 0; i < all.n; i++)
+        for (int k = i + 1; k < all.n; k++) {
+            const touch *a = &all.at[i], *b = &all.at[k];
+            if (a->state.kind != b->state.kind || (a->name && strcmp(a->name, b->name))) break;
+            if (a->at == b->at || !(a->write || b->write)) continue;
+            if (!a->name && !mdl_states_overlap(layout, &a->state, &b->state)) continue;
+            check(o, a->at < b->at ? a : b, a->at < b->at ? b : a);
+        }
 }
 
 const char *mdl_verify_order(mdl_arena *arena, const mdl_region *region, const mdl_layout *layout) {
     order o = {.arena = arena, .region = region, .past = MDL_NEW_ARRAY(arena, int, region->ops.n + 1), .later = -1};
     mdl_region_clear_scratch((mdl_region *)region);
     for (int i = 0; i < region->ops.n; i++) region->ops.at[i]->scratch = (void *)(intptr_t)(i + 1);
-    each_conflict(arena, region, layout, check_order, &o);
+    check_conflicts(&o, layout);
     mdl_region_clear_scratch((mdl_region *)region);
     return o.wrong;
 }

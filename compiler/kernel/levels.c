@@ -25,22 +25,16 @@ bool mdl_splits_rows(const mdl_op *op) {
     return mdl_type_count(out) / out->dim[0] % (mdl_type_count(in) / in->dim[0]) != 0;
 }
 
-static mdl_place place_of(const mdl_fact *facts, const mdl_op *op) {
+static bool is_fusable(const mdl_fact *facts, const mdl_op *op) {
     switch (mdl_ops[op->code].class) {
-        case MDL_SINK: return MDL_PLACE_MEMORY;
-        case MDL_SEGMENT:
-        case MDL_CONTRACT:
-        case MDL_STRUCTURED: return MDL_PLACE_MEMORY;
-        case MDL_LEAF:
-            return op->code == MDL_OP_CONST || op->code == MDL_OP_IOTA || op->code == MDL_OP_RANDOM ? MDL_PLACE_FUSABLE
-                                                                                                    : MDL_PLACE_MEMORY;
-        case MDL_INDEX: return op->code == MDL_OP_GATHER ? MDL_PLACE_FUSABLE : MDL_PLACE_MEMORY;
+        case MDL_POINTWISE:
+        case MDL_REDUCE: return true;
+        case MDL_LEAF: return op->code == MDL_OP_CONST || op->code == MDL_OP_IOTA || op->code == MDL_OP_RANDOM;
+        case MDL_INDEX: return op->code == MDL_OP_GATHER;
         case MDL_VIEW:
-            if (op->code == MDL_OP_HOLD) return MDL_PLACE_MEMORY;
-            return op->code == MDL_OP_RESHAPE && (facts[op->in[0]->id].place == MDL_PLACE_MEMORY || mdl_splits_rows(op))
-                       ? MDL_PLACE_MEMORY
-                       : MDL_PLACE_FUSABLE;
-        default: return MDL_PLACE_FUSABLE;
+            if (op->code != MDL_OP_RESHAPE) return op->code != MDL_OP_HOLD;
+            return facts[op->in[0]->id].place == MDL_PLACE_FUSABLE && !mdl_splits_rows(op);
+        default: return false;
     }
 }
 
@@ -89,7 +83,7 @@ static bool waits_for(const mdl_fact *facts, const mdl_op *op, int i) {
 }
 
 static void describe(mdl_fact *facts, const mdl_op *op) {
-    mdl_place where = place_of(facts, op);
+    mdl_place where = is_fusable(facts, op) ? MDL_PLACE_FUSABLE : MDL_PLACE_MEMORY;
     int level = 0;
     for (int i = 0; i < op->n_in; i++) {
         int of = facts[op->in[i]->id].level + waits_for(facts, op, i);

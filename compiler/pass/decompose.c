@@ -25,7 +25,7 @@ mdl_region *mdl_pass_decompose(mdl_pass_context *c, mdl_region *in) {
     op_list reads = {0};
     for (int i = 0; i < in->ops.n; i++) {
         mdl_op *op = in->ops.at[i];
-        mdl_value *same = op->code == MDL_OP_READ ? earlier_read(&reads, op) : NULL;
+        mdl_value *same = op->code == MDL_OP_READ && !op->n_in ? earlier_read(&reads, op) : NULL;
         r.b.span = op->span;
         if (op->code == MDL_OP_MEAN)
             mdl_map(op->out[0], mean(&r, op));
@@ -33,7 +33,7 @@ mdl_region *mdl_pass_decompose(mdl_pass_context *c, mdl_region *in) {
             mdl_map(op->out[0], same);
         else {
             mdl_op *kept = mdl_keep(&r, op);
-            if (op->code == MDL_OP_READ) MDL_PUSH(c->arena, reads, kept);
+            if (op->code == MDL_OP_READ && !op->n_in) MDL_PUSH(c->arena, reads, kept);
         }
     }
     return mdl_rewrite_end(&r);

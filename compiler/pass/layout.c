@@ -19,8 +19,23 @@ static bool placed(const mdl_layout *l, const char *name) {
     return false;
 }
 
+/* The widest group of parameters that some read wants side by side with `name`. */
+static const mdl_attr *group_of(const mdl_module *m, const mdl_attr *alone) {
+    const mdl_attr *widest = alone;
+    for (int i = 0; i < m->forward->ops.n && alone->n == 1; i++) {
+        const mdl_op *op = m->forward->ops.at[i];
+        const mdl_attr *names = op->code == MDL_OP_READ ? mdl_find_attr(op, "of") : NULL;
+        for (int k = 0; names && names->n > widest->n && k < names->n; k++)
+            if (!strcmp(names->ss[k], alone->ss[0])) widest = names;
+    }
+    return widest;
+}
+
+/* A group is placed as a whole, or not at all: by another read of the same group. */
 static void place_group(mdl_arena *arena, mdl_layout *l, const mdl_module *m, const mdl_attr *names) {
     int64_t at = l->tiles * MDL_TILE;
+    if (find(m, names->ss[0])->role != MDL_TRAINED || placed(l, names->ss[0])) return;
+    names = group_of(m, names);
     for (int i = 0; i < names->n; i++) {
         const mdl_param *p = find(m, names->ss[i]);
         if (p->role != MDL_TRAINED || placed(l, p->name)) continue;

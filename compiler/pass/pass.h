@@ -29,7 +29,7 @@ typedef struct {
 } mdl_kernel_limits;
 
 typedef struct {
-    mdl_arena *arena;
+    mdl_arena *arena; /* of the running pass; freed when a later pass has made its own region */
     const mdl_module *module;
     const mdl_layout *layout;
     const mdl_program_spec *program; /* being compiled */

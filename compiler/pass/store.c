@@ -8,20 +8,22 @@
 #include "compiler/pass/pass.h"
 
 typedef struct {
+    bool spread;             /* used through a broadcast */
+    bool view;               /* a reshape of what is stored */
+    int needed[2], n_needed; /* levels of the kernels that use it; 2 means two or more */
+} demand;
+
+typedef struct {
     mdl_region *in;
-    mdl_fact *facts;
-    struct demand {
-        bool spread;             /* used through a broadcast */
-        bool view;               /* a reshape of what is stored */
-        int needed[2], n_needed; /* levels of the kernels that use it; 2 means two or more */
-    } * of;                      /* by value id */
+    mdl_fact *facts; /* by value id */
+    demand *of;      /* by value id */
     mdl_kernel_limits limits;
 } choice;
 
 static mdl_value *result(const mdl_op *op) { return op->out[0]; }
 static bool is_fusable(const choice *c, const mdl_value *v) { return c->facts[v->id].place == MDL_PLACE_FUSABLE; }
 
-static void need_at(struct demand *d, int level) {
+static void need_at(demand *d, int level) {
     for (int i = 0; i < d->n_needed; i++)
         if (d->needed[i] == level) return;
     if (d->n_needed < 2) d->needed[d->n_needed++] = level;
@@ -52,7 +54,7 @@ static void store(choice *c, const mdl_value *v) {
 
 static void use(choice *c, const mdl_op *user, int i) {
     const mdl_value *u = user->in[i], *v = user->n_out ? result(user) : NULL;
-    struct demand *d = &c->of[u->id];
+    demand *d = &c->of[u->id];
     if (!is_fusable(c, u)) return;
     if (!v || !is_fusable(c, v) || mdl_from_memory(c->facts, user, i)) {
         store(c, u);
@@ -124,8 +126,7 @@ static const mdl_op *cut(choice *c, mdl_arena *arena) {
 }
 
 mdl_region *mdl_pass_store(mdl_pass_context *context, mdl_region *in) {
-    choice c = {in, mdl_facts_of(context->arena, in), MDL_NEW_ARRAY(context->arena, struct demand, in->next_id + 1),
-                context->limits};
+    choice c = {in, mdl_facts_of(context->arena, in), MDL_NEW_ARRAY(context->arena, demand, in->next_id + 1), context->limits};
     choose(&c);
     const mdl_op *large = c.limits.args ? cut(&c, context->arena) : NULL;
     if (large) {

@@ -46,8 +46,7 @@ static double draw_input(mdl_values *v, const char *name, mdl_dtype dtype) {
     return draw_real(v, name);
 }
 
-static void draw_array(mdl_values *v, const mdl_op *op, bool input, const char *name) {
-    const mdl_type *type = &op->out[0]->type;
+static void draw_array(mdl_values *v, const mdl_type *type, bool input, const char *name) {
     mdl_arrays *arrays = input ? &v->inputs : &v->states;
     if (mdl_arrays_find(arrays, name)) return;
     double *at = mdl_arrays_set(v->arena, arrays, name, *type, NULL);
@@ -58,13 +57,27 @@ static void draw_array(mdl_values *v, const mdl_op *op, bool input, const char *
     for (int64_t k = 0, n = mdl_type_count(type); k < n; k++) at[k] = input ? draw_input(v, name, type->dtype) : draw_real(v, name);
 }
 
+/* All tiles of a flat state that the program touches. */
+static mdl_type flat_type(const mdl_region *r, mdl_state_kind kind, mdl_type type) {
+    for (int i = 0; i < r->ops.n; i++) {
+        if (!mdl_is_state(r->ops.at[i], kind) || mdl_first_param(r->ops.at[i])) continue;
+        mdl_state s = mdl_state_of(r->ops.at[i]);
+        if (s.tile + s.tiles > type.dim[0]) type.dim[0] = s.tile + s.tiles;
+    }
+    return type;
+}
+
+static void draw_state(mdl_values *v, const mdl_region *r, const mdl_op *read) {
+    mdl_state s = mdl_state_of(read);
+    mdl_type type = s.n ? read->out[0]->type : flat_type(r, s.kind, read->out[0]->type);
+    if (s.n < 2) draw_array(v, &type, false, mdl_state_text(v->arena, s.kind, s.n ? s.of[0] : NULL));
+}
+
 void mdl_draw_values(mdl_values *v, const mdl_region *r) {
     for (int i = 0; i < r->ops.n; i++) {
         const mdl_op *op = r->ops.at[i];
-        if (op->code == MDL_OP_INPUT) draw_array(v, op, true, mdl_attr_str(op, "name"));
-        if (op->code != MDL_OP_READ) continue;
-        mdl_state s = mdl_state_of(op);
-        if (s.n < 2) draw_array(v, op, false, mdl_state_text(v->arena, s.kind, s.n ? s.of[0] : NULL));
+        if (op->code == MDL_OP_INPUT) draw_array(v, &op->out[0]->type, true, mdl_attr_str(op, "name"));
+        if (op->code == MDL_OP_READ) draw_state(v, r, op);
     }
 }
 

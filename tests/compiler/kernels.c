@@ -72,8 +72,12 @@ static void declare_leaf(bench *b, mdl_op *op, const char *prefix) {
         MDL_PUSH(b->arena, b->module.inputs, ((mdl_input_decl){.name = name, .source = source, .type = op->out[0]->type}));
         op->attr = mdl_copy(b->arena, &(mdl_attr){.key = "name", .kind = MDL_ATTR_STR, .s = name}, sizeof(mdl_attr));
     } else {
-        MDL_PUSH(b->arena, b->module.params,
-                 ((mdl_param){.name = name, .type = op->out[0]->type, .decay = true, .group = "", .init = ""}));
+        const mdl_type *type = op->code == MDL_OP_READ ? &op->out[0]->type : &op->in[0]->type;
+        bool known = false;
+        for (int i = 0; i < b->module.params.n; i++) known |= !strcmp(b->module.params.at[i].name, name);
+        if (!known)
+            MDL_PUSH(b->arena, b->module.params,
+                     ((mdl_param){.name = name, .type = *type, .decay = true, .group = "", .init = ""}));
         mdl_state state = mdl_state_by_name(MDL_STATE_PARAM, 1, &name);
         mdl_attr attr[2];
         op->n_attr = mdl_state_attrs(b->arena, &state, attr);
@@ -96,7 +100,7 @@ static void append(bench *b, const subject *s) {
         }
         mdl_op *copy = mdl_clone(&to, op, in);
         copy->span = (mdl_span){.file = s->name, .line = i + 1, .column = 1}; /* so that a refusal says which */
-        if (op->code == MDL_OP_INPUT || op->code == MDL_OP_READ) declare_leaf(b, copy, s->program);
+        if (op->code == MDL_OP_INPUT || mdl_is_access(op)) declare_leaf(b, copy, s->program);
         for (int k = 0; k < op->n_out; k++) op->out[k]->scratch = copy->out[k];
     }
 }
@@ -196,14 +200,14 @@ static void compare(bench *b, const mdl_plan_program *p, int r, mdl_arrays *expe
           p->results.at[r].name, sqrt(c.difference), sqrt(c.size), c.bad, c.at, element(&from->type, bytes, c.at), want->at[c.at]);
 }
 
-/* A program must not touch parameters. */
+/* Parameters are what the interpreter left: as they were, but for writes. */
 static void check_states(bench *b, const subject *s) {
     for (int i = 0; i < s->v.states.n; i++) {
         const mdl_named_array *a = &s->v.states.at[i];
         const mdl_plan_param *p = mdl_plan_find_param(b->plan, mdl_printf(b->arena, "%s/%s", s->program, a->name));
         void *now = mdl_alloc(b->arena, (size_t)mdl_type_bytes(&a->type));
         ok(b, cpu->download(b->device, p->arena, p->offset, now, mdl_type_bytes(&a->type)));
-        CHECK(b->t, !memcmp(now, to_bytes(b->arena, a), (size_t)mdl_type_bytes(&a->type)), "parameter %s changed", a->name);
+        CHECK(b->t, !memcmp(now, to_bytes(b->arena, a), (size_t)mdl_type_bytes(&a->type)), "parameter %s is wrong", a->name);
     }
 }
 
@@ -265,12 +269,15 @@ void suite_kernels(mdl_test *t) {
     bench b = {.t = t};
     mdl_arena *arena = mdl_arena_new();
     const mdl_test_program *cases = mdl_test_programs(t, arena, "compiler/kernel_cases.txt");
+    const mdl_test_program *writes = mdl_test_programs(t, arena, "compiler/write_cases.txt");
     test_refused(&b);
     for (int r = 0; r < 4; r++) { /* a plan has one number of tokens */
         begin(&b, row_counts[r]);
         for (const mdl_test_program *c = cases; c->name; c++) run_case(&b, c, row_counts[r]);
         for (int i = 0; i < RANDOM_PROGRAMS; i++) run_random(&b, i, row_counts[r]);
         if (b.subjects.n) run_batch(&b);
+        for (const mdl_test_program *c = writes; c->name && r % 2; c++) run_case(&b, c, row_counts[r]);
+        if (b.subjects.n) run_batch(&b); /* apart from the others: every program of a plan has all writes */
         mdl_arena_free(b.arena);
     }
     mdl_arena_free(arena);
