@@ -133,8 +133,7 @@ static void describe(fusion *f, const mdl_op *op, int *write_level) {
     }
     /* joins two streams and is used again: if it is ever needed twice it will be in memory */
     fact *v = fact_of(f, result(op));
-    if (where == FUSABLE && v->n_big > 1 && v->fanout > 1 && is_large(result(op)) && !widens(op))
-        v->n_big = 1, v->big[0] = result(op)->id;
+    if (where == FUSABLE && v->n_big > 1 && v->fanout > 1 && is_large(result(op))) v->n_big = 1, v->big[0] = result(op)->id;
 }
 
 /* ---- 2. roots, backward ---- */
