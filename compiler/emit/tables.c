@@ -22,9 +22,10 @@ static void params(mdl_emitter *e) {
         if (!at) *frozen = aligned(*frozen + mdl_type_bytes(&p->type));
         MDL_PUSH(e->arena, e->plan->params, out);
     }
-    int64_t bytes = e->layout->tiles * MDL_TILE * 4;
+    int64_t bytes = e->layout->tiles * MDL_TILE * (mdl_dtype_bits(MDL_F32) / 8);
     const mdl_arena_id flat[] = {MDL_ARENA_PARAM, MDL_ARENA_GRAD, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2};
     for (int i = 0; i < 4; i++) e->plan->arena_bytes[flat[i]] = bytes;
+    if (strcmp(e->plan->precision, "f32")) e->plan->arena_bytes[MDL_ARENA_COMPUTE] = bytes / 2; /* bf16 */
     e->plan->tile = MDL_TILE;
     for (int i = 0; i < e->module->ties.n; i++)
         MDL_PUSH(e->arena, e->plan->ties, ((mdl_plan_tie){e->module->ties.at[i].name, e->module->ties.at[i].target}));

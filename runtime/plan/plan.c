@@ -7,8 +7,8 @@
 #include "runtime/plan/fields.h"
 
 const char *mdl_arena_name(mdl_arena_id id) {
-    static const char *const names[MDL_ARENA_COUNT] = {"param", "grad",  "moment1", "moment2",   "frozen",
-                                                       "const", "input", "result",  "activation"};
+    static const char *const names[MDL_ARENA_COUNT] = {"param",  "grad",  "moment1", "moment2", "compute",
+                                                       "frozen", "const", "input",   "result",  "activation"};
     return names[id];
 }
 

@@ -15,7 +15,8 @@ enum { MDL_PLAN_VERSION = 1, MDL_PLAN_ALIGN = 64 };
 #define MDL_PLAN_CONSTANTS "assets/constants.bin"
 #define MDL_PLAN_CPU_OBJECT "kernels/cpu.so"
 
-/* PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each); FROZEN holds
+/* PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each); COMPUTE has the same layout
+ * in bf16, for what products read of PARAM, and is empty in an f32 plan; FROZEN holds
  * frozen and carried parameters; INPUT and RESULT are exchanged with the host; ACTIVATION is shared by all programs;
  * CONST holds tables made by the compiler (the file MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. */
 typedef enum {
@@ -23,6 +24,7 @@ typedef enum {
     MDL_ARENA_GRAD,
     MDL_ARENA_MOMENT1,
     MDL_ARENA_MOMENT2,
+    MDL_ARENA_COMPUTE,
     MDL_ARENA_FROZEN,
     MDL_ARENA_CONST,
     MDL_ARENA_INPUT,
@@ -146,7 +148,7 @@ typedef struct {
     const char *model;     /* the model block's name */
     const char *target;    /* "cpu" */
     const char *isa;       /* "x86-64-v4": what the shared object needs */
-    const char *precision; /* "f32" */
+    const char *precision; /* of matrix operands and activations: "f32", "bf16" */
     const char *compiler;  /* "mdlc 0.1.0" */
     int64_t tokens, segments, max_length;
     int64_t tile; /* elements: every parameter group in PARAM starts at a multiple of this */

@@ -89,7 +89,7 @@ static void add_program(mdl_plan *plan) {
 }
 
 mdl_plan *mdl_fixture_plan(void) {
-    static const int64_t bytes[MDL_ARENA_COUNT] = {256, 256, 256, 256, 64, 16, 128, 64, 768};
+    static const int64_t bytes[MDL_ARENA_COUNT] = {256, 256, 256, 256, 0, 64, 16, 128, 64, 768};
     mdl_plan *plan = mdl_plan_new();
     plan->model = "tiny";
     plan->target = "cpu";
