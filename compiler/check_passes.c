@@ -135,24 +135,23 @@ static double cancelled(mdl_pass_checker *k, const char *name) {
     return largest;
 }
 
-/* With the first answer, or where the precision pass has rounded, with what it made. */
+static bool rounds(const mdl_pass_checker *k, const char *pass) { return k->c->precision != MDL_F32 && !strcmp(pass, "precision"); }
+
 static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *name, const mdl_named_array *a) {
-    bool rounds = k->c->precision != MDL_F32 && !strcmp(pass, "precision");
-    double tolerance = mdl_pass_tolerance(rounds ? k->c->precision : MDL_F32);
+    double tolerance = mdl_pass_tolerance(rounds(k, pass) ? k->c->precision : MDL_F32);
     mdl_named_array *old = mdl_arrays_find(&k->seen, name);
     if (!old) {
         mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
         return MDL_OK;
     }
-    double worst = 0, scale = rounds ? cancelled(k, name) : 1e-300;
+    double worst = 0, scale = rounds(k, pass) ? cancelled(k, name) : 1e-300;
     for (int64_t i = 0, n = mdl_type_count(&a->type); i < n; i++) {
         double d = fabs(a->at[i] - old->at[i]);
         if (!(d <= worst)) worst = d;
         if (fabs(old->at[i]) > scale) scale = fabs(old->at[i]);
     }
-    bool near = worst <= tolerance * scale || worst == 0;
-    if (near && rounds) mdl_arrays_set(k->c->arena, &k->seen, name, a->type, a->at);
-    return near ? MDL_OK : mdl_fail(MDL_MISMATCH, "pass %s changes %s: by %.3g of %.3g", pass, name, worst, scale);
+    if (worst <= tolerance * scale || (worst == 0)) return MDL_OK;
+    return mdl_fail(MDL_MISMATCH, "pass %s changes %s: by %.3g of %.3g", pass, name, worst, scale);
 }
 
 static bool writes(const mdl_region *r, const char *name) {
@@ -176,6 +175,16 @@ static mdl_status nothing_lost(mdl_pass_checker *k, const char *pass, const mdl_
     return MDL_OK;
 }
 
+/* After a pass that rounds: what it made is what later passes must keep. */
+static void take(mdl_pass_checker *k, const mdl_region *program, const mdl_arrays *results, const mdl_arrays *states) {
+    for (int i = 0; i < results->n; i++)
+        mdl_arrays_set(k->c->arena, &k->seen, results->at[i].name, results->at[i].type, results->at[i].at);
+    for (int i = 0; i < states->n; i++)
+        if (writes(program, states->at[i].name))
+            mdl_arrays_set(k->c->arena, &k->seen, mdl_printf(k->c->arena, "state %s", states->at[i].name), states->at[i].type,
+                           states->at[i].at);
+}
+
 mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_region *program) {
     mdl_arrays states = copy_states(k), results = {0};
     for (int i = 0; i < program->ops.n; i++) /* autodiff and optimizer bring inputs of their own */
@@ -188,5 +197,6 @@ mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_regio
         MDL_TRY(compare(k, pass, mdl_printf(k->c->arena, "state %s", states.at[i].name), &states.at[i]), "--check-passes");
     }
     MDL_TRY(nothing_lost(k, pass, program, &results), "--check-passes");
+    if (rounds(k, pass)) take(k, program, &results, &states);
     return MDL_OK;
 }
