@@ -161,10 +161,11 @@ static double gradient_scale(const mdl_arrays *states) {
     return largest;
 }
 
-/* With the first answer, or where the precision pass has rounded, with what it made. `scale`: of the gradients, for one of them. */
+static bool rounds(const mdl_pass_checker *k, const char *pass) { return k->c->precision != MDL_F32 && !strcmp(pass, "precision"); }
+
+/* With the first answer. `scale`: of the gradients, for one of them. */
 static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *name, const mdl_named_array *a, double scale) {
-    bool rounds = k->c->precision != MDL_F32 && !strcmp(pass, "precision");
-    mdl_dtype precision = rounds ? k->c->precision : MDL_F32;
+    mdl_dtype precision = rounds(k, pass) ? k->c->precision : MDL_F32;
     mdl_named_array *old = mdl_arrays_find(&k->seen, name);
     if (!old) {
         mdl_arrays_set(k->arena, &k->seen, name, a->type, a->at);
@@ -173,7 +174,6 @@ static mdl_status compare(mdl_pass_checker *k, const char *pass, const char *nam
     mdl_comparison c = mdl_compare_doubles(mdl_type_count(&a->type), a->at, old->at);
     if (!(mdl_error_max(&c) <= accuracy[precision].tolerance * fmax(c.largest, accuracy[precision].least * scale)))
         return mdl_fail(MDL_MISMATCH, "pass %s changes %s: by %.3g of %.3g", pass, name, mdl_error_max(&c), c.largest);
-    if (rounds) mdl_arrays_set(k->arena, &k->seen, name, a->type, a->at);
     return MDL_OK;
 }
 
@@ -199,6 +199,16 @@ static mdl_status nothing_lost(mdl_pass_checker *k, const char *pass, const mdl_
     return MDL_OK;
 }
 
+/* After a pass that rounds: what it made is what later passes must keep. */
+static void take(mdl_pass_checker *k, const mdl_region *program, const mdl_arrays *results, const mdl_arrays *states) {
+    for (int i = 0; i < results->n; i++)
+        mdl_arrays_set(k->arena, &k->seen, results->at[i].name, results->at[i].type, results->at[i].at);
+    for (int i = 0; i < states->n; i++)
+        if (writes(k, program, states->at[i].name))
+            mdl_arrays_set(k->arena, &k->seen, mdl_printf(k->arena, "state %s", states->at[i].name), states->at[i].type,
+                           states->at[i].at);
+}
+
 mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_region *program) {
     mdl_arrays states = copy_states(k), results = {0};
     for (int i = 0; i < program->ops.n; i++) /* autodiff and optimizer bring inputs of their own */
@@ -214,5 +224,6 @@ mdl_status mdl_check_pass(mdl_pass_checker *k, const char *pass, const mdl_regio
                 "--check-passes");
     }
     MDL_TRY(nothing_lost(k, pass, program, &results), "--check-passes");
+    if (rounds(k, pass)) take(k, program, &results, &states);
     return MDL_OK;
 }

@@ -184,8 +184,10 @@ static void report(const options *o, const mdl_plan *plan, double seconds) {
     }
     printf("%s: %" PRId64 " parameters, %" PRId64 " tokens a batch, %d programs, %" PRId64 " launches, %d kernels (%s, %s)\n",
            plan->model, trained, plan->tokens, plan->programs.n, launches, plan->kernels.n, plan->target, plan->isa);
+    int64_t states = 0;
+    for (int i = MDL_ARENA_PARAM; i <= MDL_ARENA_COMPUTE; i++) states += plan->arena_bytes[i];
     printf("peak memory %.1f MiB: parameters, gradients and moments %.1f, activations %.1f (%.1f %% above the live bytes)\n",
-           (double)total_bytes(plan) / MiB, 4 * (double)plan->arena_bytes[MDL_ARENA_PARAM] / MiB, (double)peak / MiB,
+           (double)total_bytes(plan) / MiB, (double)states / MiB, (double)peak / MiB,
            live ? 100.0 * (double)(peak - live) / (double)live : 0);
     if (o->output) printf("wrote %s in %.1f s\n", o->output, seconds);
 }

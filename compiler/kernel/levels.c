@@ -98,7 +98,7 @@ static void describe(mdl_fact *facts, const mdl_op *op) {
     /* joins two streams and is used again: if it is ever needed twice it will be in memory */
     if (where != MDL_PLACE_FUSABLE) return;
     mdl_fact *v = &facts[result(op)->id];
-    if (v->n_big > 1 && v->fanout > 1 && mdl_is_large(result(op)) && !mdl_widens(op)) v->n_big = 1, v->big[0] = result(op)->id;
+    if (v->n_big > 1 && v->fanout > 1 && mdl_is_large(result(op))) v->n_big = 1, v->big[0] = result(op)->id;
 }
 
 mdl_fact *mdl_facts_of(mdl_arena *arena, const mdl_region *region) {

@@ -1,11 +1,13 @@
 /* needs: simplified primitives in f32; explicit casts are the model's own and stay. keeps: every result to the rounding of the
  * precision. breaks: below f32, values have their dtypes from here on; trained parameters are read from their compute copies.
  *
- * The recipe, for ops whose scope does not ask for f32:
- *   bf16  operands and results of products and attention; rows that are gathered, scattered or summed by segment; and values that
- *         join several streams and are used again: the residual stream and its gradient. So whatever is kept between kernels is
- * bf16. f32   all arithmetic between a load and a store; statistics, softmax, lse, delta, losses; what is written to a state:
- * gradients, parameters, moments; every accumulation.
+ * The recipe, for ops whose scope does not ask for f32. In bf16:
+ *   - operands and results of products and attention; rows that are gathered, scattered or summed by segment;
+ *   - values that several kernels need: the residual stream and its gradient. So large values lie in memory in bf16.
+ * In f32:
+ *   - all arithmetic between a load and a store, and every accumulation;
+ *   - statistics, softmax, lse, delta, losses;
+ *   - what is written to a state (gradients, parameters, moments) or read by the host.
  *
  * A value has up to two versions, wide (f32, or the dtype it had) and narrow. One is made where the value was, the other is derived
  * where it is first asked for: a view of narrow operands, a compute copy, or a cast. */
@@ -32,7 +34,7 @@ typedef struct {
     bool from_arena; /* made from a whole arena: optimizer arithmetic */
     bool joins;      /* made from several large values in memory, and used again */
     bool stored;     /* an anchor or a sink reads it */
-    bool kept;       /* joins, and several kernels need it */
+    bool kept;       /* several kernels need it, and will load it */
     int level;       /* anchors and column sums before it */
     few streams;     /* large values in memory that computing it loads */
     few needed;      /* levels of the kernels that compute with it */
@@ -81,7 +83,7 @@ static bool joins(precision *p, const mdl_op *op) {
     const mdl_value *y = op->out[0];
     const fact *v = fact_of(p, y);
     bool makes = mdl_ops[op->code].class == MDL_POINTWISE || op->code == MDL_OP_CONCAT;
-    return makes && v->streams.n > 1 && p->uses[y->id] > 1 && is_large(y) && y->type.dtype == MDL_F32;
+    return makes && v->streams.n > 1 && p->uses[y->id] > 1 && is_large(y);
 }
 
 static void describe_operand(precision *p, const mdl_op *op, int i, fact *v) {
@@ -118,15 +120,19 @@ static void mark_states(precision *p, const mdl_op *op) {
     for (int k = 0; k < op->n_in && !written; k++) fact_of(p, op->in[k])->to_states = false;
 }
 
+static bool may_narrow(precision *p, const mdl_op *op) {
+    const fact *v = fact_of(p, op->out[0]);
+    bool wide = v->statistic || v->to_states || v->from_arena || stays_wide(op);
+    return op->out[0]->type.dtype == MDL_F32 && is_large(op->out[0]) && !wide;
+}
+
 /* Backward, when all users of the op's result have been seen. */
 static void mark_needed(precision *p, const mdl_op *op) {
     fact none = {0}, *v = op->n_out ? fact_of(p, op->out[0]) : &none;
     bool outside = !op->n_out || is_anchor(op), view = op->code == MDL_OP_RESHAPE;
     few kernels = v->needed;
     if (v->stored) add(&kernels, v->level);
-    bool f32 =
-        op->n_out && op->out[0]->type.dtype == MDL_F32 && !v->statistic && !v->to_states && !v->from_arena && !stays_wide(op);
-    v->kept = f32 && (v->joins || (v->stored && is_large(op->out[0]))) && kernels.n > 1;
+    v->kept = kernels.n > 1 && may_narrow(p, op) && (v->joins || v->stored);
     bool root = v->stored || v->kept || (op->n_out && mdl_is_column_sum(op));
     for (int i = 0; i < op->n_in; i++) {
         fact *u = fact_of(p, op->in[i]);
@@ -219,10 +225,11 @@ static void set_all(precision *p, const mdl_op *old, const mdl_op *fresh) {
 static int operand(const mdl_value *v) { return is_large(v) ? NARROW : WIDE; }
 
 static void product(precision *p, const mdl_op *op) {
-    static const int narrow[] = {NARROW, NARROW, NARROW}, to_state[] = {NARROW, NARROW, WIDE};
     mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
     bool wide = fact_of(p, op->out[0])->to_states;
-    set_all(p, op, rebuild(p, op, wide ? to_state : narrow, wide ? &to : NULL));
+    int *which = all(p, op, wide ? WIDE : NARROW); /* what is added to it has its own dtype */
+    which[0] = which[1] = NARROW;
+    set_all(p, op, rebuild(p, op, which, wide ? &to : NULL));
 }
 
 /* scatter_add and segsum: rows in, f32 out */

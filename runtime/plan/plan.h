@@ -192,7 +192,7 @@ typedef struct {
     const char *model;     /* the model block's name */
     const char *target;    /* "cpu" */
     const char *isa;       /* "x86-64-v4": what the shared object needs */
-    const char *precision; /* "f32" */
+    const char *precision; /* of matrix operands and activations: "f32", "bf16" */
     const char *compiler;  /* "mdlc 0.1.0" */
     int64_t tokens, segments, max_length;
     int64_t tile; /* elements: every parameter group in PARAM starts at a multiple of this */

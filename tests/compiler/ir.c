@@ -40,17 +40,18 @@ static int count_passes(void) {
     return n;
 }
 
-static void test_models(mdl_test *t) {
+static void test_models(mdl_test *t, mdl_dtype precision) {
     for (int i = 0; i <= mdl_tiny_models_count; i++) {
         bool last = i == mdl_tiny_models_count;
         const char *name = last ? "tests/language/constructs.mdl" : mdl_tiny_models[i].name;
-        if (!mdl_case(t, "%s, every program after every pass", name)) continue;
+        if (!mdl_case(t, "%s in %s, every program after every pass", name, mdl_dtype_name(precision))) continue;
         mdl_arena *arena = mdl_arena_new();
         mdl_module *module = mdl_test_model(t, arena, name, last ? "" : mdl_tiny_models[i].sets, 12, 3);
         char *text = NULL;
         size_t size = 0;
         mdl_plan *plan = NULL;
-        mdl_pipeline_options options = {.dump = "all", .stop_after = "schedule", .out = open_memstream(&text, &size)};
+        mdl_pipeline_options options = {
+            .precision = precision, .dump = "all", .stop_after = "schedule", .out = open_memstream(&text, &size)};
         mdl_status status = module ? mdl_compile(arena, module, &options, &plan) : MDL_OK;
         fclose(options.out);
         CHECK(t, !status, "%s", mdl_message(status));
@@ -361,7 +362,8 @@ static void test_order(mdl_test *t) {
 }
 
 void suite_ir(mdl_test *t) {
-    test_models(t);
+    test_models(t, MDL_F32);
+    test_models(t, MDL_BF16);
     test_forms(t);
     test_parse_errors(t);
     test_truncated(t);

@@ -349,7 +349,7 @@ typedef struct {
 } subject;
 
 /* train_only of a tiny model up to the gradients, simplified, as a wrong pass might leave it. */
-static bool make_subject(mdl_test *t, subject *s) {
+static bool make_subject(mdl_test *t, subject *s, mdl_dtype precision) {
     mdl_arena *arena = mdl_arena_new();
     mdl_module *module = mdl_test_model(t, arena, "esm2", "L=1 D=8 H=2", 12, 3);
     if (!module) return false;
@@ -360,7 +360,7 @@ static bool make_subject(mdl_test *t, subject *s) {
                             .sums = MDL_TALLY_BATCH,
                             .results = true,
                             .grad = MDL_GRAD_WRITE}};
-    s->context = (mdl_pass_context){.arena = arena, .module = module, .program = &s->spec};
+    s->context = (mdl_pass_context){.arena = arena, .module = module, .program = &s->spec, .precision = precision};
     module->forward = mdl_pass_merge_gemm(&s->context, mdl_pass_decompose(&s->context, module->forward));
     s->layout = *mdl_layout_params(arena, module);
     s->context.layout = &s->layout;
@@ -397,7 +397,7 @@ static bool counts_hits(const mdl_region *r, const mdl_op *op) {
 static void test_planted(mdl_test *t) {
     subject s;
     mdl_case(t, "--check-passes finds any op replaced by another");
-    if (!make_subject(t, &s)) return;
+    if (!make_subject(t, &s, MDL_F32)) return;
     mdl_status status = mdl_check_pass(s.checker, "simplify", s.program);
     CHECK(t, !status, "%s", mdl_message(status));
     int planted = 0;
@@ -434,7 +434,7 @@ static void test_planted(mdl_test *t) {
 static void test_lost_tokens(mdl_test *t) {
     subject s;
     mdl_case(t, "the verifier finds any token that is lost between a gradient and the update");
-    if (!make_subject(t, &s)) return;
+    if (!make_subject(t, &s, MDL_F32)) return;
     s.spec = (mdl_program_spec){.name = "train_last",
                                 .source = MDL_FROM_FORWARD,
                                 .counts = MDL_TALLY_KEPT,
@@ -462,6 +462,68 @@ static void test_lost_tokens(mdl_test *t) {
     mdl_arena_free(s.arena);
 }
 
+/* How many replaced ops a check after `pass` finds, of how many. */
+static int found(subject *s, const char *pass, int *planted) {
+    int n = *planted = 0;
+    for (int i = 0; i < s->program->ops.n; i++) {
+        mdl_op *op = s->program->ops.at[i];
+        mdl_opcode right = op->code, wrong = other_op(right);
+        if (wrong == MDL_OP_COUNT || op->out[0]->type.dtype != MDL_F32 || counts_hits(s->program, op)) continue;
+        ++*planted;
+        op->code = wrong;
+        mdl_status status = mdl_check_pass(s->checker, pass, s->program);
+        op->code = right;
+        n += status != MDL_OK;
+        mdl_status_free(status);
+    }
+    return n;
+}
+
+/* A view has the dtype of its operand, and would round in its place. */
+static bool is_viewed(const mdl_region *r, const mdl_value *v) {
+    for (int i = 0; i < r->ops.n; i++)
+        for (int k = 0; k < r->ops.at[i]->n_in; k++)
+            if (r->ops.at[i]->in[k] == v && mdl_ops[r->ops.at[i]->code].class == MDL_VIEW) return true;
+    return false;
+}
+
+/* How many casts to bf16 the check misses when one of them does not round, of how many. */
+static int lost_roundings(subject *s, int *casts) {
+    int n = *casts = 0;
+    for (int i = 0; i < s->program->ops.n; i++) {
+        mdl_op *op = s->program->ops.at[i];
+        if (op->code != MDL_OP_CAST || op->out[0]->type.dtype != MDL_BF16 || is_viewed(s->program, op->out[0])) continue;
+        ++*casts;
+        op->out[0]->type.dtype = MDL_F32;
+        mdl_status status = mdl_check_pass(s->checker, "planted", s->program);
+        op->out[0]->type.dtype = MDL_BF16;
+        n += status == MDL_OK;
+        mdl_status_free(status);
+    }
+    return n;
+}
+
+/* Behind the precision pass, values are compared with what it made, exactly; itself it is given the tolerance of rounding, which
+ * hides an op that hardly matters: a small constant added to a variance, a bias. */
+static void test_planted_narrow(mdl_test *t) {
+    subject s;
+    int planted, casts;
+    mdl_case(t, "--check-passes in bf16 finds ops replaced by the precision pass, and any lost rounding behind it");
+    if (!make_subject(t, &s, MDL_BF16)) return;
+    mdl_status status = mdl_check_pass(s.checker, "simplify", s.program);
+    s.program = mdl_pass_precision(&s.context, s.program);
+    int n = found(&s, "precision", &planted);
+    CHECK(t, n > planted * 9 / 10, "%d of %d", n, planted);
+    if (!status) status = mdl_check_pass(s.checker, "precision", s.program);
+    CHECK(t, !status, "%s", mdl_message(status));
+    mdl_status_free(status);
+    n = found(&s, "planted", &planted);
+    CHECK(t, n == planted && planted > 100, "%d of %d", n, planted);
+    n = lost_roundings(&s, &casts);
+    CHECK(t, !n && casts > 5, "%d of %d lost roundings go unseen", n, casts);
+    mdl_arena_free(s.arena);
+}
+
 void suite_passes(mdl_test *t) {
     test_goldens(t);
     test_merged_kinds(t);
@@ -474,4 +536,5 @@ void suite_passes(mdl_test *t) {
     test_layout(t);
     test_planted(t);
     test_lost_tokens(t);
+    test_planted_narrow(t);
 }

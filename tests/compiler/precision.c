@@ -186,6 +186,18 @@ static const struct {
      "%0 = input {name=\"x\"} : bf16[4]\n%1 = input {name=\"zeros\"} : i32[4]\n"
      "%2 = scatter_add %0, %1 {rows=2, to=\"f32\"} : f32[2]\nresult %2 {name=\"y\"}\n",
      4 + 1 / 128.0, 4 + 1 / 128.0},
+    {"a dot accumulates in f32: 2^24 + 1 + 1 + 1",
+     "%0 = const {value=16777216.0} : f32[1]\n%1 = const {value=1.0} : f32[3]\n%2 = concat %0, %1 {axis=0} : f32[4]\n"
+     "%3 = const {value=1.0} : f32[4]\n%4 = dot %2, %3 {left=[0], right=[0]} : f32[]\nresult %4 {name=\"y\"}\n",
+     16777219, 16777216},
+    {"scatter_add, too",
+     "%0 = const {value=16777216.0} : f32[1]\n%1 = const {value=1.0} : f32[3]\n%2 = concat %0, %1 {axis=0} : f32[4]\n"
+     "%3 = input {name=\"zeros\"} : i32[4]\n%4 = scatter_add %2, %3 {rows=1} : f32[1]\nresult %4 {name=\"y\"}\n",
+     16777219, 16777216},
+    {"and partial_sum",
+     "%0 = const {value=16777216.0} : f32[1]\n%1 = const {value=1.0} : f32[3]\n%2 = concat %0, %1 {axis=0} : f32[4]\n"
+     "%3 = partial_sum %2 {chunks=1} : f32[1]\nresult %3 {name=\"y\"}\n",
+     16777219, 16777216},
     {"segsum of bf16",
      "%0 = input {name=\"x\"} : bf16[4]\n%1 = input {name=\"seq\"} : segments[1,4]\n%2 = segsum %0, %1 : bf16[1]\n"
      "result %2 {name=\"y\"}\n",
