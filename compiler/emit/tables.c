@@ -23,8 +23,8 @@ static void params(mdl_emitter *e) {
         MDL_PUSH(e->arena, e->plan->params, out);
     }
     int64_t bytes = e->layout->tiles * MDL_TILE * 4;
-    const mdl_arena_id flat[] = {MDL_ARENA_PARAM, MDL_ARENA_GRAD, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2};
-    for (int i = 0; i < 4; i++) e->plan->arena_bytes[flat[i]] = bytes;
+    for (int i = 0; i < MDL_ARENA_COUNT; i++)
+        if (i == MDL_ARENA_PARAM || mdl_arena_like_param((mdl_arena_id)i) == 32) e->plan->arena_bytes[i] = bytes;
     e->plan->tile = MDL_TILE;
     for (int i = 0; i < e->layout->units.n; i++) {
         const mdl_unit *u = &e->layout->units.at[i];

@@ -1,4 +1,5 @@
-/* The parts of the verifier. */
+/* The parts of the verifier, each using those above it only: basic, signature, memory, program; verify.c has what is outside
+ * programs. */
 #ifndef MDL_PLAN_VERIFY_H
 #define MDL_PLAN_VERIFY_H
 
@@ -16,6 +17,8 @@ mdl_status mdl_check_gemm(const mdl_gemm *gemm, const mdl_plan_buffer *const buf
 mdl_status mdl_check_signature(const mdl_plan_kernel *kernel);
 mdl_status mdl_check_kernel_launch(const mdl_plan_kernel *kernel, const mdl_plan_program *program, const mdl_plan_launch *launch);
 mdl_status mdl_check_launch_counts(const mdl_plan *plan);
+/* Lifetimes, sizes and the order of uses, of a program whose buffers and launches are right by themselves. */
+mdl_status mdl_check_memory(const mdl_plan_program *program);
 mdl_status mdl_check_program(const mdl_plan *plan, const mdl_plan_program *program);
 
 #endif

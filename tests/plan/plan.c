@@ -463,6 +463,7 @@ static void test_large(mdl_test *t) {
 }
 
 void mdl_test_inspect(mdl_test *t); /* inspect.c */
+void mdl_test_memory(mdl_test *t);  /* memory.c */
 
 void suite_plan(mdl_test *t) {
     memory = mdl_arena_new();
@@ -475,5 +476,6 @@ void suite_plan(mdl_test *t) {
     test_atomic(t);
     test_large(t);
     mdl_test_inspect(t);
+    mdl_test_memory(t);
     mdl_arena_free(memory);
 }
