@@ -312,7 +312,36 @@ static void test_launch_fields(mdl_test *t) {
     expect(t, plan, "results r of p and r of q overlap in memory");
 }
 
+static void test_file(mdl_test *t) {
+    mdl_case(t, "views, strides, streams and waits in a file");
+    mdl_plan *plan = parts_of_rows("w1 w2 w3", "r0"), *back = NULL;
+    const char *path = mdl_printf(plan->memory, "%s/views.plan", mdl_test_scratch(t));
+    mdl_plan_program *p = &plan->programs.at[0];
+    p->launches.at[1].stream = 3;
+    MDL_PUSH(plan->memory, p->launches.at[1].waits, 0);
+    MDL_PUSH(plan->memory, p->launches.at[2].waits, 1);
+    mdl_fixture_finish(plan);
+    mdl_status status = mdl_plan_write(plan, path);
+    if (!status) status = mdl_plan_read(path, &back);
+    CHECK(t, !status && back, "%s", mdl_message(status));
+    mdl_status_free(status);
+    const mdl_plan_program *q = back ? &back->programs.at[0] : NULL;
+    for (int i = 0; q && i < p->buffers.n; i++)
+        CHECK(t, q->buffers.at[i].of == p->buffers.at[i].of && q->buffers.at[i].stride == p->buffers.at[i].stride, "buffer %d", i);
+    for (int i = 0; q && i < p->launches.n; i++) {
+        const mdl_plan_launch *a = &p->launches.at[i], *b = &q->launches.at[i];
+        CHECK(t, a->stream == b->stream && a->waits.n == b->waits.n && (!a->waits.n || a->waits.at[0] == b->waits.at[0]),
+              "launch %d", i);
+        CHECK(t, b->threads == 1 && b->workspace == -1 && b->cluster == 1, "launch %d: what was left out", i);
+        CHECK(t, back->kernels.at[i].args.at[0].stride == plan->kernels.at[i].args.at[0].stride, "kernel %d", i);
+    }
+    CHECK(t, plan->kernels.at[0].args.at[0].stride == 24, "nothing is strided");
+    mdl_plan_free(back);
+    mdl_plan_free(plan);
+}
+
 void mdl_test_memory(mdl_test *t) {
+    test_file(t);
     test_streams(t);
     test_placement(t);
     test_order(t);
