@@ -31,8 +31,9 @@ const mdl_pass_info mdl_pass_list[] = {
 #undef PASS
     {NULL, NULL}};
 
-/* name, source, counts, sums, results, gradients, optimizer. A step of one batch is train_only. A step of several counts first, batch
- * by batch, so that 1/N is known to the first gradient: count_first, count_next ...; train_first, train_middle ..., train_last. */
+/* name, source, counts, sums, results, gradients, optimizer. A step of one batch is train_only. A step of several counts first,
+ * batch by batch, so that 1/N is known to the first gradient: count_first, count_next ...; train_first, train_middle ...,
+ * train_last. */
 static const mdl_program_spec standard[] = {
     {"init", MDL_FROM_INIT, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false},
     {"refresh", MDL_FROM_PARAMS, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false}, /* for the host, after it has put

@@ -34,7 +34,7 @@ static int find(assignment *a, int id) {
 }
 
 int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, mdl_range range, mdl_type type) {
-    MDL_PUSH(e->arena, program->buffers, ((mdl_plan_buffer){name, range.arena, range.offset, range.bytes, type}));
+    MDL_PUSH(e->arena, program->buffers, ((mdl_plan_buffer){name, range.arena, range.offset, range.bytes, type, -1, 0}));
     return program->buffers.n - 1;
 }
 

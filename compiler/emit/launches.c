@@ -46,7 +46,8 @@ static void add_results(launcher *l, mdl_access access) {
 }
 
 static void push(launcher *l) {
-    l->launch.cluster = 1;
+    l->launch.cluster = l->launch.threads = 1;
+    l->launch.workspace = -1;
     l->launch.span = mdl_span_text(l->e->arena, l->op->span);
     MDL_PUSH(l->e->arena, l->program->launches, l->launch);
 }

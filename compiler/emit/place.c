@@ -1,13 +1,13 @@
-/* Memory planning: offsets for buffers whose lifetimes are known. Two greedy orders are tried, largest first and in order of birth;
- * the better is kept. Each buffer goes to the lowest gap that no buffer alive at the same time touches. */
+/* Memory planning: offsets for buffers whose lifetimes are known. Views have none of their own. Two greedy orders are tried,
+ * largest first and in order of birth; the better is kept. Each buffer goes to the lowest gap that no buffer alive at the same time
+ * touches. */
 #include <stdlib.h>
 
 #include "compiler/emit/emit.h"
 
 typedef struct {
-    int buffer;
+    int buffer, birth;
     int64_t bytes, offset;
-    mdl_plan_lifetime life;
 } block;
 
 static int64_t aligned(int64_t n) { return (n + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN; }
@@ -20,7 +20,7 @@ static int by_size(const void *a, const void *b) {
 
 static int by_birth(const void *a, const void *b) {
     const block *x = a, *y = b;
-    if (x->life.first != y->life.first) return x->life.first - y->life.first;
+    if (x->birth != y->birth) return x->birth - y->birth;
     return by_size(a, b);
 }
 
@@ -29,11 +29,11 @@ static int by_offset(const void *a, const void *b) {
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-static int64_t lowest_gap(const block *b, block **placed, int n) {
+static int64_t lowest_gap(const mdl_plan_lives *lives, const block *b, block **placed, int n) {
     int64_t at = 0;
     for (int i = 0; i < n; i++) {
         const block *p = placed[i];
-        if (p->life.first > b->life.last || p->life.last < b->life.first) continue;
+        if (mdl_plan_dies_before(lives, p->buffer, b->buffer) || mdl_plan_dies_before(lives, b->buffer, p->buffer)) continue;
         if (at + b->bytes <= p->offset) return at;
         if (aligned(p->offset + p->bytes) > at) at = aligned(p->offset + p->bytes);
     }
@@ -41,10 +41,10 @@ static int64_t lowest_gap(const block *b, block **placed, int n) {
 }
 
 /* placed[] stays sorted by offset. Returns the high-water mark. */
-static int64_t place(block *blocks, int n, block **placed) {
+static int64_t place(const mdl_plan_lives *lives, block *blocks, int n, block **placed) {
     int64_t peak = 0;
     for (int i = 0; i < n; i++) {
-        blocks[i].offset = lowest_gap(&blocks[i], placed, i);
+        blocks[i].offset = lowest_gap(lives, &blocks[i], placed, i);
         int at = i;
         for (; at > 0 && by_offset(&placed[at - 1], &(block *){&blocks[i]}) > 0; at--) placed[at] = placed[at - 1];
         placed[at] = &blocks[i];
@@ -56,20 +56,21 @@ static int64_t place(block *blocks, int n, block **placed) {
 void mdl_place_buffers(mdl_plan_program *program) {
     mdl_arena *scratch = mdl_arena_new();
     int n = 0, all = program->buffers.n;
-    mdl_plan_lifetime *life = MDL_NEW_ARRAY(scratch, mdl_plan_lifetime, all);
+    mdl_plan_lives lives = mdl_plan_lifetimes(scratch, program);
     block *blocks = MDL_NEW_ARRAY(scratch, block, all), **placed = MDL_NEW_ARRAY(scratch, block *, all);
-    mdl_plan_lifetimes(program, life, &program->activation_bytes, &program->live_bytes);
-    for (int i = 0; i < all; i++)
-        if (program->buffers.at[i].arena == MDL_ARENA_ACTIVATION && life[i].first >= 0)
-            blocks[n++] = (block){i, program->buffers.at[i].bytes, 0, life[i]};
+    for (int i = 0; i < all; i++) {
+        int birth = mdl_plan_first_use(&lives, i);
+        if (birth >= 0) blocks[n++] = (block){i, birth, program->buffers.at[i].bytes, 0};
+    }
     int64_t best = -1;
     for (int order = 0; order < 2; order++) {
         qsort(blocks, (size_t)n, sizeof *blocks, order ? by_birth : by_size);
-        int64_t peak = place(blocks, n, placed);
+        int64_t peak = place(&lives, blocks, n, placed);
         if (best >= 0 && peak >= best) continue;
         best = peak;
         for (int i = 0; i < n; i++) program->buffers.at[blocks[i].buffer].offset = blocks[i].offset;
     }
-    mdl_plan_lifetimes(program, life, &program->activation_bytes, &program->live_bytes);
+    program->activation_bytes = n ? best : 0;
+    program->live_bytes = lives.live_bytes;
     mdl_arena_free(scratch);
 }

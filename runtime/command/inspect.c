@@ -257,10 +257,8 @@ static mdl_status program_of(const inspection *in, const mdl_plan_program **prog
 static mdl_status show_buffers(const inspection *in) {
     const mdl_plan_program *p = NULL;
     MDL_TRY(program_of(in, &p), "inspect buffers");
-    mdl_plan_lifetime *lifetimes = MDL_NEW_ARRAY(in->scratch, mdl_plan_lifetime, p->buffers.n + 1);
-    int64_t high, live;
-    mdl_plan_lifetimes(p, lifetimes, &high, &live);
-    mdl_table table = headed(in, "rllrrrl", "#|buffer|arena|offset|bytes|launches|type");
+    mdl_plan_lives lives = mdl_plan_lifetimes(in->scratch, p);
+    mdl_table table = headed(in, "rllrrrrrl", "#|buffer|arena|offset|bytes|stride|view of|launches|type");
     for (int i = 0; i < p->buffers.n; i++) {
         const mdl_plan_buffer *b = &p->buffers.at[i];
         mdl_table_cell(&table, "%d", i);
@@ -268,10 +266,12 @@ static mdl_status show_buffers(const inspection *in) {
         mdl_table_cell(&table, "%s", mdl_arena_name(b->arena));
         mdl_table_cell(&table, "%" PRId64, b->offset);
         mdl_table_cell(&table, "%" PRId64, b->bytes);
-        if (lifetimes[i].first < 0)
+        mdl_table_cell(&table, b->stride ? "%" PRId64 : "", b->stride);
+        mdl_table_cell(&table, b->of < 0 ? "" : "%d", b->of);
+        if (mdl_plan_first_use(&lives, i) < 0)
             mdl_table_cell(&table, "-");
         else
-            mdl_table_cell(&table, "%d..%d", lifetimes[i].first, lifetimes[i].last);
+            mdl_table_cell(&table, "%d..%d", mdl_plan_first_use(&lives, i), mdl_plan_last_use(&lives, i));
         mdl_table_cell(&table, "%s", mdl_type_text(in->scratch, &b->type));
     }
     finish(mdl_printf(in->scratch, "buffers of %s", p->name), &table);
@@ -293,10 +293,19 @@ static const char *args_text(const inspection *in, const mdl_plan_program *p, co
     return text.at;
 }
 
+/* "1, after 3 5" */
+static const char *stream_text(const inspection *in, const mdl_plan_launch *l) {
+    mdl_text text = {.arena = in->scratch};
+    mdl_text_printf(&text, "%d%s", l->stream, l->waits.n ? ", after" : "");
+    for (int i = 0; i < l->waits.n; i++) mdl_text_printf(&text, " %d", l->waits.at[i]);
+    return text.at;
+}
+
 static mdl_status show_launches(const inspection *in) {
     const mdl_plan_program *p = NULL;
     MDL_TRY(program_of(in, &p), "inspect launches");
-    mdl_table table = headed(in, "rllrrrll", "#|label|runs|grid|bytes|flops|model line|arguments (= written, += read and written)");
+    mdl_table table =
+        headed(in, "rllrlrrll", "#|label|runs|grid|stream|bytes|flops|model line|arguments (= written, += read and written)");
     for (int i = 0; i < p->launches.n; i++) {
         const mdl_plan_launch *l = &p->launches.at[i];
         const mdl_gemm *g = &l->gemm;
@@ -311,6 +320,7 @@ static mdl_status show_launches(const inspection *in) {
         else
             mdl_table_cell(&table, "copy");
         mdl_table_cell(&table, "%s", l->kind == MDL_LAUNCH_KERNEL ? mdl_printf(in->scratch, "%" PRId64, l->grid) : "");
+        mdl_table_cell(&table, "%s", stream_text(in, l));
         mdl_table_cell(&table, "%" PRId64, l->bytes);
         mdl_table_cell(&table, "%" PRId64, l->flops);
         mdl_table_cell(&table, "%s", l->span);

@@ -91,7 +91,7 @@ static mdl_status prepare(mdl_device *d, const mdl_plan_program *program, const 
         }
         const mdl_plan_buffer *b = &program->buffers.at[arg->value];
         to->copy_bytes = b->bytes;
-        to->buffer[buffers++] = d->arena[b->arena] + b->offset;
+        to->buffer[buffers++] = d->arena[b->arena] + mdl_plan_place(program, (int)arg->value);
     }
     if (record->kind == MDL_LAUNCH_KERNEL) {
         to->kernel = d->kernels[record->kernel];

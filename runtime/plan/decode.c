@@ -82,7 +82,7 @@ static bool parse_index(const char *s, const char **end, int *index) {
     return true;
 }
 
-/* "rf32:320*i0" "wf32:320*g" "rsegments:1*i1" "i" "i0/g" */
+/* "rf32:320*i0" "wf32:320*g" "rsegments:1*i1" "rf32:320*i0@960" "i" "i0/g" */
 static bool parse_signature(const char *s, mdl_plan_signature *out) {
     char name[16];
     *out = (mdl_plan_signature){.times = MDL_TIMES_ONE};
@@ -93,8 +93,12 @@ static bool parse_signature(const char *s, mdl_plan_signature *out) {
     memcpy(name, rest, (size_t)(colon - rest));
     name[colon - rest] = 0;
     if (!mdl_dtype_parse(name, &out->dtype) || !parse_integer(colon + 1, &s, &out->elements)) return false;
-    if (!strcmp(s, "*g")) return out->times = MDL_TIMES_GRID, true;
-    return !*s || (*s == '*' && parse_index(s + 1, &s, &out->times) && !*s);
+    if (!strncmp(s, "*g", 2))
+        out->times = MDL_TIMES_GRID, s += 2;
+    else if (*s == '*' && !parse_index(s + 1, &s, &out->times))
+        return false;
+    if (*s == '@' && !parse_integer(s + 1, &s, &out->stride)) return false;
+    return !*s;
 }
 
 static bool parse_name(const char *s, const char *(*name)(int), int count, int *value) {

@@ -46,7 +46,7 @@ static void put_arg(mdl_text *text, const mdl_plan_arg *arg) {
     mdl_text_printf(text, "%" PRId64 "\"", arg->value);
 }
 
-/* "rf32:320*i0", "wf32:320*g", "rsegments:1*i1", "i", "i0/g" */
+/* "rf32:320*i0", "wf32:320*g", "rsegments:1*i1", "rf32:320*i0@960", "i", "i0/g" */
 static void put_signature(mdl_text *text, const mdl_plan_signature *s) {
     if (s->kind == MDL_ARG_IMMEDIATE) {
         mdl_text_printf(text, s->times < 0 ? "\"i\"" : "\"i%d/g\"", s->times);
@@ -55,7 +55,9 @@ static void put_signature(mdl_text *text, const mdl_plan_signature *s) {
     put_prefix(text, s->kind, s->access);
     mdl_text_printf(text, "%s:%" PRId64, mdl_dtype_name(s->dtype), s->elements);
     if (s->times >= 0) mdl_text_printf(text, "*i%d", s->times);
-    mdl_text_printf(text, s->times == MDL_TIMES_GRID ? "*g\"" : "\"");
+    if (s->times == MDL_TIMES_GRID) mdl_text_append(text, "*g", 2);
+    if (s->stride) mdl_text_printf(text, "@%" PRId64, s->stride);
+    mdl_text_append(text, "\"", 1);
 }
 
 static mdl_status put_list(mdl_text *text, mdl_field_kind kind, const void *at) {

@@ -91,8 +91,10 @@ const mdl_field mdl_plan_program_header[] = {
 };
 
 static const mdl_field buffer_fields[] = {
-    FIELD(mdl_plan_buffer, name, STR),  FIELD(mdl_plan_buffer, arena, ARENA), FIELD(mdl_plan_buffer, offset, I64),
-    FIELD(mdl_plan_buffer, bytes, I64), FIELD(mdl_plan_buffer, type, TYPE),   END,
+    FIELD(mdl_plan_buffer, name, STR),         FIELD(mdl_plan_buffer, arena, ARENA),
+    FIELD(mdl_plan_buffer, offset, I64),       FIELD(mdl_plan_buffer, bytes, I64),
+    FIELD(mdl_plan_buffer, type, TYPE),        OPTIONAL(mdl_plan_buffer, of, INT, -1),
+    OPTIONAL(mdl_plan_buffer, stride, I64, 0), END,
 };
 
 static const mdl_field launch_fields[] = {
@@ -122,8 +124,10 @@ static const mdl_field launch_fields[] = {
     FIELD(mdl_plan_launch, args, ARGS),
     OPTIONAL(mdl_plan_launch, stream, INT, 0),
     OPTIONAL(mdl_plan_launch, waits, INTS, 0),
+    OPTIONAL(mdl_plan_launch, threads, INT, 1),
     OPTIONAL(mdl_plan_launch, shared_bytes, I64, 0),
     OPTIONAL(mdl_plan_launch, cluster, INT, 1),
+    OPTIONAL(mdl_plan_launch, workspace, INT, -1),
     FIELD(mdl_plan_launch, bytes, I64),
     FIELD(mdl_plan_launch, flops, I64),
     FIELD(mdl_plan_launch, label, STR),

@@ -73,12 +73,16 @@ typedef struct {
 
 typedef enum { MDL_ACCESS_READ = 1, MDL_ACCESS_WRITE = 2, MDL_ACCESS_READ_WRITE = 3 } mdl_access;
 
-/* A program's buffer. `name` is for people (the value's origin). */
+/* A program's buffer. `name` is for people (the value's origin). A view lies in the memory of an earlier buffer that is none: its
+ * offset counts from there, and it lives as long as that one. With a stride, what lies between the rows of the first axis is not
+ * touched. */
 typedef struct {
     const char *name;
     mdl_arena_id arena;
     int64_t offset, bytes;
     mdl_type type;
+    int of;         /* a view: of this buffer; -1: memory of its own */
+    int64_t stride; /* elements from one index of the first axis to the next; 0: dense */
 } mdl_plan_buffer;
 
 typedef enum { MDL_ARG_BUFFER, MDL_ARG_IMMEDIATE, MDL_ARG_SCALAR, MDL_ARG_TENSOR_MAP } mdl_arg_kind; /* the last two: CUDA */
@@ -110,10 +114,12 @@ typedef struct {
     mdl_gemm gemm; /* for GEMM */
     int64_t grid;  /* blocks */
     MDL_VEC(mdl_plan_arg) args;
-    int stream;
-    MDL_VEC(int) waits; /* launches of other streams that must have finished */
+    int stream;         /* launches of one stream run one after the other */
+    MDL_VEC(int) waits; /* launches, of any stream, that must have finished */
+    int threads;        /* of a block; 1 on cpu */
     int64_t shared_bytes;
     int cluster;
+    int workspace;        /* a buffer that it may scribble on; -1: none */
     int64_t bytes, flops; /* moved and computed, for profiles: data-dependent work counts at full T */
     const char *label;    /* "layernorm fwd": what a person calls it; the kernel's class is kernels[].class */
     const char *span;     /* "models/tiny.mdl:31:11", or "" */
@@ -135,8 +141,8 @@ typedef struct {
 } mdl_plan_program;
 
 /* What a kernel takes as one argument. A buffer holds exactly `elements` of `dtype` (segments[S,T] count as S), times a number that
- * differs between launches: that of immediate `times`, or the grid. An immediate is any number, or (times >= 0) the rows of a
- * block: immediate `times` / grid, rounded up. */
+ * differs between launches: that of immediate `times`, or the grid; and has this stride. An immediate is any number, or (times >=
+ * 0) the rows of a block: immediate `times` / grid, rounded up. */
 enum { MDL_TIMES_ONE = -1, MDL_TIMES_GRID = -2 };
 typedef struct {
     mdl_arg_kind kind;
@@ -144,10 +150,11 @@ typedef struct {
     mdl_dtype dtype;
     int64_t elements;
     int times;
+    int64_t stride;
 } mdl_plan_signature;
 
-/* The blocks of a launch: immediate `rows` / `per` rounded up (1 when rows is MDL_TIMES_ONE), at most `most` unless that is 0, times
- * `times`. */
+/* The blocks of a launch: immediate `rows` / `per` rounded up (1 when rows is MDL_TIMES_ONE), at most `most` unless that is 0,
+ * times `times`. */
 typedef struct {
     int rows;
     int64_t per, most, times;
@@ -236,15 +243,40 @@ void mdl_plan_count_launches(mdl_plan *plan); /* kernels[].launches */
 /* XXH3-128 as 32 hex digits. */
 const char *mdl_plan_hash(mdl_arena *arena, const void *bytes, int64_t size);
 
-/* When a program's ACTIVATION buffers live: from the first to the last launch that has them as an argument (first is -1 for
- * buffers of other arenas and for unused ones). Two of them may share memory only when their lifetimes share no launch. */
+/* ---- what launches touch: touch.c ---- */
 typedef struct {
-    int first, last; /* launch indices */
-} mdl_plan_lifetime;
-/* lifetimes: one for each of program->buffers. activation_bytes and live_bytes: what the program must record (bytes as given in
- * the buffers, without padding). */
-void mdl_plan_lifetimes(const mdl_plan_program *program, mdl_plan_lifetime *lifetimes, int64_t *activation_bytes,
-                        int64_t *live_bytes);
+    int buffer;
+    mdl_access access;
+} mdl_plan_use;
+/* Every buffer that a launch uses: place i of 0 .. args.n; the last place is the workspace. False: there is none at this place. */
+bool mdl_plan_use_at(const mdl_plan_launch *launch, int i, mdl_plan_use *use);
+int mdl_plan_base(const mdl_plan_program *program, int buffer);      /* what it is a view of, or itself */
+int64_t mdl_plan_place(const mdl_plan_program *program, int buffer); /* its offset in its arena */
+
+/* `rows` pieces of `row_bytes`, `pitch` bytes from one to the next. */
+typedef struct {
+    mdl_arena_id arena;
+    int64_t offset, rows, row_bytes, pitch; /* offset in the arena */
+} mdl_plan_touch;
+mdl_plan_touch mdl_plan_touched(const mdl_plan_program *program, int buffer);
+/* Do two buffers share a byte that they touch? Two of different strides are taken to, if their ranges overlap. */
+bool mdl_plan_overlap(const mdl_plan_program *program, int a, int b);
+
+/* ---- when ACTIVATION buffers live: lifetimes.c ---- */
+enum { MDL_MAX_STREAMS = 16 };
+/* A launch comes before another if it is earlier in its stream, or the other waits for it, or through a third. Launches without
+ * such an order may run at once. Views count as the buffer that they are of; rows of buffers of other arenas are -1. */
+typedef struct {
+    int streams;
+    int *first, *last;                    /* [buffers][streams]: the stream's launches that use the buffer; -1: none does */
+    int *before;                          /* [launches][streams]: the stream's last launch that comes before; -1: none does */
+    int64_t activation_bytes, live_bytes; /* what the program must record: bytes as given in the buffers, without padding */
+} mdl_plan_lives;
+mdl_plan_lives mdl_plan_lifetimes(mdl_arena *arena, const mdl_plan_program *program);
+/* Does every use of a come before every use of b? Two buffers may share memory only when one dies before the other. */
+bool mdl_plan_dies_before(const mdl_plan_lives *lives, int a, int b);
+int mdl_plan_first_use(const mdl_plan_lives *lives, int buffer); /* in recorded order; -1: never used */
+int mdl_plan_last_use(const mdl_plan_lives *lives, int buffer);
 
 const mdl_plan_program *mdl_plan_find_program(const mdl_plan *plan, const char *name);
 const mdl_plan_file *mdl_plan_find_file(const mdl_plan *plan, const char *path);

@@ -35,7 +35,7 @@ static mdl_plan_signature sign(const mdl_plan_program *program, const mdl_plan_l
     if (arg->kind == MDL_ARG_IMMEDIATE) return (mdl_plan_signature){.kind = arg->kind, .times = MDL_TIMES_ONE};
     const mdl_type *type = &program->buffers.at[arg->value].type;
     int64_t n = elements_of(type), value;
-    mdl_plan_signature s = {arg->kind, arg->access, type->dtype, n, MDL_TIMES_ONE};
+    mdl_plan_signature s = {arg->kind, arg->access, type->dtype, n, MDL_TIMES_ONE, program->buffers.at[arg->value].stride};
     for (int i = 0; i < sizes && type->rank; i++)
         if (immediate_of(launch, i, &value) && value == type->dim[0]) return s.times = i, s.elements = n / value, s;
     if (type->rank && sizes && launch->grid == type->dim[0]) s.times = MDL_TIMES_GRID, s.elements = n / launch->grid;
@@ -68,7 +68,7 @@ mdl_status mdl_check_signature(const mdl_plan_kernel *kernel) {
     for (int i = 0; i < kernel->args.n; i++) {
         const mdl_plan_signature *s = &kernel->args.at[i];
         bool buffer = s->kind != MDL_ARG_IMMEDIATE;
-        if (s->times < MDL_TIMES_GRID || s->times >= immediates || (buffer && s->elements < 1))
+        if (s->times < MDL_TIMES_GRID || s->times >= immediates || (buffer && s->elements < 1) || s->stride < 0)
             return mdl_fail(MDL_BAD_INPUT, "argument %d of its signature is not one", i);
     }
     return MDL_OK;
@@ -90,6 +90,8 @@ static mdl_status check_buffer(const mdl_plan_signature *s, const mdl_plan_launc
     if (b->type.dtype != s->dtype)
         return mdl_fail(MDL_BAD_INPUT, "%s is %s, the kernel takes %s", b->name, mdl_dtype_name(b->type.dtype),
                         mdl_dtype_name(s->dtype));
+    if (b->stride != s->stride)
+        return mdl_fail(MDL_BAD_INPUT, "%s has stride %" PRId64 ", the kernel takes %" PRId64, b->name, b->stride, s->stride);
     if (s->times >= 0 && !immediate_of(launch, s->times, &factor)) factor = 0;
     if (__builtin_mul_overflow(want, factor, &want) || want != elements_of(&b->type))
         return mdl_fail(MDL_BAD_INPUT, "%s has %" PRId64 " elements, the kernel takes %" PRId64, b->name, elements_of(&b->type),

@@ -6,53 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_COUNT = 1 << 28 };
 static const int64_t max_arena_bytes = INT64_C(1) << 50;
-
-mdl_status mdl_check_type(const mdl_type *type, int64_t *bytes) {
-    int64_t count = 1;
-    if ((unsigned)type->dtype >= MDL_TOKEN) return mdl_fail(MDL_BAD_INPUT, "unknown element type %d", (int)type->dtype);
-    if (type->rank < 0 || type->rank > MDL_MAX_RANK)
-        return mdl_fail(MDL_BAD_INPUT, "rank %d, at most %d", type->rank, MDL_MAX_RANK);
-    for (int i = 0; i < type->rank; i++) {
-        if (type->dim[i] < 1) return mdl_fail(MDL_BAD_INPUT, "dim %d is %" PRId64 ", expected at least 1", i, type->dim[i]);
-        if (__builtin_mul_overflow(count, type->dim[i], &count)) return mdl_fail(MDL_BAD_INPUT, "the size of the type overflows");
-    }
-    if (type->dtype == MDL_SEG && type->rank != 2)
-        return mdl_fail(MDL_BAD_INPUT, "segments have dims [S,T], got rank %d", type->rank);
-    if (type->dtype == MDL_SEG) count = type->dim[0] + 1;
-    if (__builtin_mul_overflow(count, mdl_dtype_bits(type->dtype) / 8, bytes))
-        return mdl_fail(MDL_BAD_INPUT, "the size of the type overflows");
-    return MDL_OK;
-}
-
-mdl_status mdl_check_range(const mdl_plan *plan, mdl_arena_id arena, int64_t offset, int64_t bytes, int64_t align) {
-    int64_t end;
-    if ((unsigned)arena >= MDL_ARENA_COUNT) return mdl_fail(MDL_BAD_INPUT, "unknown arena %d", (int)arena);
-    if (offset < 0 || bytes < 0 || __builtin_add_overflow(offset, bytes, &end) || end > plan->arena_bytes[arena])
-        return mdl_fail(MDL_BAD_INPUT, "%" PRId64 " bytes at offset %" PRId64 " lie outside arena %s of %" PRId64 " bytes", bytes,
-                        offset, mdl_arena_name(arena), plan->arena_bytes[arena]);
-    if (offset % align) return mdl_fail(MDL_BAD_INPUT, "offset %" PRId64 " is not a multiple of %" PRId64, offset, align);
-    return MDL_OK;
-}
-
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
-
-mdl_status mdl_check_names(const char *what, const void *records, int n, size_t size, size_t at) {
-    if (n < 0 || n > MAX_COUNT) return mdl_fail(MDL_BAD_INPUT, "%s: %d of them", what, n);
-    mdl_arena *scratch = mdl_arena_new();
-    mdl_status status = MDL_OK;
-    const char **names = MDL_NEW_ARRAY(scratch, const char *, n + 1);
-    for (int i = 0; i < n && !status; i++) {
-        names[i] = *(const char *const *)((const char *)records + size * (size_t)i + at);
-        if (!names[i] || !*names[i]) status = mdl_fail(MDL_BAD_INPUT, "%s %d has no name", what, i);
-    }
-    if (!status) qsort(names, (size_t)n, sizeof *names, by_text);
-    for (int i = 1; i < n && !status; i++)
-        if (!strcmp(names[i - 1], names[i])) status = mdl_fail(MDL_BAD_INPUT, "%s %s appears twice", what, names[i]);
-    mdl_arena_free(scratch);
-    return status;
-}
 
 /* A piece of an arena that belongs to one name. */
 typedef struct {
@@ -316,6 +270,22 @@ static mdl_status check_tables(const mdl_plan *plan) {
     return MDL_OK;
 }
 
+/* Results of all programs have places of their own: none is lost when another program runs before it is read. */
+static mdl_status check_results(const mdl_plan *plan) {
+    mdl_arena *scratch = mdl_arena_new();
+    MDL_VEC(extent) extents = {0};
+    for (int p = 0; p < plan->programs.n; p++)
+        for (int i = 0; i < plan->programs.at[p].results.n; i++) {
+            const mdl_plan_result *r = &plan->programs.at[p].results.at[i];
+            const mdl_plan_buffer *b = &plan->programs.at[p].buffers.at[r->buffer];
+            MDL_PUSH(scratch, extents,
+                     ((extent){b->offset, b->bytes, mdl_printf(scratch, "%s of %s", r->name, plan->programs.at[p].name)}));
+        }
+    mdl_status status = extents.n ? check_disjoint("result", extents.at, extents.n) : MDL_OK;
+    mdl_arena_free(scratch);
+    return status;
+}
+
 mdl_status mdl_plan_verify(const mdl_plan *plan) {
     MDL_TRY(check_header(plan), "plan");
     MDL_TRY(check_tables(plan), "plan");
@@ -330,5 +300,6 @@ mdl_status mdl_plan_verify(const mdl_plan *plan) {
             "plan");
     for (int i = 0; i < plan->programs.n; i++)
         MDL_TRY(mdl_check_program(plan, &plan->programs.at[i]), "program %s", plan->programs.at[i].name);
-    return mdl_context(mdl_check_launch_counts(plan), "plan");
+    MDL_TRY(mdl_check_launch_counts(plan), "plan");
+    return mdl_context(check_results(plan), "plan");
 }

@@ -51,9 +51,12 @@ static mdl_status check_distinct(const matrices *d) {
 }
 
 /* C in D's memory is C to be added to: the same elements, each read where its sum is written. */
-static mdl_status check_accumulator(const mdl_gemm *g, const mdl_plan_buffer *c, const mdl_plan_buffer *d) {
-    if (!mdl_buffers_overlap(c, d)) return MDL_OK;
-    bool same = c->arena == d->arena && c->offset == d->offset && g->type_c == g->type_d && g->ldc == g->ldd &&
+static mdl_status check_accumulator(const mdl_plan_program *program, const mdl_plan_launch *launch) {
+    const mdl_gemm *g = &launch->gemm;
+    int ci = (int)launch->args.at[2].value, di = (int)launch->args.at[launch->args.n - 1].value;
+    const mdl_plan_buffer *c = &program->buffers.at[ci], *d = &program->buffers.at[di];
+    if (!mdl_plan_overlap(program, ci, di)) return MDL_OK;
+    bool same = c->arena == d->arena && mdl_plan_place(program, ci) == mdl_plan_place(program, di) && g->type_c == g->type_d && g->ldc == g->ldd &&
                 (g->batch == 1 || g->stride_c == g->stride_d);
     return same ? MDL_OK : mdl_fail(MDL_BAD_INPUT, "its start %s overlaps its result %s but is not in its place", c->name, d->name);
 }
@@ -86,8 +89,8 @@ mdl_status mdl_check_gemm(const mdl_plan_program *program, const mdl_plan_launch
     if (bias) MDL_TRY(check_matrices(&row, bias), "gemm");
     MDL_TRY(check_matrices(&D, d), "gemm");
     MDL_TRY(check_distinct(&D), "gemm");
-    MDL_TRY(mdl_check_apart(a, d), "gemm");
-    MDL_TRY(mdl_check_apart(b, d), "gemm");
-    if (bias) MDL_TRY(mdl_check_apart(bias, d), "gemm");
-    return c ? check_accumulator(g, c, d) : MDL_OK;
+    MDL_TRY(mdl_check_apart(program, launch, 0), "gemm");
+    MDL_TRY(mdl_check_apart(program, launch, 1), "gemm");
+    if (bias) MDL_TRY(mdl_check_apart(program, launch, n - 2), "gemm");
+    return c ? check_accumulator(program, launch) : MDL_OK;
 }

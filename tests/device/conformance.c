@@ -82,6 +82,76 @@ static mdl_plan *kernel_plan(mdl_test *t, const mdl_conformance_target *target) 
     return plan;
 }
 
+/* Two launches on two streams write halves of rows [100, 20]; a third, which waits, sums each row. */
+static const char *const half =
+    "#include <stdint.h>\n"
+    "void k_half(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
+    "    const float *x = buffer[0]; float *y = buffer[1];\n"
+    "    for (int64_t i = 0; i < 10; i++) y[block * 20 + i] = x[block * 10 + i] * (float)immediate[1];\n"
+    "    (void)immediate;\n"
+    "}\n";
+static const char *const whole =
+    "void k_whole(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
+    "    const float *y = buffer[0]; float *out = buffer[1];\n"
+    "    out[block] = 0;\n"
+    "    for (int64_t i = 0; i < 20; i++) out[block] += y[block * 20 + i];\n"
+    "    (void)immediate;\n"
+    "}\n";
+
+static mdl_plan *view_plan(mdl_test *t, const mdl_conformance_target *target) {
+    mdl_plan *plan = mdl_conformance_plan(target, 0, 4096, 448, 8064);
+    mdl_type rows = mdl_type_make(MDL_F32, 2, (const int64_t[]){100, 20}),
+             part = mdl_type_make(MDL_F32, 2, (const int64_t[]){100, 10});
+    mdl_fixture_kernel(plan, "k_half", half);
+    mdl_fixture_kernel(plan, "k_whole", whole);
+    MDL_PUSH(plan->memory, plan->programs, ((mdl_plan_program){.name = "views"}));
+    mdl_plan_program *p = &plan->programs.at[0];
+    mdl_fixture_buffer(plan, p, "x", MDL_ARENA_INPUT, 0, part);
+    int y = mdl_fixture_buffer(plan, p, "y", MDL_ARENA_ACTIVATION, 64, rows);
+    int out = mdl_fixture_buffer(plan, p, "out", MDL_ARENA_RESULT, 0, mdl_type_make(MDL_F32, 1, (const int64_t[]){100}));
+    for (int i = 0; i < 2; i++) {
+        int b = mdl_fixture_buffer(plan, p, i ? "right" : "left", MDL_ARENA_ACTIVATION, 40 * i, part);
+        p->buffers.at[b].of = y, p->buffers.at[b].stride = 20, p->buffers.at[b].bytes = 4 * (99 * 20 + 10);
+        mdl_plan_launch *l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "half", i ? "r0 w4 i100 i3" : "r0 w3 i100 i2");
+        l->grid = 100;
+        l->stream = i;
+        /* a view's two writers share a base: one comes first */
+        if (i) MDL_PUSH(plan->memory, l->waits, 0);
+    }
+    mdl_plan_launch *l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "whole", "r1 w2 i100");
+    l->kernel = 1, l->grid = 100, l->stream = 2;
+    MDL_PUSH(plan->memory, l->waits, 1);
+    MDL_PUSH(plan->memory, p->results, ((mdl_plan_result){"out", out}));
+    mdl_fixture_finish(plan);
+    CHECK(t, target->compile(t, plan), "the kernels do not compile");
+    OK(mdl_plan_verify(plan));
+    return plan;
+}
+
+static void test_views(mdl_test *t, const mdl_conformance_target *target) {
+    const mdl_backend *b = target->backend;
+    float x[1000], out[100];
+    int wrong = 0;
+    mdl_device *d = NULL;
+    mdl_case(t, "%s: strided views, streams", b->name);
+    for (int i = 0; i < 1000; i++) x[i] = (float)(i % 7);
+    mdl_plan *plan = view_plan(t, target);
+    OK(b->load(plan, 2, &d));
+    if (!d) return;
+    OK(b->fill(d, MDL_ARENA_ACTIVATION, 0xff));
+    OK(b->upload(d, MDL_ARENA_INPUT, 0, x, sizeof x));
+    OK(b->run(d, "views"));
+    OK(b->download(d, MDL_ARENA_RESULT, 0, out, sizeof out));
+    for (int r = 0; r < 100; r++) {
+        float sum = 0;
+        for (int i = 0; i < 10; i++) sum += 5 * x[10 * r + i];
+        wrong += out[r] != sum;
+    }
+    CHECK(t, !wrong, "%d rows are wrong; the first is %g", wrong, out[0]);
+    b->unload(d);
+    mdl_plan_free(plan);
+}
+
 static void check_output(mdl_test *t, const mdl_backend *b, mdl_device *d, const float *x) {
     float out[N], again[N];
     OK(b->download(d, MDL_ARENA_RESULT, 0, out, sizeof out));
@@ -157,5 +227,6 @@ done:
 void mdl_conformance(mdl_test *t, const mdl_conformance_target *target) {
     test_arenas(t, target);
     test_kernels(t, target);
+    test_views(t, target);
     mdl_conformance_products(t, target);
 }

@@ -8,7 +8,7 @@
 
 int mdl_fixture_buffer(mdl_plan *plan, mdl_plan_program *program, const char *name, mdl_arena_id arena, int64_t offset,
                        mdl_type type) {
-    MDL_PUSH(plan->memory, program->buffers, ((mdl_plan_buffer){name, arena, offset, mdl_type_bytes(&type), type}));
+    MDL_PUSH(plan->memory, program->buffers, ((mdl_plan_buffer){name, arena, offset, mdl_type_bytes(&type), type, -1, 0}));
     return program->buffers.n - 1;
 }
 
@@ -25,7 +25,8 @@ int mdl_fixture_kernel(mdl_plan *plan, const char *symbol, const char *source) {
 
 mdl_plan_launch *mdl_fixture_launch(mdl_plan *plan, mdl_plan_program *program, mdl_launch_kind kind, const char *label,
                                     const char *args) {
-    mdl_plan_launch launch = {.kind = kind, .grid = 1, .cluster = 1, .label = label, .span = "tiny.mdl:7:5"};
+    mdl_plan_launch launch = {
+        .kind = kind, .grid = 1, .threads = 1, .cluster = 1, .workspace = -1, .label = label, .span = "tiny.mdl:7:5"};
     for (char *rest = mdl_strdup(plan->memory, args), *word; (word = strtok_r(rest, " ", &rest));) {
         mdl_plan_arg arg = {.kind = *word == 'i' ? MDL_ARG_IMMEDIATE : MDL_ARG_BUFFER, .value = atoll(word + 1)};
         if (*word != 'i') arg.access = *word == 'r' ? MDL_ACCESS_READ : *word == 'w' ? MDL_ACCESS_WRITE : MDL_ACCESS_READ_WRITE;
@@ -51,8 +52,9 @@ void mdl_fixture_finish(mdl_plan *plan) {
     for (int i = 0; i < plan->programs.n; i++) {
         mdl_plan_program *p = &plan->programs.at[i];
         for (int k = 0; k < p->launches.n; k++) sign(plan, p, &p->launches.at[k]);
-        mdl_plan_lifetime *lifetimes = MDL_NEW_ARRAY(plan->memory, mdl_plan_lifetime, p->buffers.n + 1);
-        mdl_plan_lifetimes(p, lifetimes, &p->activation_bytes, &p->live_bytes);
+        mdl_plan_lives lives = mdl_plan_lifetimes(plan->memory, p);
+        p->activation_bytes = lives.activation_bytes;
+        p->live_bytes = lives.live_bytes;
     }
     for (int i = 0; i < plan->files.n; i++)
         plan->files.at[i].hash = mdl_plan_hash(plan->memory, plan->files.at[i].bytes, plan->files.at[i].size);

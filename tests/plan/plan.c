@@ -347,6 +347,12 @@ static void test_json(mdl_test *t) {
         {"\"r3\"", "3"},
         {"\"waits\":[0]", "\"waits\":[-1]"},
         {"\"waits\":[0]", "\"waits\":{}"},
+        {"\"waits\":[0]", "\"stream\":\"1\""},
+        {"\"waits\":[0]", "\"threads\":1.5"},
+        {"\"waits\":[0]", "\"workspace\":\"r1\""},
+        {"\"type\":\"f32[16,8]\"", "\"type\":\"f32[16,8]\",\"stride\":null"},
+        {"\"type\":\"f32[16,8]\"", "\"type\":\"f32[16,8]\",\"view\":1"},
+        {"\"wf32:8*i0\"", "\"wf32:8*i0@\""},
         {"\"label\":\"linear\"", "\"label\":\"line\\u0000ar\""},
         {"\"buffers\":[", "\"buffers\":[[],"},
         {"\"k_sum\"", "\"k_sun\""},
@@ -499,6 +505,7 @@ static void test_large(mdl_test *t) {
 }
 
 void mdl_test_inspect(mdl_test *t); /* inspect.c */
+void mdl_test_memory(mdl_test *t);  /* memory.c */
 
 void suite_plan(mdl_test *t) {
     memory = mdl_arena_new();
@@ -511,5 +518,6 @@ void suite_plan(mdl_test *t) {
     test_atomic(t);
     test_large(t);
     mdl_test_inspect(t);
+    mdl_test_memory(t);
     mdl_arena_free(memory);
 }

@@ -134,7 +134,7 @@ static void add_program(mdl_plan *plan, const char *name, int n, const char *con
     mdl_plan_launch launch = {.flops = (int64_t)strlen(name)};
     for (int i = 0; i < n; i++) {
         mdl_plan_buffer buffer = {
-            .name = results[i], .arena = MDL_ARENA_RESULT, .bytes = 4, .type = mdl_type_make(MDL_F32, 0, NULL)};
+            .name = results[i], .arena = MDL_ARENA_RESULT, .bytes = 4, .of = -1, .type = mdl_type_make(MDL_F32, 0, NULL)};
         mdl_plan_result result = {results[i], i};
         buffer.offset = place(plan, MDL_ARENA_RESULT, &buffer.type);
         MDL_PUSH(plan->memory, program.buffers, buffer);
@@ -145,8 +145,7 @@ static void add_program(mdl_plan *plan, const char *name, int n, const char *con
 }
 
 static void add_programs(mdl_plan *plan) {
-    static const char *const measures[] = {"sum.one",   "sum.two",   "sum.acc",  "count.one",
-                                           "count.two", "count.acc", "grad_norm"};
+    static const char *const measures[] = {"sum.one", "sum.two", "sum.acc", "count.one", "count.two", "count.acc", "grad_norm"};
     enum { N = sizeof measures / sizeof *measures };
     add_program(plan, "init", 0, NULL);
     add_program(plan, "count_first", 0, NULL);
