@@ -59,13 +59,9 @@ static void collapse(nest *x) {
     x->n = n;
 }
 
-/* All but the innermost go to the batch, whose loops stay in D's order. */
+/* All but the innermost go to the batch. */
 static void move_to_batch(nest *from, nest *batch) {
-    for (int i = 0; i + 1 < from->n; i++) {
-        int at = batch->n++;
-        for (; at > 0 && batch->at[at - 1].stride[D] < from->at[i].stride[D]; at--) batch->at[at] = batch->at[at - 1];
-        batch->at[at] = from->at[i];
-    }
+    for (int i = 0; i + 1 < from->n; i++) batch->at[batch->n++] = from->at[i];
     if (from->n > 1) from->at[0] = from->at[from->n - 1], from->n = 1;
 }
 
