@@ -1,9 +1,11 @@
-/* Which memory each value has. A reshape shares its operand's; an accumulator shares its start's; a value whose only fate is a
- * state or a result is made there, when nothing still needs what it overwrites. Everything else is an activation. */
+/* Which memory each value has. A reshape shares its operand's; an accumulator its start's, if nothing else needs that; a value
+ * whose only fate is a state or a result is made there, when nothing still needs what it overwrites. Everything else is an
+ * activation. */
 #include <string.h>
 
 #include "compiler/emit/emit.h"
 #include "compiler/kernel/rows.h"
+#include "compiler/op/dot.h"
 #include "runtime/base/status.h"
 
 /* Operand `operand` of op `at` lies in the memory of `value`, perhaps reshaped or held. */
@@ -120,7 +122,8 @@ static bool element_by_element(mdl_arena *arena, const mdl_region *body, int arg
 static bool in_place(assignment *a, const mdl_op *op, int i, int out) {
     if (op->code == MDL_OP_KERNEL) return element_by_element(a->e->scratch, op->body, i, out);
     if (op->code == MDL_OP_FINISH) return i == op->n_out + out;
-    return i == 2 && (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD);
+    if (op->code == MDL_OP_DOT) return i == mdl_dot_init(op);
+    return i == 2 && op->code == MDL_OP_SCATTER_ADD;
 }
 
 static mdl_range home_of(assignment *a, const mdl_value *v) {
@@ -173,17 +176,23 @@ static void note_uses(assignment *a) {
 }
 
 /* ---- classes ---- */
-/* The operand whose memory an op's result takes over, or -1. A state may be shared only by the rules for sinks. */
-static int taken_over(const mdl_op *op) {
+static bool is_sum(const mdl_value *v) { return mdl_is(v, MDL_OP_DOT) || mdl_is(v, MDL_OP_SCATTER_ADD); }
+
+/* The operand whose memory an op's result takes over, or -1. An accumulator goes on in its start's memory if that is a sum that
+ * nothing else needs. (A residual stream has other readers: the product reads it where it is. A state is shared by the rules for
+ * sinks.) Scatters have no start but their own memory. */
+static int taken_over(const mdl_op *op, const int *uses) {
     if (op->code == MDL_OP_RESHAPE || op->code == MDL_OP_HOLD) return 0;
-    bool starts = (op->code == MDL_OP_DOT || op->code == MDL_OP_SCATTER_ADD) && op->n_in == 3;
-    return starts && !mdl_is(mdl_memory_of(op->in[2]), MDL_OP_READ) ? 2 : -1;
+    if (op->code == MDL_OP_SCATTER_ADD && op->n_in == 3) return mdl_is(mdl_memory_of(op->in[2]), MDL_OP_READ) ? -1 : 2;
+    int start = op->code == MDL_OP_DOT ? mdl_dot_init(op) : -1;
+    return start > 0 && is_sum(op->in[start]) && uses[op->in[start]->id] == 1 ? start : -1;
 }
 
 static void join_in_place(assignment *a) {
+    const int *uses = mdl_count_uses(a->e->arena, a->region);
     for (int i = 0; i < a->region->ops.n; i++) {
         const mdl_op *op = a->region->ops.at[i];
-        int from = taken_over(op);
+        int from = taken_over(op, uses);
         if (from >= 0) a->parent[find(a, op->out[0]->id)] = find(a, op->in[from]->id);
     }
 }

@@ -37,6 +37,10 @@ typedef struct {
 mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op);
 int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, mdl_range range, mdl_type type);
 
+/* ---- gemm.c ---- */
+/* The record of the product that a dot is. Returns NULL, or what of it the target does not have. */
+const char *mdl_emit_gemm(const mdl_op *dot, mdl_gemm *gemm);
+
 /* ---- kernels.c: one kernel for equal texts ---- */
 enum { MDL_KERNEL_PLACEHOLDER_LENGTH = 9 };
 #define MDL_KERNEL_PLACEHOLDER "MDLKERNEL" /* the symbol in a text before it has its own */

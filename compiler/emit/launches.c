@@ -6,7 +6,6 @@
 #include "compiler/kernel/attention.h"
 #include "compiler/kernel/rows.h"
 #include "compiler/kernel/template.h"
-#include "compiler/op/dot.h"
 #include "compiler/op/op.h"
 #include "compiler/target/cpu.h"
 #include "runtime/base/status.h"
@@ -214,61 +213,19 @@ static void segment(launcher *l) {
 }
 
 /* ---- GEMM ---- */
-static bool labelled(const int *labels, int n, int label) {
-    for (int i = 0; i < n; i++)
-        if (labels[i] == label) return true;
-    return false;
-}
-
-/* A matrix if its contracted axes are all at the front or all at the back. Returns the contracted extent, 0 when it is not one. */
-static int64_t as_matrix(const mdl_type *t, const int *labels, const mdl_dot_axes *d, bool *contracted_first, int64_t *other) {
-    int64_t k = 1;
-    int switches = 0;
-    *other = 1;
-    for (int i = 0; i < t->rank; i++) {
-        bool kept = labelled(d->out, d->n_out, labels[i]), before = i && labelled(d->out, d->n_out, labels[i - 1]);
-        if (i && kept != before) switches++;
-        *(kept ? other : &k) *= t->dim[i];
-    }
-    *contracted_first = t->rank && !labelled(d->out, d->n_out, labels[0]);
-    return switches <= 1 ? k : 0;
-}
-
-static bool in_order(const mdl_op *op) { /* the contracted axes pair up in order */
-    const mdl_attr *left = mdl_find_attr(op, "left"), *right = mdl_find_attr(op, "right");
-    for (int i = 1; i < left->n; i++)
-        if (left->is[i] < left->is[i - 1] || right->is[i] < right->is[i - 1]) return false;
-    return !mdl_find_attr(op, "left_batch");
-}
-
 static void gemm(launcher *l) {
-    const mdl_op *op = l->op;
-    mdl_dot_axes d;
-    mdl_dot_axes_of(op, &d);
     mdl_gemm *g = &l->launch.gemm;
-    bool a_first, b_first;
-    int64_t k = as_matrix(&op->in[0]->type, d.a, &d, &a_first, &g->m);
-    g->k = as_matrix(&op->in[1]->type, d.b, &d, &b_first, &g->n);
-    if (!in_order(op) || !k || !g->k) {
-        refuse(l, "a dot that is not a matrix product (batch axes, or contracted axes in the middle)");
+    const char *wrong = mdl_emit_gemm(l->op, g);
+    if (wrong) {
+        refuse(l, wrong);
         return;
     }
-    g->trans_a = a_first && k > 0 && op->in[0]->type.rank > 1;
-    g->trans_b = !b_first;
-    g->lda = g->trans_a ? g->m : g->k;
-    g->ldb = g->trans_b ? g->k : g->n;
-    g->ldd = g->n;
-    g->batch = 1;
-    g->has_c = op->n_in == 3;
-    if (g->has_c) g->ldc = g->n;
     l->launch.kind = MDL_LAUNCH_GEMM;
     l->launch.grid = 1;
     l->launch.label = "gemm";
-    l->launch.flops = 2 * g->m * g->n * g->k;
-    add_buffer(l, op->in[0], MDL_ACCESS_READ);
-    add_buffer(l, op->in[1], MDL_ACCESS_READ);
-    if (g->has_c) add_buffer(l, op->in[2], MDL_ACCESS_READ);
-    add_buffer(l, op->out[0], MDL_ACCESS_WRITE);
+    l->launch.flops = 2 * g->batch * g->m * g->n * g->k;
+    add_operands(l);
+    add_results(l, MDL_ACCESS_WRITE);
     push(l);
 }
 

@@ -28,6 +28,9 @@ void mdl_dot_axes_of(const mdl_op *op, mdl_dot_axes *d) {
     }
 }
 
+int mdl_dot_init(const mdl_op *op) { return mdl_attr_int_or(op, "init", 0) ? 2 : -1; }
+int mdl_dot_bias(const mdl_op *op) { return mdl_attr_int_or(op, "bias", 0) ? 2 + (mdl_dot_init(op) > 0) : -1; }
+
 static const char *check_pairs(const mdl_op *op, const char *lkey, const char *rkey, bool needed) {
     const mdl_attr *l = mdl_find_attr(op, lkey), *r = mdl_find_attr(op, rkey);
     if (!l && !r) return needed ? "needs {left, right}" : NULL;
@@ -39,8 +42,20 @@ static const char *check_pairs(const mdl_op *op, const char *lkey, const char *r
     return NULL;
 }
 
+/* Init and bias against the result's type. */
+static const char *check_added(const mdl_op *op, const mdl_dot_axes *d, const mdl_type *out) {
+    int init = mdl_dot_init(op), bias = mdl_dot_bias(op), own = 0;
+    if (init > 0 && !mdl_type_equal(IN(init), out)) return "init must have the result's type";
+    if (bias < 0) return NULL;
+    while (own < d->n_out && d->out[d->n_out - 1 - own] >= MDL_MAX_RANK) own++;
+    bool fits = mdl_dtype_is_real(IN(bias)->dtype) && IN(bias)->rank == own;
+    for (int i = 0; i < own && fits; i++) fits = IN(bias)->dim[i] == out->dim[d->n_out - own + i];
+    return fits ? NULL : "bias must have the dims of b's own axes";
+}
+
 TYPE(DOT) {
-    if (op->n_in != 2 && op->n_in != 3) return "takes a, b and an optional init";
+    int added = (mdl_dot_init(op) > 0) + (mdl_dot_bias(op) > 0);
+    if (op->n_in != 2 + added) return "takes a, b, an init where {init = 1} and a bias where {bias = 1}";
     const char *wrong = check_pairs(op, "left", "right", true);
     if (wrong || (wrong = check_pairs(op, "left_batch", "right_batch", false))) return wrong;
     if (!mdl_dtype_is_real(IN(0)->dtype) || IN(0)->dtype != IN(1)->dtype) return "operands must be real and of one dtype";
@@ -54,7 +69,7 @@ TYPE(DOT) {
             if (d.b[k] == d.out[i]) out->dim[i] = IN(1)->dim[k];
     }
     if ((wrong = mdl_accumulated(op, out))) return wrong;
-    return op->n_in == 3 && !mdl_type_equal(IN(2), out) ? "init must have the result's type" : NULL;
+    return check_added(op, &d, out);
 }
 
 static int find(int n, const int *labels, int label) {
@@ -99,7 +114,14 @@ GRADIENT(DOT) {
                    contracted_first ? by_labels(B, a, d.a, dc, d.out, b->type.rank, d.b)
                                     : by_labels(B, dc, d.out, a, d.a, b->type.rank, d.b));
     }
-    if (op->n_in == 3 && mdl_ad_wants(ad, op->in[2])) mdl_ad_add(ad, op->in[2], dout[0]);
+    int init = mdl_dot_init(op), bias = mdl_dot_bias(op);
+    if (init > 0 && mdl_ad_wants(ad, op->in[init])) mdl_ad_add(ad, op->in[init], dout[0]);
+    if (bias > 0 && mdl_ad_wants(ad, op->in[bias])) {
+        int64_t axes[MDL_MAX_RANK];
+        int n = 0;
+        for (; n < dout[0]->type.rank - IN(bias)->rank; n++) axes[n] = n;
+        mdl_ad_add(ad, op->in[bias], n ? mdl_reduce(B, MDL_OP_SUM, dout[0], n, axes) : dout[0]);
+    }
 }
 
 /* Walks every combination of result and contracted indices. */
@@ -120,7 +142,7 @@ EVALUATE(DOT) {
     const double *x = mdl_eval_in(in, op, 0), *y = mdl_eval_in(in, op, 1);
     double *out = mdl_eval_out(in, op, 0);
     mdl_dtype acc = mdl_accumulation_of(op).acc;
-    if (op->n_in == 3) memcpy(out, mdl_eval_in(in, op, 2), sizeof *out * (size_t)outer);
+    if (mdl_dot_init(op) > 0) memcpy(out, mdl_eval_in(in, op, mdl_dot_init(op)), sizeof *out * (size_t)outer);
     for (int64_t o = 0; o < outer; o++) {
         int64_t at_a = 0, at_b = 0, rest = o;
         for (int i = d.n_out - 1; i >= 0; rest /= size[i], i--) at_a += rest % size[i] * sa[i], at_b += rest % size[i] * sb[i];
@@ -130,4 +152,7 @@ EVALUATE(DOT) {
             out[o] = mdl_eval_round(in, acc, out[o] + x[ka] * y[kb]);
         }
     }
+    if (mdl_dot_bias(op) < 0) return;
+    const double *bias = mdl_eval_in(in, op, mdl_dot_bias(op));
+    for (int64_t o = 0, own = mdl_type_count(IN(mdl_dot_bias(op))); o < outer; o++) out[o] += bias[o % own];
 }

@@ -11,4 +11,9 @@ typedef struct {
 
 void mdl_dot_axes_of(const mdl_op *op, mdl_dot_axes *axes);
 
+/* Which operand the sums start from, which is the bias (one element for each place in b's own axes, added everywhere else): the
+ * attributes {init = 1, bias = 1} say that they are there, in this order behind a and b. -1: none. */
+int mdl_dot_init(const mdl_op *op);
+int mdl_dot_bias(const mdl_op *op);
+
 #endif

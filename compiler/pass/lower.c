@@ -1,6 +1,7 @@
 /* needs: gradients made. keeps: every value. breaks: structured ops without a template on the target (cross-entropy, argmax,
- * spread) become primitives, in f32 whatever the logits; a sum over rows and columns becomes one over columns, then one over rows.
- */
+ * spread) become primitives, in f32 whatever the logits; a sum over rows and columns becomes one over columns, then one over rows;
+ * a dot whose operands no matrix product can read where they lie gets them permuted. */
+#include "compiler/op/matrices.h"
 #include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
 
@@ -81,6 +82,13 @@ static bool split_sum(mdl_rewrite *r, const mdl_op *op) {
     return true;
 }
 
+static bool permute_dot(mdl_rewrite *r, const mdl_op *op) {
+    mdl_matrices ignored;
+    if (op->n_in != 2 || mdl_dot_as_matrices(op, &ignored)) return false;
+    mdl_map(op->out[0], mdl_dot_permuted(&r->b, op, mdl_mapped(op->in[0]), mdl_mapped(op->in[1])));
+    return true;
+}
+
 mdl_region *mdl_pass_lower(mdl_pass_context *c, mdl_region *in) {
     mdl_rewrite r = mdl_rewrite_begin(c, in);
     for (int i = 0; i < in->ops.n; i++) {
@@ -91,9 +99,10 @@ mdl_region *mdl_pass_lower(mdl_pass_context *c, mdl_region *in) {
             case MDL_OP_XENT_BWD: xent_bwd(&r, op); break;
             case MDL_OP_ARGMAX: argmax(&r, op); break;
             case MDL_OP_SPREAD: spread(&r, op); break;
-            case MDL_OP_SUM:
-                if (split_sum(&r, op)) break; /* fall through */
-            default: mdl_keep(&r, op);
+            default:
+                if (op->code == MDL_OP_SUM && split_sum(&r, op)) break;
+                if (op->code == MDL_OP_DOT && permute_dot(&r, op)) break;
+                mdl_keep(&r, op);
         }
     }
     return mdl_rewrite_end(&r);

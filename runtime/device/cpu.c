@@ -225,5 +225,16 @@ static mdl_status cpu_profile(mdl_device *d, const char *name, double *seconds) 
 
 static int64_t cpu_memory(const mdl_device *d) { return d->held; }
 
+static const char *cpu_note(const mdl_device *d) {
+    if (mdl_cpu_gemm_has_bf16()) return NULL;
+    for (int p = 0; p < d->plan->programs.n; p++)
+        for (int l = 0; l < d->plan->programs.at[p].launches.n; l++) {
+            const mdl_plan_launch *launch = &d->plan->programs.at[p].launches.at[l];
+            if (launch->kind == MDL_LAUNCH_GEMM && launch->gemm.type_ab == MDL_BF16)
+                return "this processor has no instructions for bf16 products: the results are right, f32 would be faster";
+        }
+    return NULL;
+}
+
 const mdl_backend mdl_backend_cpu = {"cpu",    cpu_load, cpu_unload,  cpu_upload, cpu_download,
-                                     cpu_fill, cpu_run,  cpu_profile, cpu_memory};
+                                     cpu_fill, cpu_run,  cpu_profile, cpu_memory, cpu_note};

@@ -22,6 +22,8 @@ typedef struct {
     /* Replays once with a clock around every launch: seconds[i] for launch i. */
     mdl_status (*profile)(mdl_device *device, const char *program, double *seconds);
     int64_t (*memory)(const mdl_device *device); /* bytes held */
+    /* What a person should know before a long run of this plan here, or NULL: a sentence. The function may be NULL too. */
+    const char *(*note)(const mdl_device *device);
 } mdl_backend;
 
 extern const mdl_backend mdl_backend_cpu;

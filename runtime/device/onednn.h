@@ -11,8 +11,8 @@ const char *mdl_onednn_version(void); /* "oneDNN 2.6.3" */
 /* Does the library compute bf16 products with instructions made for them here (AVX-512 bf16, AMX)? */
 bool mdl_onednn_has_bf16(void);
 
-/* One product, row-major: D[m,n] = op(A)[m,k] . op(B)[k,n] (+ D, where adding is asked for). ld*: from a row of the stored matrix to
- * the next, in elements. */
+/* One product, row-major: D[m,n] = op(A)[m,k] . op(B)[k,n] (+ D, where adding is asked for). ld*: from a row of the stored matrix
+ * to the next, in elements. */
 typedef struct {
     int64_t m, n, k, lda, ldb, ldd;
     bool trans_a, trans_b;

@@ -119,7 +119,10 @@ static void print_facts(const mdl_run *run) {
            c->adam_epsilon, c->weight_decay, c->max_grad_norm);
     printf("schedule    %s to %s steps, peak %g, %lld of warm-up\n", mdl_schedule_name(c->lr_scheduler_type),
            mdl_run_grouped(run->memory, c->max_steps), c->learning_rate, (long long)c->warmup_steps);
-    printf("memory      %.1f MiB\n", (double)run->session->backend->memory(run->session->device) / (1 << 20));
+    const mdl_session *session = run->session;
+    const char *note = session->backend->note ? session->backend->note(session->device) : NULL;
+    printf("memory      %.1f MiB\n", (double)session->backend->memory(session->device) / (1 << 20));
+    if (note) printf("note        %s\n", note);
     printf("output      %s\n\n", c->output_dir);
     fflush(stdout);
 }

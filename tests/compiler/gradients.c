@@ -180,6 +180,7 @@ static void check_coverage(mdl_test *t, const coverage *of) {
         for (int k = 0; k < MAX_OPERANDS; k++)
             CHECK(t, of[code].covered[k] || !of[code].real[k], "no gradient case for operand %d of %s", k, name);
     }
+    CHECK(t, of[MDL_OP_DOT].covered[3], "dot: a start with a bias is not covered");
     CHECK(t, of[MDL_OP_DOT].covered[2] && of[MDL_OP_SUM].covered[1] && of[MDL_OP_SCATTER_ADD].covered[2], "starts are not covered");
 }
 

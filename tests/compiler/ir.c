@@ -170,6 +170,12 @@ static void test_parse_errors(mdl_test *t) {
         "%0 = input {name=\"a\"} : f32[2,3]\n%1 = dot %0, %0 {left=[1], right=[0]} : f32[2,3]",
         "%0 = input {name=\"a\"} : f32[2,3]\n%1 = dot %0, %0 {left=[1], right=[]} : f32[2,3]",
         "%0 = input {name=\"a\"} : f32[2,3]\n%1 = dot %0, %0 {left=[2], right=[1]} : f32[2,2]",
+        "%0 = input {name=\"a\"} : f32[2,2]\n%1 = dot %0, %0, %0 {left=[1], right=[1]} : f32[2,2]",
+        "%0 = input {name=\"a\"} : f32[2,2]\n%1 = dot %0, %0 {left=[1], right=[1], init=1} : f32[2,2]",
+        "%0 = input {name=\"a\"} : f32[2,3]\n%1 = dot %0, %0, %0 {left=[1], right=[1], init=1} : f32[2,2]",
+        "%0 = input {name=\"a\"} : f32[2,3]\n%1 = input {name=\"b\"} : f32[3]\n"
+        "%2 = dot %0, %0, %1 {left=[1], right=[1], bias=1} : f32[2,2]",
+        "%0 = input {name=\"a\"} : f32[2,2]\n%1 = dot %0, %0, %0 {left=[1], right=[1], bias=1} : f32[2,2]",
         "%0 = input {name=\"q\"} : f32[6,3,4]\n%1 = input {name=\"k\"} : f32[6,2,4]\n%2 = input {name=\"s\"} : segments[2,6]\n"
         "%3, %4 = attention %0, %1, %1, %2 {scale=1.0} : f32[6,3,4], f32[6,3]",
         "%0 = input {name=\"q\"} : f32[6,2,4]\n%1 = input {name=\"s\"} : segments[2,6]\n%2, %3 = attention %0, %0, %0, %1 : "

@@ -4,6 +4,7 @@
 
 #include "runtime/base/isa.h"
 #include "tests/device/conformance.h"
+#include "tests/device/products.h"
 #include "tests/plan/fixture.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -132,6 +133,7 @@ void suite_device(mdl_test *t) {
     test_isa(t);
     test_backends(t);
     mdl_conformance(t, &target);
+    mdl_test_onednn(t, &target);
     test_two_plans(t);
     test_refusals(t);
 }
