@@ -1,52 +1,43 @@
-/* Functions of the language that are not elementwise: their table, their arguments, and the compile-time ones. */
+/* Functions of the language that are not elementwise: their table, and the compile-time ones. */
 #include <math.h>
 #include <string.h>
 
 #include "compiler/front/elab.h"
 
-/* What stands in the bracket after the name. */
-typedef enum { NO_DIMS, DIMS, ONE_DIM, ARROW, EQUALS } bracket_kind;
-
 static fe_builtin_run run_idiv, run_roundup, run_len, run_normal, run_trunc_normal, run_uniform, run_constant, run_f32, run_i32,
     run_bool;
 
-static const struct {
-    const char *name;
-    bracket_kind bracket;
-    int required;
-    const char *args; /* names separated by commas; NULL: any number of tensors */
-    fe_builtin_run *run;
-} builtins[] = {
-    {"view", ARROW, 1, "x", fe_view},
-    {"split", ARROW, 1, "x", fe_split},
-    {"concat", ARROW, 1, NULL, fe_concat},
-    {"stack", ONE_DIM, 1, NULL, fe_stack},
-    {"at", EQUALS, 1, "x", fe_at_index},
-    {"outer", NO_DIMS, 2, "x,y", fe_outer},
-    {"sum", DIMS, 1, "x", fe_reduce_sum},
-    {"mean", DIMS, 1, "x", fe_reduce_mean},
-    {"max", DIMS, 1, "x", fe_reduce_max}, /* without a bracket: elementwise */
-    {"argmax", ONE_DIM, 1, "x", fe_argmax},
-    {"iota", ONE_DIM, 0, "", fe_iota},
-    {"dot", DIMS, 2, "x,y", fe_dot},
-    {"gather", ONE_DIM, 2, "table,index", fe_gather},
-    {"position", NO_DIMS, 1, "seq", fe_position},
-    {"seglen", NO_DIMS, 1, "seq", fe_seglen},
-    {"first", NO_DIMS, 1, "seq", fe_first},
-    {"segsum", NO_DIMS, 2, "x,seq", fe_segsum},
-    {"spread", NO_DIMS, 2, "s,seq", fe_spread},
-    {"attention", NO_DIMS, 4, "q,k,v,seq,causal,left,right,scale,softcap", fe_attention},
-    {"xent", ONE_DIM, 2, "z,labels", fe_xent},
-    {"f32", NO_DIMS, 1, "x", run_f32},
-    {"i32", NO_DIMS, 1, "x", run_i32},
-    {"bool", NO_DIMS, 1, "x", run_bool},
-    {"idiv", NO_DIMS, 2, "x,y", run_idiv},
-    {"roundup", NO_DIMS, 2, "x,multiple", run_roundup},
-    {"len", NO_DIMS, 1, "list", run_len},
-    {"normal", NO_DIMS, 2, "mean,deviation", run_normal},
-    {"trunc_normal", NO_DIMS, 3, "mean,deviation,bound", run_trunc_normal},
-    {"uniform", NO_DIMS, 2, "low,high", run_uniform},
-    {"constant", NO_DIMS, 1, "x", run_constant},
+static const fe_builtin builtins[] = {
+    {"view", FE_ARROW, 1, "x", fe_view},
+    {"split", FE_ARROW, 1, "x", fe_split},
+    {"concat", FE_ARROW, 1, NULL, fe_concat},
+    {"stack", FE_ONE_DIM, 1, NULL, fe_stack},
+    {"at", FE_EQUALS, 1, "x", fe_at_index},
+    {"outer", FE_NO_DIMS, 2, "x,y", fe_outer},
+    {"sum", FE_DIMS, 1, "x", fe_reduce_sum},
+    {"mean", FE_DIMS, 1, "x", fe_reduce_mean},
+    {"max", FE_DIMS, 1, "x", fe_reduce_max}, /* without a bracket: elementwise */
+    {"argmax", FE_ONE_DIM, 1, "x", fe_argmax},
+    {"iota", FE_ONE_DIM, 0, "", fe_iota},
+    {"dot", FE_DIMS, 2, "x,y", fe_dot},
+    {"gather", FE_ONE_DIM, 2, "table,index", fe_gather},
+    {"position", FE_NO_DIMS, 1, "seq", fe_position},
+    {"seglen", FE_NO_DIMS, 1, "seq", fe_seglen},
+    {"first", FE_NO_DIMS, 1, "seq", fe_first},
+    {"segsum", FE_NO_DIMS, 2, "x,seq", fe_segsum},
+    {"spread", FE_NO_DIMS, 2, "s,seq", fe_spread},
+    {"attention", FE_NO_DIMS, 4, "q,k,v,seq,causal,left,right,scale,softcap", fe_attention},
+    {"xent", FE_ONE_DIM, 2, "z,labels", fe_xent},
+    {"f32", FE_NO_DIMS, 1, "x", run_f32},
+    {"i32", FE_NO_DIMS, 1, "x", run_i32},
+    {"bool", FE_NO_DIMS, 1, "x", run_bool},
+    {"idiv", FE_NO_DIMS, 2, "x,y", run_idiv},
+    {"roundup", FE_NO_DIMS, 2, "x,multiple", run_roundup},
+    {"len", FE_NO_DIMS, 1, "list", run_len},
+    {"normal", FE_NO_DIMS, 2, "mean,deviation", run_normal},
+    {"trunc_normal", FE_NO_DIMS, 3, "mean,deviation,bound", run_trunc_normal},
+    {"uniform", FE_NO_DIMS, 2, "low,high", run_uniform},
+    {"constant", FE_NO_DIMS, 1, "x", run_constant},
 };
 enum { N_BUILTINS = sizeof builtins / sizeof *builtins };
 
@@ -74,14 +65,19 @@ const char *fe_instead_of(const char *name) {
     return NULL;
 }
 
-int fe_builtin_names(const char **names, int cap) {
+void fe_builtin_words(fe *e) {
     static const char *const more[] = {"value", "zeros", "ones", "pi"};
-    int n = 0;
-    for (int i = 0; i < N_BUILTINS && n < cap; i++) names[n++] = builtins[i].name;
-    for (int i = 0; i < 4 && n < cap; i++) names[n++] = more[i];
-    for (int i = 0; i < MDL_OP_COUNT && n < cap; i++)
-        if (mdl_ops[i].class == MDL_POINTWISE && i != MDL_OP_CAST) names[n++] = mdl_ops[i].name;
-    return n;
+    for (int i = 0; i < N_BUILTINS; i++) MDL_PUSH(e->arena, e->words, builtins[i].name);
+    for (int i = 0; i < 4; i++) MDL_PUSH(e->arena, e->words, more[i]);
+    for (int i = 0; i < MDL_OP_COUNT; i++)
+        if (mdl_ops[i].class == MDL_POINTWISE && i != MDL_OP_CAST) MDL_PUSH(e->arena, e->words, mdl_ops[i].name);
+}
+
+const fe_builtin *fe_builtin_find(const char *name, bool bracket) {
+    if (!strcmp(name, "max") && !bracket) return NULL;
+    for (int i = 0; i < N_BUILTINS; i++)
+        if (!strcmp(builtins[i].name, name)) return &builtins[i];
+    return NULL;
 }
 
 bool fe_builtin_constant(fe *e, const char *name, fe_value *value) {
@@ -94,140 +90,6 @@ bool fe_builtin_constant(fe *e, const char *name, fe_value *value) {
     else
         return false;
     return true;
-}
-
-/* ---- arguments ---- */
-static int slot_of(const char *const *names, int n, const char *name) {
-    for (int i = 0; i < n; i++)
-        if (!strcmp(names[i], name)) return i;
-    return -1;
-}
-
-static int split_names(fe *e, const char *text, const char **names) {
-    int n = 0;
-    while (*text) {
-        size_t length = strcspn(text, ",");
-        names[n++] = mdl_strndup(e->arena, text, length);
-        text += length + (text[length] == ',');
-    }
-    return n;
-}
-
-static bool too_many(fe *e, const mdl_ast *call, mdl_loc loc, int most) {
-    fe_fail(e, loc, NULL, "'%s' takes at most %d argument%s", call->text, most, most == 1 ? "" : "s");
-    return false;
-}
-
-/* Evaluates the arguments into their slots. */
-static bool bind_args(fe *e, fe_env *env, const mdl_ast *call, const char *arg_names, int required, fe_site *s) {
-    bool ok = true;
-    int most = arg_names ? split_names(e, arg_names, s->arg) : FE_MAX_ARGS;
-    for (int i = 0; i < FE_MAX_ARGS; i++) s->v[i].kind = FE_ABSENT;
-    for (int i = 0; i < call->list.n; i++) {
-        const mdl_ast *arg = call->list.at[i];
-        int slot = arg->text ? (arg_names ? slot_of(s->arg, most, arg->text) : -1) : i;
-        if (slot < 0) {
-            const char *near = arg_names ? fe_suggest(e, arg->text, most, s->arg) : "";
-            const char *instead = strcmp(call->text, "attention") ? NULL : fe_instead_of(arg->text);
-            fe_fail(e, arg->name, instead, "'%s' has no argument named '%s'%s", call->text, arg->text, instead ? "" : near);
-            return false;
-        }
-        if (slot >= most) return too_many(e, call, arg->loc, most);
-        if (s->v[slot].kind != FE_ABSENT) return fe_fail(e, arg->loc, NULL, "argument '%s' is given twice", s->arg[slot]), false;
-        if (!arg_names) s->arg[slot] = mdl_printf(e->arena, "%d", slot + 1);
-        s->v[slot] = fe_eval(e, env, arg->a);
-        s->loc[slot] = arg->a->loc;
-        ok &= s->v[slot].kind != FE_POISON;
-        if (slot + 1 > s->n) s->n = slot + 1;
-    }
-    for (int i = 0; i < required && ok; i++)
-        if (s->v[i].kind == FE_ABSENT)
-            return fe_fail(e, call->loc, NULL, arg_names ? "'%s' needs the argument '%s'" : "'%s' needs arguments%.0s", call->text,
-                           s->arg[i]),
-                   false;
-    return ok;
-}
-
-static const char *bracket_form(bracket_kind kind) {
-    static const char *const forms[] = {"", "[X, ...]", "[X]", "[X -> Y]", "[X = index]"};
-    return forms[kind];
-}
-
-static bool bind_bracket(fe *e, fe_env *env, const mdl_ast *call, bracket_kind kind, fe_site *s) {
-    const mdl_ast *b = call->a;
-    bool fits = b && (kind == EQUALS ? b->text != NULL : kind == ARROW ? b->i : !b->text && !b->i);
-    if (kind == ONE_DIM && fits) fits = b->list.n == 1;
-    if (kind == NO_DIMS) {
-        if (b) fe_fail(e, b->loc, NULL, "'%s' takes no dims", call->text);
-        return !b;
-    }
-    if (!fits)
-        return fe_fail(e, b ? b->loc : call->name, NULL, "'%s' is written %s%s(...)", call->text, call->text, bracket_form(kind)),
-               false;
-    if (kind == EQUALS) {
-        mdl_ast name = {.kind = MDL_AST_NAME, .loc = b->name, .name = b->name, .text = b->text};
-        fe_value index = fe_eval(e, env, b->a);
-        s->left[0] = fe_eval_dim(e, env, &name);
-        if (index.kind == FE_POISON || !s->left[0]) return false;
-        if (index.kind != FE_INT)
-            return fe_fail(e, b->a->loc, NULL, "an index is an integer, not %s", fe_type_text(e, &index)), false;
-        s->n_left = 1;
-        s->at = index.i;
-        return true;
-    }
-    s->n_left = fe_eval_dims(e, env, &b->list, s->left);
-    s->n_right = fe_eval_dims(e, env, &b->more, s->right);
-    return s->n_left >= 0 && s->n_right >= 0;
-}
-
-static bool call_value(fe *e, fe_env *env, const mdl_ast *call, fe_value *result) {
-    if (strcmp(call->text, "value")) return false;
-    *result = call->list.n == 1 && !call->list.at[0]->text && !call->a && !call->b
-                  ? fe_of_init(e, (fe_init){.kind = FE_INIT_VALUE, .expr = call->list.at[0]->a, .env = env, .text = "value"})
-                  : fe_fail(e, call->loc, NULL, "'value' takes one expression");
-    return true;
-}
-
-bool fe_builtin_call(fe *e, fe_env *env, const mdl_ast *call, fe_value *result) {
-    *result = fe_poison();
-    if (call_value(e, env, call, result)) return true;
-    for (int i = 0; i < N_BUILTINS; i++) {
-        if (strcmp(builtins[i].name, call->text) || (!strcmp(call->text, "max") && !call->a)) continue;
-        fe_site *s = MDL_NEW(e->arena, fe_site);
-        s->env = env;
-        s->ast = call;
-        if (call->b) fe_fail(e, call->b->loc, NULL, "'as' names the parameters of a block; '%s' has none", call->text);
-        bool args = bind_args(e, env, call, builtins[i].args, builtins[i].required, s);
-        if (bind_bracket(e, env, call, builtins[i].bracket, s) && args) *result = builtins[i].run(e, s);
-        return true;
-    }
-    const char *instead = fe_instead_of(call->text);
-    if (instead) fe_fail(e, call->name, instead, "'%s' is left out of the language on purpose", call->text);
-    return instead != NULL;
-}
-
-bool fe_want_tensor(fe *e, fe_site *s, int i, mdl_dtype dtype) {
-    const fe_value *v = &s->v[i];
-    bool ok = v->kind == FE_TENSOR && (dtype == MDL_DTYPE_COUNT ? fe_dtype(v) != MDL_SEG : fe_dtype(v) == dtype);
-    const char *what = dtype == MDL_DTYPE_COUNT ? "a tensor"
-                       : dtype == MDL_F32       ? "a tensor of reals"
-                       : dtype == MDL_I32       ? "an i32 tensor"
-                       : dtype == MDL_BOOL      ? "a bool tensor"
-                                                : "a segments input";
-    if (!ok)
-        fe_fail(e, s->loc[i], NULL, "argument '%s' of '%s' must be %s, not %s", s->arg[i], s->ast->text, what, fe_type_text(e, v));
-    return ok;
-}
-
-mdl_value *fe_build(fe *e, mdl_loc loc, mdl_opcode code, int n, mdl_value *const *in, int n_attr, const mdl_attr *attr,
-                    const mdl_type *hint) {
-    const char *error = NULL;
-    fe_at(e, loc);
-    mdl_op *op = mdl_build(&e->b, code, n, in, n_attr, attr, hint, &error);
-    if (op) return op->n_out ? op->out[0] : NULL;
-    if (e->dead) return NULL; /* dims fit by name: what is left are sizes */
-    fe_fail(e, loc, NULL, "%s: %s", mdl_ops[code].name, error);
-    return NULL;
 }
 
 /* ---- compile-time functions ---- */

@@ -247,8 +247,23 @@ static fe_value new_input(fe *e, fe_env *env, const mdl_ast *input) {
 }
 
 /* ---- use ---- */
+/* A used file is declared once, where it is first used. */
+static fe_source *load(fe *e, const char *name, mdl_loc loc, bool library) {
+    for (int i = 0; i < e->sources.n; i++) {
+        if (strcmp(e->sources.at[i]->name, name)) continue;
+        if (e->sources.at[i]->loading) fe_fail(e, loc, NULL, "\"%s\" uses itself", name);
+        return e->sources.at[i]->loading ? NULL : e->sources.at[i];
+    }
+    const mdl_file *file = fe_read_beside(e, name, loc, library);
+    if (!file) return NULL;
+    fe_source *source = fe_source_new(e, name, file);
+    if (source->ast) fe_declare_all(e, source, library);
+    source->loading = false;
+    return source->ast ? source : NULL;
+}
+
 static void import(fe *e, fe_env *env, const mdl_ast *use) {
-    const fe_source *source = fe_load(e, use->text, use->loc, true);
+    const fe_source *source = load(e, use->text, use->loc, true);
     if (!source) return;
     for (int i = 0; i < source->env->symbols.n; i++) {
         fe_symbol symbol = source->env->symbols.at[i];
@@ -278,7 +293,7 @@ static bool allowed_in_library(fe *e, const mdl_ast *item) {
     }
 }
 
-void fe_declare(fe *e, fe_env *env, const mdl_ast *item, bool library) {
+static void declare(fe *e, fe_env *env, const mdl_ast *item, bool library) {
     if (library && !allowed_in_library(e, item)) return;
     switch (item->kind) {
         case MDL_AST_USE: import(e, env, item); break;
@@ -298,5 +313,24 @@ void fe_declare(fe *e, fe_env *env, const mdl_ast *item, bool library) {
                       false);
             break;
         default: fe_fail(e, item->loc, NULL, "'%s' does not belong here", mdl_ast_kind_name(item->kind));
+    }
+}
+
+static bool is_late(const mdl_ast *item) {
+    return item->kind == MDL_AST_MODEL || item->kind == MDL_AST_LAYOUT || item->kind == MDL_AST_EXPORT;
+}
+static bool is_function(const mdl_ast *item) { return item->kind == MDL_AST_FN || item->kind == MDL_AST_BLOCK; }
+
+/* Uses, then functions, then what is computed in the order of the file. */
+void fe_declare_all(fe *e, fe_source *source, bool library) {
+    const mdl_asts *items = &source->ast->list;
+    for (int i = 0; i < items->n; i++)
+        if (items->at[i]->kind == MDL_AST_USE) declare(e, source->env, items->at[i], library);
+    for (int i = 0; i < items->n; i++)
+        if (is_function(items->at[i])) declare(e, source->env, items->at[i], library);
+    for (int i = 0; i < items->n; i++) {
+        const mdl_ast *item = items->at[i];
+        if (item->kind == MDL_AST_USE || is_function(item) || (is_late(item) && !library)) continue;
+        declare(e, source->env, item, library);
     }
 }

@@ -105,6 +105,7 @@ typedef struct {
     int frames, depth, nesting, steps;
     int dead; /* > 0 in a branch that is not taken: types are checked, values are not */
     MDL_VEC(fe_source *) sources;
+    MDL_VEC(const char *) words; /* what the language itself names, for suggestions */
     MDL_VEC(fe_set) sets;
     MDL_VEC(const char *) settable;        /* names that --set accepts */
     MDL_VEC(fe_symbol) configs;            /* string configs, shown in notes */
@@ -153,8 +154,6 @@ const char *fe_value_text(fe *e, const fe_value *v); /* for strings: "640", "650
 const char *fe_type_text(fe *e, const fe_value *v);  /* for messages: "i32[T = 2048]", "the integer 3" */
 const char *fe_dims_text(fe *e, int n, const fe_dim *const *dims);
 const fe_dim *fe_dim_new(fe *e, const char *name, int64_t size);
-/* No dim twice, at most six, and a product that fits; reports otherwise. */
-bool fe_shape_ok(fe *e, mdl_loc loc, int n, const fe_dim *const *dims);
 mdl_type fe_shape(mdl_dtype dtype, int n, const fe_dim *const *dims);
 
 /* ---- fold.c: arithmetic at compile time ---- */
@@ -203,18 +202,31 @@ typedef struct {
     int64_t at; /* of [P = at] */
 } fe_site;
 typedef fe_value fe_builtin_run(fe *e, fe_site *s);
-bool fe_builtin_call(fe *e, fe_env *env, const mdl_ast *call, fe_value *result); /* false: no such name */
+/* What stands in the bracket after the name. */
+typedef enum { FE_NO_DIMS, FE_DIMS, FE_ONE_DIM, FE_ARROW, FE_EQUALS } fe_bracket;
+typedef struct {
+    const char *name;
+    fe_bracket bracket;
+    int required;
+    const char *args; /* names separated by commas; NULL: any number of tensors */
+    fe_builtin_run *run;
+} fe_builtin;
+const fe_builtin *fe_builtin_find(const char *name, bool bracket); /* NULL: no such name, with or without a bracket */
 /* What the language offers instead of something that it leaves out; NULL when it says nothing of it. */
 const char *fe_instead_of(const char *name);
 bool fe_builtin_constant(fe *e, const char *name, fe_value *value);
-int fe_builtin_names(const char **names, int cap);
+void fe_builtin_words(fe *e); /* adds what it names to e->words */
+fe_builtin_run fe_view, fe_split, fe_concat, fe_stack, fe_at_index, fe_outer, fe_reduce_sum, fe_reduce_max, fe_reduce_mean,
+    fe_argmax, fe_iota;
+fe_builtin_run fe_dot, fe_gather, fe_position, fe_seglen, fe_first, fe_segsum, fe_spread, fe_attention, fe_xent;
+
+/* ---- build.c: what all that makes ops shares ---- */
+/* No dim twice, at most six, and a product that fits; reports otherwise. */
+bool fe_shape_ok(fe *e, mdl_loc loc, int n, const fe_dim *const *dims);
 /* Checks argument i: a tensor of `dtype` (MDL_DTYPE_COUNT: any but segments). */
 bool fe_want_tensor(fe *e, fe_site *s, int i, mdl_dtype dtype);
 mdl_value *fe_build(fe *e, mdl_loc loc, mdl_opcode code, int n, mdl_value *const *in, int n_attr, const mdl_attr *attr,
                     const mdl_type *hint); /* first result; NULL after an error */
-fe_builtin_run fe_view, fe_split, fe_concat, fe_stack, fe_at_index, fe_outer, fe_reduce_sum, fe_reduce_max, fe_reduce_mean,
-    fe_argmax, fe_iota;
-fe_builtin_run fe_dot, fe_gather, fe_position, fe_seglen, fe_first, fe_segsum, fe_spread, fe_attention, fe_xent;
 
 /* ---- uncalled.c ---- */
 void fe_check_uncalled(fe *e);
@@ -231,14 +243,17 @@ void fe_enter_scope(fe *e, const char *name, const char *precision);
 void fe_check_unused(fe *e);
 
 /* ---- decl.c, set.c, vocab.c, layout.c, export.c: the top level of a file ---- */
-void fe_declare(fe *e, fe_env *env, const mdl_ast *item, bool library);
+void fe_declare_all(fe *e, fe_source *source, bool library); /* and the files that it uses */
 void fe_sets_begin(fe *e);
 const char *fe_set_text(fe *e, const char *name); /* the overriding text, or NULL; also notes that the name exists */
 void fe_sets_end(fe *e);
 void fe_vocab(fe *e, fe_env *env, const mdl_ast *vocab);
 void fe_layout(fe *e, fe_env *env, const mdl_ast *layout);
 void fe_export(fe *e, fe_env *env, const mdl_ast *export);
+
+/* ---- source.c ---- */
+/* A file beside the model, or else in the library's folder; reports and returns NULL when there is none. */
 const mdl_file *fe_read_beside(fe *e, const char *name, mdl_loc loc, bool library);
-fe_source *fe_load(fe *e, const char *name, mdl_loc loc, bool library);
+fe_source *fe_source_new(fe *e, const char *name, const mdl_file *file); /* parsed; its `ast` is NULL after errors */
 
 #endif

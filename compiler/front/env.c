@@ -97,9 +97,7 @@ const char *fe_suggest_visible(fe *e, const fe_env *env, const char *name) {
     MDL_VEC(const char *) names = {0};
     for (; env; env = env->parent)
         for (int i = 0; i < env->symbols.n; i++) MDL_PUSH(e->arena, names, env->symbols.at[i].name);
-    const char *builtin[256];
-    int n = fe_builtin_names(builtin, 256);
-    for (int i = 0; i < n; i++) MDL_PUSH(e->arena, names, builtin[i]);
+    for (int i = 0; i < e->words.n; i++) MDL_PUSH(e->arena, names, e->words.at[i]);
     return fe_suggest(e, name, names.n, names.at);
 }
 

@@ -1,4 +1,4 @@
-/* Expressions. */
+/* Expressions, with the calls of what the language provides. */
 #include <string.h>
 
 #include "compiler/front/elab.h"
@@ -111,6 +111,116 @@ static fe_value eval_unary(fe *e, fe_env *env, const mdl_ast *ast) {
     return fe_pointwise(e, ast->name, ast->text, *ast->text == '-' ? MDL_OP_NEG : MDL_OP_NOT, 1, &v);
 }
 
+/* ---- calls of what the language provides ---- */
+static int slot_of(const char *const *names, int n, const char *name) {
+    for (int i = 0; i < n; i++)
+        if (!strcmp(names[i], name)) return i;
+    return -1;
+}
+
+static int split_names(fe *e, const char *text, const char **names) {
+    int n = 0;
+    while (*text) {
+        size_t length = strcspn(text, ",");
+        names[n++] = mdl_strndup(e->arena, text, length);
+        text += length + (text[length] == ',');
+    }
+    return n;
+}
+
+static bool too_many(fe *e, const mdl_ast *call, mdl_loc loc, int most) {
+    fe_fail(e, loc, NULL, "'%s' takes at most %d argument%s", call->text, most, most == 1 ? "" : "s");
+    return false;
+}
+
+/* Evaluates the arguments into their slots. */
+static bool bind_args(fe *e, fe_env *env, const mdl_ast *call, const char *arg_names, int required, fe_site *s) {
+    bool ok = true;
+    int most = arg_names ? split_names(e, arg_names, s->arg) : FE_MAX_ARGS;
+    for (int i = 0; i < FE_MAX_ARGS; i++) s->v[i].kind = FE_ABSENT;
+    for (int i = 0; i < call->list.n; i++) {
+        const mdl_ast *arg = call->list.at[i];
+        int slot = arg->text ? (arg_names ? slot_of(s->arg, most, arg->text) : -1) : i;
+        if (slot < 0) {
+            const char *near = arg_names ? fe_suggest(e, arg->text, most, s->arg) : "";
+            const char *instead = strcmp(call->text, "attention") ? NULL : fe_instead_of(arg->text);
+            fe_fail(e, arg->name, instead, "'%s' has no argument named '%s'%s", call->text, arg->text, instead ? "" : near);
+            return false;
+        }
+        if (slot >= most) return too_many(e, call, arg->loc, most);
+        if (s->v[slot].kind != FE_ABSENT) return fe_fail(e, arg->loc, NULL, "argument '%s' is given twice", s->arg[slot]), false;
+        if (!arg_names) s->arg[slot] = mdl_printf(e->arena, "%d", slot + 1);
+        s->v[slot] = fe_eval(e, env, arg->a);
+        s->loc[slot] = arg->a->loc;
+        ok &= s->v[slot].kind != FE_POISON;
+        if (slot + 1 > s->n) s->n = slot + 1;
+    }
+    for (int i = 0; i < required && ok; i++)
+        if (s->v[i].kind == FE_ABSENT)
+            return fe_fail(e, call->loc, NULL, arg_names ? "'%s' needs the argument '%s'" : "'%s' needs arguments%.0s", call->text,
+                           s->arg[i]),
+                   false;
+    return ok;
+}
+
+static const char *bracket_form(fe_bracket kind) {
+    static const char *const forms[] = {"", "[X, ...]", "[X]", "[X -> Y]", "[X = index]"};
+    return forms[kind];
+}
+
+static bool bind_bracket(fe *e, fe_env *env, const mdl_ast *call, fe_bracket kind, fe_site *s) {
+    const mdl_ast *b = call->a;
+    bool fits = b && (kind == FE_EQUALS ? b->text != NULL : kind == FE_ARROW ? b->i : !b->text && !b->i);
+    if (kind == FE_ONE_DIM && fits) fits = b->list.n == 1;
+    if (kind == FE_NO_DIMS) {
+        if (b) fe_fail(e, b->loc, NULL, "'%s' takes no dims", call->text);
+        return !b;
+    }
+    if (!fits)
+        return fe_fail(e, b ? b->loc : call->name, NULL, "'%s' is written %s%s(...)", call->text, call->text, bracket_form(kind)),
+               false;
+    if (kind == FE_EQUALS) {
+        mdl_ast name = {.kind = MDL_AST_NAME, .loc = b->name, .name = b->name, .text = b->text};
+        fe_value index = fe_eval(e, env, b->a);
+        s->left[0] = fe_eval_dim(e, env, &name);
+        if (index.kind == FE_POISON || !s->left[0]) return false;
+        if (index.kind != FE_INT)
+            return fe_fail(e, b->a->loc, NULL, "an index is an integer, not %s", fe_type_text(e, &index)), false;
+        s->n_left = 1;
+        s->at = index.i;
+        return true;
+    }
+    s->n_left = fe_eval_dims(e, env, &b->list, s->left);
+    s->n_right = fe_eval_dims(e, env, &b->more, s->right);
+    return s->n_left >= 0 && s->n_right >= 0;
+}
+
+static bool call_value(fe *e, fe_env *env, const mdl_ast *call, fe_value *result) {
+    if (strcmp(call->text, "value")) return false;
+    *result = call->list.n == 1 && !call->list.at[0]->text && !call->a && !call->b
+                  ? fe_of_init(e, (fe_init){.kind = FE_INIT_VALUE, .expr = call->list.at[0]->a, .env = env, .text = "value"})
+                  : fe_fail(e, call->loc, NULL, "'value' takes one expression");
+    return true;
+}
+
+static bool builtin_call(fe *e, fe_env *env, const mdl_ast *call, fe_value *result) {
+    *result = fe_poison();
+    if (call_value(e, env, call, result)) return true;
+    const fe_builtin *builtin = fe_builtin_find(call->text, call->a != NULL);
+    if (builtin) {
+        fe_site *s = MDL_NEW(e->arena, fe_site);
+        s->env = env;
+        s->ast = call;
+        if (call->b) fe_fail(e, call->b->loc, NULL, "'as' names the parameters of a block; '%s' has none", call->text);
+        bool args = bind_args(e, env, call, builtin->args, builtin->required, s);
+        if (bind_bracket(e, env, call, builtin->bracket, s) && args) *result = builtin->run(e, s);
+        return true;
+    }
+    const char *instead = fe_instead_of(call->text);
+    if (instead) fe_fail(e, call->name, instead, "'%s' is left out of the language on purpose", call->text);
+    return instead != NULL;
+}
+
 static fe_value eval_pointwise_call(fe *e, fe_env *env, const mdl_ast *ast, mdl_opcode code) {
     fe_value v[3] = {{0}};
     int arity = mdl_ops[code].arity;
@@ -131,7 +241,7 @@ static fe_value eval_call(fe *e, fe_env *env, const mdl_ast *ast) {
     mdl_opcode code;
     if (symbol && symbol->role == FE_FUNCTION) return fe_call(e, env, ast, symbol);
     if (symbol) return fe_fail(e, ast->name, NULL, "'%s' is not a function", ast->text);
-    if (fe_builtin_call(e, env, ast, &result)) return result;
+    if (builtin_call(e, env, ast, &result)) return result;
     if (fe_pointwise_name(ast->text, &code)) return eval_pointwise_call(e, env, ast, code);
     return fe_fail(e, ast->name, NULL, "unknown function '%s'%s", ast->text, fe_suggest_visible(e, env, ast->text));
 }

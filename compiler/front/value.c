@@ -93,31 +93,6 @@ const fe_dim *fe_dim_new(fe *e, const char *name, int64_t size) {
     return dim;
 }
 
-bool fe_shape_ok(fe *e, mdl_loc loc, int n, const fe_dim *const *dims) {
-    const char *shown = fe_dims_text(e, n, dims);
-    if (n > MDL_MAX_RANK) {
-        fe_fail(e, loc, NULL, "%s has %d dims, the most is %d", shown, n, MDL_MAX_RANK);
-        return false;
-    }
-    int64_t bytes = 8;
-    for (int i = 0; i < n; i++) {
-        for (int j = 0; j < i; j++)
-            if (dims[i] == dims[j] && dims[i]->name) {
-                const char *name = dims[i]->name,
-                           *hint =
-                               mdl_printf(e->arena, "rename one by view[%s -> X], with dim X = 1*%s; (dim X = %s; is %s itself)",
-                                          name, name, name, name);
-                fe_fail(e, loc, hint, "%s has the dim %s twice", shown, dims[i]->name);
-                return false;
-            }
-        if (__builtin_mul_overflow(bytes, dims[i]->size, &bytes) || bytes > INT64_MAX / 64) {
-            fe_fail_value(e, loc, "%s is too large", shown);
-            return false;
-        }
-    }
-    return true;
-}
-
 mdl_type fe_shape(mdl_dtype dtype, int n, const fe_dim *const *dims) {
     mdl_type type = {.dtype = dtype, .rank = n};
     for (int i = 0; i < n; i++) type.dim[i] = dims[i]->size;

@@ -56,10 +56,9 @@ typedef struct {
 } mdl_op_rules;
 extern const mdl_op_rules mdl_rules[MDL_OP_COUNT];
 
+/* ---- shared.c: of several families ---- */
 /* NULL if all operands from `from` on are tokens. */
 const char *mdl_only_tokens(const mdl_op *op, int from);
-
-/* Axis helpers shared by the families. */
 int64_t mdl_span_product(const mdl_type *t, int from, int to); /* product of dims from .. to-1 */
 bool mdl_attr_has_axis(const mdl_attr *axes, int64_t axis);
 

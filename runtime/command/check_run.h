@@ -19,7 +19,7 @@ typedef struct {
 mdl_status mdl_check_no_decay(mdl_check *check);
 /* Logits, loss, gradients, the optimizer alone, three steps. */
 mdl_status mdl_check_batch(mdl_check *check);
-/* The optimizer alone, on the reference's gradients: weights and moments against AdamW in double on the host. */
+/* The optimizer alone, on the reference's gradients (it has some): weights and moments against AdamW in double on the host. */
 mdl_status mdl_check_optimizer(mdl_check *check);
 /* Every step of a trajectory, or the first `steps` when not 0. */
 mdl_status mdl_check_trajectory(mdl_check *check, int64_t steps);

@@ -1,4 +1,4 @@
-/* The configuration as a whole: the table, defaults, overrides, printing and help. */
+/* The configuration as a whole: defaults, overrides, printing and help. */
 #include "runtime/train/config.h"
 
 #include <math.h>
@@ -8,18 +8,6 @@
 
 #include "runtime/train/config_set.h"
 #include "runtime/train/config_table.h"
-
-#define HINT(name, help)
-#define NONE NAN /* no bound; replaced by an infinity below */
-#define LOWER(x) ((x) == (x) ? (x) : -INFINITY)
-#define UPPER(x) ((x) == (x) ? (x) : INFINITY)
-const mdl_config_key mdl_config_keys[] = {
-#define KEY(section, name, type, fallback, lower, upper, help) \
-    {#section, #name, MDL_KEY_##type, fallback, LOWER(lower), UPPER(upper), help, offsetof(mdl_config, name)},
-#include "runtime/train/config.def"
-#undef KEY
-};
-const int mdl_config_n_keys = sizeof mdl_config_keys / sizeof *mdl_config_keys;
 
 static mdl_status set_defaults(mdl_config *config) {
     for (int i = 0; i < mdl_config_n_keys; i++) {
