@@ -52,6 +52,7 @@ bool mdl_from_memory(const mdl_fact *facts, const mdl_op *op, int i) {
 }
 
 bool mdl_is_heavy(const mdl_op *op) { return mdl_ops[op->code].heavy; }
+int mdl_size_of_op(const mdl_op *op) { return mdl_is_heavy(op) ? 16 : 1; }
 
 bool mdl_widens(const mdl_op *op) {
     return op->code == MDL_OP_CAST && mdl_dtype_is_narrow(op->in[0]->type.dtype) && mdl_dtype_is_real(result(op)->type.dtype);
@@ -130,7 +131,7 @@ static void count(mdl_kernel_size *s, const mdl_value *v, bool computed) {
     if (s->mark[v->id] == s->stamp) return;
     s->mark[v->id] = s->stamp;
     s->args += !computed;
-    s->ops += computed;
+    if (computed) s->ops += mdl_size_of_op(v->def);
     for (int i = 0; computed && i < v->def->n_in; i++) {
         const mdl_fact *u = &s->facts[v->def->in[i]->id];
         count(s, v->def->in[i], u->place == MDL_PLACE_FUSABLE && !u->stored);

@@ -32,6 +32,8 @@ bool mdl_splits_rows(const mdl_op *op);
 int64_t mdl_rows_of(const mdl_value *v); /* of the kernel that makes v */
 bool mdl_is_large(const mdl_value *v);   /* more than one element a row */
 bool mdl_is_heavy(const mdl_op *op);
+/* In the kernel's text, in simple operations: a transcendental is a polynomial. The C compiler's time grows with its square. */
+int mdl_size_of_op(const mdl_op *op);
 /* Of the two sides of a cast that widens, the narrow one is stored: what is said of the wide side is said of it. */
 bool mdl_widens(const mdl_op *op);
 

@@ -25,7 +25,7 @@ typedef struct {
 /* How large a row kernel may be; 0: any size. */
 typedef struct {
     int args; /* operands and results: pointers that it takes */
-    int ops;  /* of its body */
+    int ops;  /* of its body, as mdl_size_of_op counts them */
 } mdl_kernel_limits;
 
 typedef struct {

@@ -112,7 +112,7 @@ static const mdl_op *cut(choice *c, mdl_arena *arena) {
     for (int i = 0; i < c->in->ops.n; i++) {
         const mdl_op *op = c->in->ops.at[i];
         if (!op->n_out || !is_fusable(c, result(op))) continue;
-        int64_t most = 1;
+        int64_t most = mdl_size_of_op(op);
         for (int k = 0; k < op->n_in; k++) most += is_computed(c, op->in[k]) ? bound[op->in[k]->id] : 1;
         if (most >= least) {
             const mdl_value *operand = NULL;
