@@ -26,13 +26,16 @@ static const int32_t *row_of(mdl_reference *r, const char *name, int64_t i, int6
     return row;
 }
 
-/* Ids are below this. A plan without a vocabulary does not say how many rows its table of tokens has; no table has more than this.
- */
+static bool holds_ids(const mdl_plan_input *input) {
+    return !strcmp(input->source, "tokens") || !strcmp(input->source, "masked") || !strcmp(input->source, "next");
+}
+
+/* Ids are below this: tokens of the vocabulary, and rows of every table that they index. */
 static int64_t id_limit(const mdl_plan *plan) {
-    int64_t limit = vocabulary(plan);
-    for (int i = 0; i < plan->params.n && !plan->vocab; i++) {
-        const mdl_type *type = &plan->params.at[i].type;
-        if (type->rank > 1 && type->dim[0] > limit) limit = type->dim[0];
+    int64_t limit = plan->vocab ? vocabulary(plan) : INT32_MAX;
+    for (int i = 0; i < plan->inputs.n; i++) {
+        const mdl_plan_input *input = &plan->inputs.at[i];
+        if (holds_ids(input) && input->below && input->below < limit) limit = input->below;
     }
     return limit;
 }
@@ -42,16 +45,20 @@ static mdl_status check_ids(const mdl_reference *r, const mdl_plan *plan, const 
     int64_t limit = id_limit(plan);
     for (int64_t t = 0; t < r->tokens; t++)
         if (ids[t] != ignored && (ids[t] < 0 || ids[t] >= limit))
-            return mdl_fail(MDL_BAD_INPUT, "%s: %s: token %lld is %d, outside the plan's vocabulary of %lld", r->path, name,
-                            (long long)t, (int)ids[t], (long long)limit);
+            return mdl_fail(MDL_BAD_INPUT, "%s: %s: token %lld is %d, the plan's ids are from 0 to %lld", r->path, name,
+                            (long long)t, (int)ids[t], (long long)limit - 1);
     return MDL_OK;
 }
 
-/* Sequences used: offsets without the repeats at the end. */
+/* Sequences used: offsets without the repeats at the end. None is longer than the tables of positions that kernels read. */
 static mdl_status check_offsets(const mdl_reference *r, const mdl_plan *plan, const int32_t *offset, int64_t *used) {
     bool good = offset[0] == 0 && offset[r->offsets - 1] <= r->tokens;
     for (int64_t i = 1; i < r->offsets; i++) good = good && offset[i] >= offset[i - 1];
     if (!good) return mdl_fail(MDL_BAD_INPUT, "%s: cu_seqlens must rise from 0 to at most %lld", r->path, (long long)r->tokens);
+    for (int64_t i = 1; i < r->offsets && plan->max_length; i++)
+        if (offset[i] - offset[i - 1] > plan->max_length)
+            return mdl_fail(MDL_BAD_INPUT, "%s: cu_seqlens: sequence %lld has %d tokens, the plan takes at most %lld", r->path,
+                            (long long)i - 1, (int)(offset[i] - offset[i - 1]), (long long)plan->max_length);
     for (*used = r->offsets - 1; *used > 1 && offset[*used] == offset[*used - 1];) --*used;
     if (*used <= plan->segments) return MDL_OK;
     return mdl_fail(MDL_BAD_INPUT, "%s has %lld sequences in a batch, the plan has room for %lld: compile it with mdlc --seqs %lld",
@@ -89,8 +96,7 @@ mdl_status mdl_reference_fill_batch(mdl_reference *r, const mdl_plan *plan, int6
 static mdl_status make_input(mdl_reference *r, const mdl_plan *plan, const mdl_plan_input *input, const void **bytes) {
     const char *source = input->source;
     if (!strcmp(source, "scalar") || !strcmp(source, "seed")) return MDL_OK;
-    bool rows = !strcmp(source, "tokens") || !strcmp(source, "masked") || !strcmp(source, "next");
-    bool segments = !strcmp(source, "segments");
+    bool rows = holds_ids(input), segments = !strcmp(source, "segments");
     if (!rows && !segments)
         return mdl_fail(MDL_BAD_INPUT, "%s: the plan's input '%s' (%s) is not in a reference file", r->path, input->name, source);
     int64_t expected = rows ? plan->tokens : plan->segments + 1;

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "compiler/ir/state.h"
 #include "compiler/ir/interp.h"
+#include "compiler/ir/state.h"
 #include "compiler/pass/pass.h"
 #include "tests/compiler/draw.h"
 #include "tests/end_to_end/run.h"
@@ -175,8 +175,8 @@ static void cancels(bench *b) {
 
 static void out_of_range(bench *b) {
     int32_t *ids = (int32_t *)(uintptr_t)find(b, "ids")->bytes, before = ids[17];
-    static const int32_t wrong[] = {2000000000, -1, INT32_MIN};
-    for (int i = 0; i < 3; i++) {
+    static const int32_t wrong[] = {24, 2000000000, -1, INT32_MIN}; /* 24: other matrices have 32 rows, the table of tokens 24 */
+    for (int i = 0; i < 4; i++) {
         ids[17] = wrong[i];
         expect(b, check(b, 3, whole), mdl_printf(b->e.memory, "some.safetensors: ids: token 17 is %d", (int)wrong[i]));
     }
@@ -188,6 +188,13 @@ static void out_of_range(bench *b) {
     labels[3] = before;
 }
 
+static void too_long(bench *b) {
+    int32_t *offsets = (int32_t *)(uintptr_t)find(b, "cu_seqlens")->bytes, before = offsets[2];
+    offsets[2] = 60; /* 20, 40, 0 and 0 tokens, the model's positions end at 39 */
+    expect(b, check(b, 3, whole), "some.safetensors: cu_seqlens: sequence 1 has 40 tokens, the plan takes at most 39");
+    offsets[2] = before;
+}
+
 void suite_reference(mdl_test *t) {
     bench b = {.e = mdl_e2e_begin(t, "reference")};
     mdl_case(t, "reference: the interpreter makes one");
@@ -195,6 +202,7 @@ void suite_reference(mdl_test *t) {
         if (mdl_case(t, "reference: what is there is compared")) parts(&b);
         if (mdl_case(t, "reference: a gradient that is 0 but for rounding")) cancels(&b);
         if (mdl_case(t, "reference: ids and labels beyond the model's tables")) out_of_range(&b);
+        if (mdl_case(t, "reference: a sequence beyond the model's positions")) too_long(&b);
     }
     mdl_e2e_end(&b.e);
 }
