@@ -122,36 +122,54 @@ static fe_value run_len(fe *e, fe_site *s) {
     return fe_int(s->v[0].n);
 }
 
-static fe_value distribution(fe *e, fe_site *s, int kind) {
-    if (!want_number(e, s, 0, false) || !want_number(e, s, 1, false)) return fe_poison();
-    double a = fe_number(&s->v[0]), b = fe_number(&s->v[1]);
-    if (kind == FE_INIT_NORMAL && b < 0) return fe_fail_value(e, s->loc[1], "a standard deviation is not negative");
-    if (kind == FE_INIT_UNIFORM && b < a) return fe_fail_value(e, s->ast->loc, "'uniform' needs low <= high");
-    const char *text = mdl_printf(e->arena, "%s(%s, %s)", s->ast->text, fe_real_text(e, a), fe_real_text(e, b));
-    fe_init init = {.a = a, .b = b, .text = text};
-    init.kind = kind;
+/* An initial value of which nothing that is computed, in f32, is larger than `largest`. */
+static fe_value init_of(fe *e, fe_site *s, fe_init init, double largest) {
+    mdl_text text = {.arena = e->arena};
+    const double x[] = {init.a, init.b, init.c};
+    mdl_text_printf(&text, "%s(", s->ast->text);
+    for (int i = 0; i < s->n; i++) mdl_text_printf(&text, "%s%s", i ? ", " : "", fe_real_text(e, x[i]));
+    mdl_text_printf(&text, ")");
+    init.text = text.at;
+    if (!fe_fits_f32(largest)) return fe_fail_value(e, s->ast->loc, "%s gives numbers beyond f32", init.text);
     return fe_of_init(e, init);
 }
-static fe_value run_normal(fe *e, fe_site *s) { return distribution(e, s, FE_INIT_NORMAL); }
-static fe_value run_uniform(fe *e, fe_site *s) { return distribution(e, s, FE_INIT_UNIFORM); }
+
+static bool numbers(fe *e, fe_site *s, int n, double *x) {
+    for (int i = 0; i < n; i++) {
+        if (!want_number(e, s, i, false)) return false;
+        x[i] = fe_number(&s->v[i]);
+    }
+    return true;
+}
+
+/* No deviate drawn is beyond 6: Box and Muller's sqrt(-2 ln u), for u of 24 bits, ends at 5.8. */
+static fe_value run_normal(fe *e, fe_site *s) {
+    double x[2];
+    if (!numbers(e, s, 2, x)) return fe_poison();
+    if (x[1] < 0) return fe_fail_value(e, s->loc[1], "a standard deviation is not negative");
+    return init_of(e, s, (fe_init){.kind = FE_INIT_NORMAL, .a = x[0], .b = x[1]}, fabs(x[0]) + 6 * x[1]);
+}
+
+static fe_value run_uniform(fe *e, fe_site *s) {
+    double x[2];
+    if (!numbers(e, s, 2, x)) return fe_poison();
+    if (x[1] < x[0]) return fe_fail_value(e, s->ast->loc, "'uniform' needs low <= high");
+    return init_of(e, s, (fe_init){.kind = FE_INIT_UNIFORM, .a = x[0], .b = x[1]}, fmax(x[1] - x[0], fmax(fabs(x[0]), fabs(x[1]))));
+}
 
 static fe_value run_trunc_normal(fe *e, fe_site *s) {
     double x[3];
-    for (int i = 0; i < 3; i++) {
-        if (!want_number(e, s, i, false)) return fe_poison();
-        x[i] = fe_number(&s->v[i]);
-        if (i && !(x[i] > 0)) return fe_fail_value(e, s->loc[i], "the %s of 'trunc_normal' is positive", s->arg[i]);
-    }
-    const char *text =
-        mdl_printf(e->arena, "trunc_normal(%s, %s, %s)", fe_real_text(e, x[0]), fe_real_text(e, x[1]), fe_real_text(e, x[2]));
-    return fe_of_init(e, (fe_init){.kind = FE_INIT_TRUNC_NORMAL, .a = x[0], .b = x[1], .c = x[2], .text = text});
+    if (!numbers(e, s, 3, x)) return fe_poison();
+    for (int i = 1; i < 3; i++)
+        if (!(x[i] > 0)) return fe_fail_value(e, s->loc[i], "the %s of 'trunc_normal' is positive", s->arg[i]);
+    double reach = fmax(x[2], x[1] * M_SQRT2); /* the bound, and the factor of what is drawn */
+    return init_of(e, s, (fe_init){.kind = FE_INIT_TRUNC_NORMAL, .a = x[0], .b = x[1], .c = x[2]}, fabs(x[0]) + reach);
 }
 
 static fe_value run_constant(fe *e, fe_site *s) {
-    if (!want_number(e, s, 0, false)) return fe_poison();
-    double a = fe_number(&s->v[0]);
-    return fe_of_init(
-        e, (fe_init){.kind = FE_INIT_CONSTANT, .a = a, .text = mdl_printf(e->arena, "constant(%s)", fe_real_text(e, a))});
+    double x;
+    if (!numbers(e, s, 1, &x)) return fe_poison();
+    return init_of(e, s, (fe_init){.kind = FE_INIT_CONSTANT, .a = x}, fabs(x));
 }
 
 /* Casts: of compile-time values and of tensors. */
