@@ -102,7 +102,7 @@ static mdl_status take(mdl_arena *arena, options *o, int c) {
         case SET: MDL_PUSH(arena, o->sets, optarg); break;
         case TOKENS: return parse_count(optarg, &o->tokens) ? MDL_OK : bad_value("--tokens", optarg, "a positive number");
         case SEQS: return parse_count(optarg, &o->segments) ? MDL_OK : bad_value("--seqs", optarg, "a positive number");
-        case TARGET: return strcmp(optarg, "cpu") ? bad_value("--target", optarg, "cpu") : MDL_OK;
+        case TARGET: return (o->pipeline.target = mdl_target_find(optarg)) ? MDL_OK : bad_value("--target", optarg, "cpu");
         case PRECISION:
             if (strcmp(optarg, "f32") && strcmp(optarg, "bf16")) return bad_value("--precision", optarg, "f32 or bf16");
             mdl_dtype_parse(optarg, &o->pipeline.precision);

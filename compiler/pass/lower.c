@@ -94,7 +94,7 @@ mdl_region *mdl_pass_lower(mdl_pass_context *c, mdl_region *in) {
     for (int i = 0; i < in->ops.n; i++) {
         mdl_op *op = in->ops.at[i];
         r.b.span = op->span;
-        switch (op->code) {
+        switch (c->target->has(op->code) ? MDL_OP_COUNT : op->code) {
             case MDL_OP_XENT: xent(&r, op); break;
             case MDL_OP_XENT_BWD: xent_bwd(&r, op); break;
             case MDL_OP_ARGMAX: argmax(&r, op); break;

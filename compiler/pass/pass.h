@@ -6,6 +6,7 @@
 #include "compiler/ir/ir.h"
 #include "compiler/ir/module.h"
 #include "compiler/ir/state.h"
+#include "compiler/target/target.h"
 
 /* Sums over a step of several micro-batches are kept in states (MDL_STATE_COUNT and MDL_STATE_SUM, f32[]): the first micro-batch
  * writes them, each further one adds its own. BATCH: of this batch, no state. KEPT: what earlier programs have kept. */
@@ -22,19 +23,13 @@ typedef struct {
     bool optimizer;
 } mdl_program_spec;
 
-/* How large a row kernel may be; 0: any size. */
-typedef struct {
-    int args; /* operands and results: pointers that it takes */
-    int ops;  /* of its body */
-} mdl_kernel_limits;
-
 typedef struct {
     mdl_arena *arena; /* of the running pass; freed when a later pass has made its own region */
     const mdl_module *module;
     const mdl_layout *layout;
     const mdl_program_spec *program; /* being compiled */
     mdl_dtype precision;             /* of matrix operands and activations: f32 or bf16 */
-    mdl_kernel_limits limits;        /* of the target */
+    const mdl_target *target;
     const char *not_implemented;     /* set by a pass that the target cannot carry out */
     mdl_span not_implemented_at;
 } mdl_pass_context;

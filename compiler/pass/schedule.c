@@ -82,7 +82,7 @@ static void finish_sums(mdl_pass_context *c, mdl_rewrite *r, const mdl_op *kerne
         MDL_PUSH(r->b.arena, sums, sum);
         if (with_init) MDL_PUSH(r->b.arena, inits, mdl_mapped(kernel->in[mdl_attr_int(sum->in[1]->def, "index")]));
     }
-    int per = 2 + with_init, most = c->limits.args ? c->limits.args / per : which.n;
+    int per = 2 + with_init, most = c->target->limits.args ? c->target->limits.args / per : which.n;
     for (int from = 0; from < which.n; from += most) {
         int n = which.n - from < most ? which.n - from : most;
         value_list in = {0};

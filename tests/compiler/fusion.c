@@ -236,7 +236,7 @@ static void test_op_order(mdl_test *t) {
     uint64_t state = 1;
     for (int seed = 0; seed < 60; seed++) {
         mdl_arena *arena = mdl_arena_new();
-        mdl_pass_context c = {.arena = arena};
+        mdl_pass_context c = {.arena = arena, .target = mdl_targets[0]};
         mdl_region *r = mdl_random_program(arena, (uint64_t)seed, 7, 33);
         uint64_t groups = groups_of(arena, mdl_pass_fuse(&c, mdl_pass_store(&c, r)), NULL, NULL);
         for (int k = 0; k < 8; k++) {

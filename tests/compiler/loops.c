@@ -72,7 +72,7 @@ static bool read_subject(mdl_test *t, subject *s, const char *program) {
     CHECK(t, !status, "%s", mdl_message(status));
     mdl_status_free(status);
     mdl_region *in = scheduled ? mdl_test_parse(t, s->arena, scheduled) : NULL;
-    mdl_pass_context c = {.arena = s->arena};
+    mdl_pass_context c = {.arena = s->arena, .target = mdl_targets[0]};
     if (!in) return false;
     mdl_rewrite r = mdl_rewrite_begin(&c, in);
     for (int i = 0; i < in->ops.n && !s->kernel; i++) {

@@ -78,7 +78,7 @@ static void add_gradients(bench *b, mdl_module *m, mdl_arrays *inputs, mdl_array
                              .sums = MDL_TALLY_BATCH,
                              .results = true,
                              .grad = MDL_GRAD_WRITE};
-    mdl_pass_context c = {.arena = memory, .module = m, .program = &spec};
+    mdl_pass_context c = {.arena = memory, .target = mdl_targets[0], .module = m, .program = &spec};
     mdl_arrays results = {0};
     m->forward = mdl_pass_decompose(&c, m->forward);
     c.layout = mdl_layout_params(memory, m);
