@@ -136,7 +136,8 @@ static void expect(bench *b, const char *said, const char *text) {
 
 #define BATCH "ids", "labels", "cu_seqlens", "weight."
 static const char *const whole[] = {BATCH, "logits", "loss", "grad.", NULL}, *const without_loss[] = {BATCH, "logits", NULL},
-                         *const only_gradients[] = {BATCH, "grad.", NULL}, *const nothing[] = {BATCH, NULL};
+                         *const only_gradients[] = {BATCH, "grad.", NULL}, *const nothing[] = {BATCH, NULL},
+                         *const with_after3[] = {BATCH, "logits", "grad.", "after3.", NULL};
 
 static void parts(bench *b) {
     const char *said = check(b, 0, whole);
@@ -158,6 +159,12 @@ static void move(bench *b, const char *name, double by) {
     for (int64_t i = 0; i < mdl_type_count(&moved->type); i++) ((float *)(uintptr_t)moved->bytes)[i] += (float)(by * sqrt(square));
 }
 
+static void copy_as(bench *b, const char *from, const char *name) {
+    mdl_tensor tensor = *find(b, from);
+    tensor.name = name;
+    MDL_PUSH(b->e.memory, b->tensors, tensor);
+}
+
 static void cancels(bench *b) {
     const mdl_tensor *bias = find(b, "grad.layer.1.attn.key.bias");
     double largest = 0;
@@ -167,6 +174,10 @@ static void cancels(bench *b) {
     move(b, "grad.layer.1.attn.key.bias", 1e-3);
     expect(b, check(b, 1, whole), "FAIL  layer.1.attn.key.bias");
     move(b, "grad.layer.1.attn.key.bias", -1e-3);
+    copy_as(b, "weight.layer.1.attn.key.bias", "after3.layer.1.attn.key.bias"); /* any values: nothing can follow rounding */
+    expect(b, check(b, 0, with_after3), "skipped: after3.layer.1.attn.key.bias: its gradient is rounding");
+    copy_as(b, "weight.layer.1.attn.query.bias", "after3.layer.1.attn.query.bias");
+    expect(b, check(b, 1, with_after3), "FAIL  layer.1.attn.query.bias");
     mdl_tensor *query = find(b, "grad.layer.1.attn.query.bias"), right = *query;
     query->bytes = mdl_alloc(b->e.memory, (size_t)mdl_type_bytes(&query->type));
     expect(b, check(b, 1, whole), "FAIL  layer.1.attn.query.bias"); /* not 0 at all */
