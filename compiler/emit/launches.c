@@ -47,9 +47,9 @@ static void push(launcher *l) {
 }
 
 /* ---- kernels ---- */
-/* The op's kernel, as the target makes it. A row kernel's body that was seen before is not made into text again. */
+/* The op's kernel, as the target makes it. A body that was seen before is not made into text again. */
 static void kernel(launcher *l) {
-    const char **known = l->op->code == MDL_OP_KERNEL ? mdl_text_of_body(l->e, l->op) : NULL;
+    const char **known = l->op->code == MDL_OP_KERNEL || l->op->code == MDL_OP_FUSED ? mdl_text_of_body(l->e, l->op) : NULL;
     mdl_kernel_source source = {.text = known ? *known : NULL};
     const char *wrong = l->e->target->kernel(l->e->scratch, l->op, &source);
     if (wrong) {

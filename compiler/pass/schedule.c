@@ -1,5 +1,6 @@
-/* needs: kernels. keeps: every value to rounding. breaks: kernels no longer yield sums over rows; they yield one partial sum for
- * each chunk of rows, and one finish op after the kernel adds the chunks in order, onto an initial value where there is one. */
+/* needs: kernels. keeps: every value to rounding. breaks: kernels and fused anchors no longer yield sums over rows; they yield one
+ * partial sum for each chunk of rows, and one finish op after the kernel adds the chunks in order, onto an initial value where
+ * there is one. */
 #include "compiler/kernel/rows.h"
 #include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
@@ -64,6 +65,7 @@ static mdl_op *rebuild(mdl_rewrite *r, const mdl_op *kernel, mdl_region *body, i
     }
     body->ops.n = kept;
     mdl_region_renumber(body);
+    if (kernel->code == MDL_OP_FUSED) return mdl_build_region(&r->b, MDL_OP_FUSED, in.n, in.at, 0, NULL, body);
     mdl_attr attr[] = {mdl_int("rows", mdl_attr_int(kernel, "rows")), mdl_int("chunks", chunks)};
     return mdl_build_region(&r->b, MDL_OP_KERNEL, in.n, in.at, 2, attr, body);
 }
@@ -94,7 +96,8 @@ static void finish_sums(mdl_pass_context *c, mdl_rewrite *r, const mdl_op *kerne
 }
 
 static void schedule(mdl_pass_context *c, mdl_rewrite *r, mdl_op *kernel) {
-    int64_t chunks = mdl_row_chunks(mdl_attr_int(kernel, "rows"));
+    bool fused = kernel->code == MDL_OP_FUSED;
+    int64_t chunks = fused ? c->target->fused_partials(kernel) : c->target->partials(mdl_attr_int(kernel, "rows"));
     r->b.span = kernel->span;
     mdl_op *fresh = rebuild(r, kernel, split_body(c, kernel, chunks), chunks);
     const mdl_op *yield = kernel->body->ops.at[kernel->body->ops.n - 1];
@@ -107,7 +110,7 @@ static void schedule(mdl_pass_context *c, mdl_rewrite *r, mdl_op *kernel) {
 mdl_region *mdl_pass_schedule(mdl_pass_context *c, mdl_region *in) {
     mdl_rewrite r = mdl_rewrite_begin(c, in);
     for (int i = 0; i < in->ops.n; i++) {
-        if (in->ops.at[i]->code == MDL_OP_KERNEL)
+        if (in->ops.at[i]->code == MDL_OP_KERNEL || in->ops.at[i]->code == MDL_OP_FUSED)
             schedule(c, &r, in->ops.at[i]);
         else
             mdl_keep(&r, in->ops.at[i]);

@@ -111,17 +111,6 @@ static void segment(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     s->blocks = mdl_template_segment_blocks(s->label, cols);
 }
 
-static void attention(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
-    bool backward = op->code == MDL_OP_ATTENTION_BWD;
-    mdl_attention_shape shape = mdl_cpu_attention_shape(op);
-    mdl_attention_memory memory = mdl_attention_dense(&shape, backward);
-    const mdl_value *seq = op->in[op->n_in - 1];
-    tokens_and_segments(arena, seq, s);
-    mdl_cpu_attention_launch(&shape, seq, backward, s);
-    s->text = backward ? mdl_template_attention_bwd(arena, &shape, &memory, MDL_KERNEL_PLACEHOLDER)
-                       : mdl_template_attention(arena, &shape, &memory, MDL_KERNEL_PLACEHOLDER);
-}
-
 mdl_attention_shape mdl_cpu_attention_shape(const mdl_op *op) {
     const mdl_attr *cap = mdl_find_attr(op, "softcap");
     const mdl_type *q = &op->in[0]->type;
@@ -136,11 +125,18 @@ mdl_attention_shape mdl_cpu_attention_shape(const mdl_op *op) {
     };
 }
 
-void mdl_cpu_attention_launch(const mdl_attention_shape *shape, const mdl_value *seq, bool backward, mdl_kernel_source *s) {
+/* Every attention stands in a fused op, if only by itself. */
+static const char *attention(mdl_arena *arena, const mdl_op *fused, mdl_kernel_source *s) {
+    const mdl_op *anchor = mdl_fused_anchor(fused);
+    const mdl_value *seq = fused->in[mdl_attr_int(anchor->in[anchor->n_in - 1]->def, "index")];
+    bool backward = anchor->code == MDL_OP_ATTENTION_BWD;
+    mdl_attention_shape shape = mdl_cpu_attention_shape(anchor);
+    tokens_and_segments(arena, seq, s);
     s->class = backward ? "attention_bwd" : "attention";
     s->label = backward ? "attention backward" : "attention";
-    s->blocks = backward ? mdl_template_attention_bwd_blocks(shape) : mdl_template_attention_blocks(shape);
-    s->flops = mdl_template_attention_flops(shape, backward, seq->type.dim[1], seq->type.dim[0]);
+    s->blocks = backward ? mdl_template_attention_bwd_blocks(&shape) : mdl_template_attention_blocks(&shape);
+    s->flops = mdl_template_attention_flops(&shape, backward, seq->type.dim[1], seq->type.dim[0]);
+    return s->text ? NULL : mdl_cpu_fused_attention(arena, fused, &s->text);
 }
 
 /* ---- the target ---- */
@@ -153,8 +149,8 @@ static bool is_sum(const mdl_op *op) {
 }
 
 static const char *refuses(mdl_arena *arena, const mdl_op *op) {
-    bool attention = op->code == MDL_OP_ATTENTION || op->code == MDL_OP_ATTENTION_BWD;
-    if (attention && op->in[0]->type.dim[2] > MDL_ATTENTION_WIDEST) return "attention with heads wider than 512";
+    if (op->code == MDL_OP_FUSED && mdl_fused_anchor(op)->in[0]->type.dim[2] > MDL_ATTENTION_WIDEST)
+        return "attention with heads wider than 512";
     for (int i = 0; i < op->n_out && is_sum(op); i++) {
         if (op->out[i]->type.dtype == MDL_F32) continue;
         if (op->code == MDL_OP_SCATTER_ADD) return "a scatter of whole numbers: cast them to f32";
@@ -171,8 +167,7 @@ static const char *kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_source 
     switch (op->code) {
         case MDL_OP_KERNEL: launch_rows(arena, op, s); return known ? NULL : row_kernel(arena, op, s);
         case MDL_OP_FINISH: finish(arena, op, s); return NULL;
-        case MDL_OP_ATTENTION:
-        case MDL_OP_ATTENTION_BWD: attention(arena, op, s); return NULL;
+        case MDL_OP_FUSED: return attention(arena, op, s);
         case MDL_OP_SCATTER_ADD: scatter_add(arena, op, s); return NULL;
         case MDL_OP_SEGMENT_ID:
         case MDL_OP_POSITION:
@@ -183,14 +178,17 @@ static const char *kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_source 
     }
 }
 
+/* Tiles are filled and emptied row by row by scalar code that vectorizes: all of it. */
 static bool absorbs(const mdl_op *anchor, const mdl_op *op, bool stores) {
     (void)anchor, (void)op, (void)stores;
-    return false;
+    return true;
 }
 
 static int64_t fused_partials(const mdl_op *fused) {
-    (void)fused;
-    return 1;
+    const mdl_op *anchor = mdl_fused_anchor(fused);
+    mdl_attention_shape shape = mdl_cpu_attention_shape(anchor);
+    int64_t tokens = anchor->in[0]->type.dim[0];
+    return mdl_template_grid(mdl_template_attention_bwd_blocks(&shape), tokens, 0) / shape.kv_heads;
 }
 
 const mdl_target mdl_target_cpu = {

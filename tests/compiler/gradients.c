@@ -50,6 +50,7 @@ static const struct {
     {MDL_OP_OUTPUT, "has no result"},
     {MDL_OP_YIELD, "has no result"},
     {MDL_OP_KERNEL, "made after autodiff"},
+    {MDL_OP_FUSED, "made after autodiff"},
     {MDL_OP_FINISH, "made after autodiff"},
 };
 enum { NO_GRADIENTS = sizeof no_gradients / sizeof *no_gradients };

@@ -28,7 +28,7 @@ typedef struct {
 } options;
 
 static options parse_options(mdl_test *t, char *text) {
-    options o = {.schedule = {.row_block = 1, .lanes = 1}, .paste = {.yield = -1}};
+    options o = {.schedule = {.row_block = 1, .lanes = 1}};
     for (char *save = NULL, *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
         bool flag = !strcmp(word, "keep") || !strcmp(word, "store");
         int64_t n = flag ? 0 : atoll(strtok_r(NULL, " ", &save));
