@@ -115,19 +115,19 @@ static const char *row_text(launcher *l) {
 
 static void row_kernel(launcher *l) {
     const char *text = row_text(l);
-    int64_t rows = mdl_attr_int(l->op, "rows"), chunks = mdl_attr_int(l->op, "chunks");
+    int64_t rows = mdl_attr_int(l->op, "rows"), blocks = mdl_attr_int(l->op, "blocks");
     if (!text) return;
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     add_immediate(l, rows);
     int per_block = l->launch.args.n;
-    add_immediate(l, (rows + chunks - 1) / chunks);
+    add_immediate(l, (rows + blocks - 1) / blocks);
     for (int i = 0; i < l->op->n_in; i++)
         if (mdl_is(l->op->in[i], MDL_OP_IMM)) add_immediate(l, mdl_attr_int(l->op->in[i]->def, "value"));
     l->launch.label = describe_body(l);
     l->launch.flops = pointwise_flops(l->op->body);
-    push_kernel(l, class_of(l->op), text, 1, (mdl_plan_grid){0, 1, MDL_ROW_CHUNKS, 1}, per_block);
-    MDL_ASSERT(l->launch.grid == chunks);
+    push_kernel(l, class_of(l->op), text, 1, (mdl_plan_grid){0, 1, blocks < rows ? blocks : MDL_ROW_BLOCKS, 1}, per_block);
+    MDL_ASSERT(l->launch.grid == blocks);
 }
 
 /* The templates' sums are f32; false when one is not, which is then refused. */
@@ -142,12 +142,12 @@ static void finish(launcher *l) {
     int n = l->op->n_out;
     int64_t *cols = MDL_NEW_ARRAY(l->e->arena, int64_t, n);
     bool *init = MDL_NEW_ARRAY(l->e->arena, bool, n);
-    for (int i = 0; i < n; i++) cols[i] = mdl_type_count(&l->op->out[i]->type), init[i] = mdl_attr_int(l->op, "init");
+    for (int i = 0; i < n; i++) cols[i] = mdl_type_count(&l->op->out[i]->type), init[i] = mdl_finish_init(l->op, i) >= 0;
     add_operands(l);
     add_results(l, MDL_ACCESS_WRITE);
     for (int i = 0; i < n; i++) add_immediate(l, l->op->in[i]->type.dim[0]);
     l->launch.label = "column sum";
-    push_template(l, "finish", mdl_template_finish(l->e->scratch, n, cols, init, MDL_KERNEL_PLACEHOLDER), 1,
+    push_template(l, "finish", mdl_template_finish(l->e->scratch, n, cols, init, MDL_KERNEL_PLACEHOLDER), n,
                   mdl_template_finish_blocks(n, cols));
 }
 
@@ -194,8 +194,8 @@ static void scatter_add(launcher *l) {
     add_immediate(l, x->dim[0]);
     add_immediate(l, mdl_attr_int(l->op, "rows"));
     l->launch.label = "scatter add";
-    push_template(l, "scatter", mdl_template_scatter_add(l->e->scratch, x->dtype, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER), 2,
-                  mdl_template_scatter_add_blocks(cols));
+    push_template(l, "scatter", mdl_template_scatter_add(l->e->scratch, x->dtype, cols, l->op->n_in == 3, MDL_KERNEL_PLACEHOLDER),
+                  2, mdl_template_scatter_add_blocks(cols));
 }
 
 static void segment(launcher *l) {
