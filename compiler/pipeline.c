@@ -20,8 +20,6 @@ static const struct {
 #include "compiler/passes.def"
 #undef PASS
 };
-/* Pointers: 1 KB of a kernel's parameters. Ops: a native compiler's time grows faster than a function. */
-static const mdl_kernel_limits kernel_limits = {.args = 120, .ops = 256};
 
 enum { N_PASSES = sizeof passes / sizeof *passes };
 
@@ -68,6 +66,14 @@ static void dump(const pipeline *p, const char *pass, const mdl_region *region) 
     mdl_text t = {.arena = p->context.arena};
     mdl_print_region(&t, region, true);
     fprintf(o->out, "# %s after %s\n%s", region->name, pass, t.at);
+}
+
+static void dump_launches(const pipeline *p, const mdl_plan *plan, const char *program) {
+    const mdl_pipeline_options *o = p->options;
+    if (!listed(o->dump, MDL_DUMP_LAUNCHES) || (o->dump_only && strcmp(o->dump_only, program))) return;
+    mdl_text t = {.arena = p->context.arena};
+    mdl_print_launches(&t, plan, mdl_plan_find_program(plan, program));
+    fprintf(o->out, "# %s after %s\n%s", program, MDL_DUMP_LAUNCHES, t.at);
 }
 
 /* Verifies, dumps and (with --check-passes) compares what a pass made. */
@@ -117,7 +123,10 @@ static mdl_status compile_region(pipeline *p, mdl_emitter *e) {
     if (p->context.precision != MDL_F32)
         return mdl_fail(MDL_BAD_INPUT, "not implemented on this target: kernels in %s", mdl_dtype_name(p->context.precision));
     mdl_emit_program(e, region);
-    if (!e->error) return MDL_OK;
+    if (!e->error) {
+        dump_launches(p, e->plan, region->name);
+        return MDL_OK;
+    }
     return mdl_fail(MDL_BAD_INPUT, "%s: not implemented on this target: %s", mdl_span_text(e->arena, e->error_at), e->error);
 }
 
@@ -180,7 +189,8 @@ static mdl_status check_dump_only(mdl_arena *arena, const mdl_region *forward, c
 
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
     static const mdl_layout none = {.tiles = 1};
-    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none, .limits = kernel_limits, .precision = options->precision},
+    const mdl_target *target = options->target ? options->target : mdl_targets[0];
+    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none, .target = target, .precision = options->precision},
                   .options = options};
     *plan = NULL;
     if (options->dump_only) MDL_TRY(check_dump_only(arena, module->forward, options->dump_only), "%s", module->name);
@@ -190,15 +200,15 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
     if (p.stopped) return MDL_OK;
     p.context.layout = mdl_layout_params(arena, module);
     mdl_plan *out = mdl_plan_new();
-    mdl_emitter e = {.arena = out->memory, .plan = out, .module = module, .layout = p.context.layout};
+    mdl_emitter e = {.arena = out->memory, .plan = out, .module = module, .layout = p.context.layout, .target = target};
     out->version = MDL_PLAN_VERSION;
-    out->target = "cpu";
+    out->target = target->name;
     out->isa = options->isa ? options->isa : mdl_cpu_isa();
     out->precision = mdl_dtype_name(options->precision);
     out->compiler = "mdlc " MDL_VERSION;
     mdl_emit_tables(&e);
     mdl_status status = compile_programs(&p, &e);
-    if (!status && !options->stop_after) status = mdl_emit_native(out);
+    if (!status && !options->stop_after) status = target->compile(out);
     if (status || options->stop_after)
         mdl_plan_free(out);
     else
@@ -209,7 +219,7 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
 mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, const char **result) {
     static const mdl_program_spec spec = {.name = "test", .source = MDL_FROM_FORWARD, .grad = MDL_GRAD_WRITE, .optimizer = true};
     static const mdl_layout layout = {.tiles = 1};
-    mdl_pass_context c = {.arena = arena, .layout = &layout, .program = &spec, .limits = kernel_limits};
+    mdl_pass_context c = {.arena = arena, .layout = &layout, .program = &spec, .target = mdl_targets[0]};
     mdl_regions programs = {0};
     mdl_text t = {.arena = arena};
     const char *wrong = mdl_parse_ir(arena, text, &programs), *equals = strchr(pass, '=');

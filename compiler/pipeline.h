@@ -3,9 +3,14 @@
 #define MDL_PIPELINE_H
 
 #include "compiler/ir/module.h"
+#include "compiler/target/target.h"
 #include "runtime/plan/plan.h"
 
+/* Behind the passes, what emission makes of a program can be dumped too. */
+#define MDL_DUMP_LAUNCHES "launches"
+
 typedef struct {
+    const mdl_target *target; /* NULL: the first */
     mdl_dtype precision;    /* of matrix operands and activations: f32 or bf16 */
     const char *isa;        /* instruction set of the kernels; NULL: this machine's */
     const char *dump;       /* "all", or passes by name, with commas; NULL: nothing */

@@ -4,6 +4,7 @@
 
 #include "compiler/ir/module.h"
 #include "compiler/pass/pass.h"
+#include "compiler/target/target.h"
 #include "runtime/plan/plan.h"
 
 /* Everything that the programs of one plan share while they are emitted. */
@@ -13,6 +14,7 @@ typedef struct {
     mdl_plan *plan;
     const mdl_module *module;
     const mdl_layout *layout;
+    const mdl_target *target;
     struct mdl_kernel_table *kernels;
     const char *error; /* what the target cannot do */
     mdl_span error_at;
@@ -42,8 +44,6 @@ int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, 
 const char *mdl_emit_gemm(const mdl_op *dot, mdl_gemm *gemm);
 
 /* ---- kernels.c: one kernel for equal texts ---- */
-enum { MDL_KERNEL_PLACEHOLDER_LENGTH = 9 };
-#define MDL_KERNEL_PLACEHOLDER "MDLKERNEL" /* the symbol in a text before it has its own */
 /* Index into plan->kernels of the kernel with this text and with what `kernel` has: class, signature, grid. */
 int mdl_intern_kernel(mdl_emitter *e, const mdl_plan_kernel *kernel, const char *text, mdl_span span);
 /* Where to keep a row kernel's text: NULL until set, then the same for every kernel op of which the text would be the same: equal
@@ -54,9 +54,8 @@ const char **mdl_text_of_body(mdl_emitter *e, const mdl_op *kernel);
 /* Gives every ACTIVATION buffer an offset such that buffers alive at once do not overlap; sets activation_bytes and live_bytes. */
 void mdl_place_buffers(mdl_plan_program *program);
 
-/* ---- native.c ---- */
-/* Compiles the kernels' source for an instruction set; stores kernels/cpu.c and kernels/cpu.so in the plan. */
-mdl_status mdl_emit_native(mdl_plan *plan);
+/* ---- text.c ---- */
+void mdl_print_launches(mdl_text *text, const mdl_plan *plan, const mdl_plan_program *program);
 
 const char *mdl_span_text(mdl_arena *arena, mdl_span span);
 

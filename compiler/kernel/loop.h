@@ -44,13 +44,13 @@ typedef enum {
     MDL_MEM_LEAF     /* what the template that the body is pasted into gives or takes: a tile of its own */
 } mdl_mem_space;
 
-/* Memory of rows. Element (row, column) lies at row * row_stride + column of its buffer; in a column-major one at
- * column * (rows of the launch) + row. ROW and TILE are dense. */
+/* Memory of rows. Element (row, column) lies at first + row * row_stride + column of its buffer; in a column-major one at
+ * column * (rows of the launch) + row. In partials a row is a chunk. ROW and TILE are dense, LEAF is the template's. */
 typedef struct {
     mdl_mem_space space;
     int index;
     mdl_dtype dtype;
-    int64_t width, row_stride; /* elements */
+    int64_t width, row_stride, first; /* elements */
     bool column_major;
 } mdl_loop_array;
 
@@ -113,15 +113,16 @@ typedef struct {
 
 /* How an operand's or a result's rows lie in its buffer. */
 typedef struct {
-    int64_t row_stride; /* 0: dense */
+    int64_t row_stride, first; /* stride 0: dense */
     bool column_major;
+    int buffer; /* of a result, among the launch's: 0: behind the operands, in order */
 } mdl_loop_layout;
 
-/* A body of which one yield is pasted into a template. Values of rank 3 and more are [rows, heads, ...]: the template fixes row and
- * head (MDL_VAR_HEAD). `leaf` names arguments that the template provides (a tile of its head); the yield goes to a leaf of its own
- * unless `store` says that it is a result. */
+/* A body of which some yields are pasted into a template, as one function. Values of rank 3 and more are [rows, heads, ...]: the template fixes row and
+ * head (MDL_VAR_HEAD). `leaf` names arguments that the template provides (a tile of its head); the one yield goes to such a tile
+ * unless `store` says that yields are results. Tiles are f32, whatever the value. */
 typedef struct {
-    int yield;
+    int yield; /* -1: all */
     bool store;
     int64_t heads;
     const bool *leaf; /* by argument, or NULL */

@@ -35,10 +35,18 @@ static void add_operands(mdl_lowering *l, const mdl_loop_layout *layouts) {
         bool leaf = is_leaf(l, i);
         l->kept[i] = l->operand[i] = -1;
         if (mdl_is(v, MDL_OP_IMM)) continue;
-        int64_t width = leaf ? columns(v) / l->paste->heads : columns(v);
+        if (leaf) {
+            l->operand[i] = mdl_own_array(l, MDL_MEM_LEAF, MDL_F32, columns(v) / l->paste->heads);
+            continue;
+        }
         mdl_loop_layout at = layouts ? layouts[i] : (mdl_loop_layout){0};
-        l->operand[i] = mdl_new_array(l, (mdl_loop_array){leaf ? MDL_MEM_LEAF : MDL_MEM_OPERAND, leaf ? 0 : slot++, v->type.dtype,
-                                                          width, at.row_stride ? at.row_stride : width, at.column_major});
+        l->operand[i] = mdl_new_array(l, (mdl_loop_array){.space = MDL_MEM_OPERAND,
+                                                          .index = slot++,
+                                                          .dtype = v->type.dtype,
+                                                          .width = columns(v),
+                                                          .row_stride = at.row_stride ? at.row_stride : columns(v),
+                                                          .first = at.first,
+                                                          .column_major = at.column_major});
     }
 }
 
@@ -48,7 +56,7 @@ static void add_reductions(mdl_lowering *l) {
         const mdl_op *op = body->ops.at[i];
         if (!mdl_is_row_reduction(op)) continue;
         int64_t width = columns(op->out[0]);
-        int array = mdl_new_array(l, (mdl_loop_array){MDL_MEM_ROW, 0, mdl_accumulator(op), width, width, false});
+        int array = mdl_own_array(l, MDL_MEM_ROW, mdl_accumulator(op), width);
         l->folded[op->out[0]->id] = array;
         MDL_PUSH(l->arena, l->items, ((mdl_item){MDL_ITEM_REDUCE, op->out[0], array, l->phase[op->out[0]->id] - 1}));
     }
@@ -60,15 +68,17 @@ static void add_yields(mdl_lowering *l, const mdl_loop_layout *layouts) {
     for (int i = 0; i < l->kernel->n_in; i++) slot += !mdl_is(l->kernel->in[i], MDL_OP_IMM) && !is_leaf(l, i);
     for (int i = 0; i < yield->n_in; i++, slot++) {
         const mdl_value *v = yield->in[i];
-        if (l->paste && l->paste->yield != i) continue;
+        if (l->paste && l->paste->yield >= 0 && l->paste->yield != i) continue;
         bool column = mdl_is_column_sum(v->def), leaf = l->paste && !l->paste->store;
-        int64_t width = leaf ? columns(v) / l->paste->heads : columns(v);
         mdl_loop_layout at = layouts ? layouts[i] : (mdl_loop_layout){0};
-        int array = mdl_new_array(l, (mdl_loop_array){leaf     ? MDL_MEM_LEAF
-                                                      : column ? MDL_MEM_PARTIAL
-                                                               : MDL_MEM_RESULT,
-                                                      leaf ? 0 : slot, v->type.dtype, width,
-                                                      at.row_stride && !column ? at.row_stride : width, at.column_major});
+        int array = leaf ? mdl_own_array(l, MDL_MEM_LEAF, MDL_F32, columns(v) / l->paste->heads)
+                         : mdl_new_array(l, (mdl_loop_array){.space = column ? MDL_MEM_PARTIAL : MDL_MEM_RESULT,
+                                                             .index = at.buffer ? at.buffer : slot,
+                                                             .dtype = v->type.dtype,
+                                                             .width = columns(v),
+                                                             .row_stride = at.row_stride ? at.row_stride : columns(v),
+                                                             .first = at.first,
+                                                             .column_major = at.column_major});
         if (!column && !leaf && l->stored[v->id] < 0) l->stored[v->id] = array;
         if (column && !l->paste) /* a pasted sum adds to what its template cleared */
             MDL_PUSH(l->arena, l->out->block,
@@ -140,10 +150,11 @@ static void fold(mdl_lowering *l, mdl_loop_list *list, mdl_opcode op, int array,
 }
 
 static void lower_store(mdl_lowering *l, const nest *n, const mdl_item *it) {
-    mdl_reg x = mdl_lower_value(l, it->value, n->idx);
+    bool leaf = l->out->arrays.at[it->array].space == MDL_MEM_LEAF;
+    mdl_reg x = leaf ? mdl_lower_widened(l, it->value, n->idx, MDL_F32) : mdl_lower_value(l, it->value, n->idx);
     mdl_loop_stmt s = {.code = MDL_LOOP_STORE, .reg = -1, .in = {x.reg}, .array = it->array};
     mdl_address(&it->value->type, n->idx, &s);
-    if (l->out->arrays.at[it->array].space == MDL_MEM_LEAF) s.col = n->idx[n->rank - 1];
+    if (leaf) s.col = n->idx[n->rank - 1];
     MDL_PUSH(l->arena, *mdl_list_at(l, n->n_loops), s);
 }
 
@@ -187,7 +198,7 @@ static void lower_reduce(mdl_lowering *l, const nest *n, const mdl_item *it) {
         fold(l, here, op, it->array, col, x.reg);
         return;
     }
-    int one = mdl_new_array(l, (mdl_loop_array){MDL_MEM_ROW, 0, mdl_accumulator(v->def), 1, 1, false});
+    int one = mdl_own_array(l, MDL_MEM_ROW, mdl_accumulator(v->def), 1);
     mdl_loop_stmt clear = {.code = MDL_LOOP_CLEAR, .op = op, .reg = -1, .array = one};
     MDL_PUSH(l->arena, *mdl_list_at(l, n->n_loops - 1), clear);
     fold(l, here, op, one, zero, x.reg);
@@ -329,7 +340,7 @@ static mdl_loop_phase *new_phase(mdl_lowering *l) {
 static void store_transposed(mdl_lowering *l, mdl_loop_phase *phase, mdl_item *it, int64_t width) {
     int result = it->array, row = MDL_VAR_ROW, column = new_var(l, width);
     mdl_dtype dtype = l->out->arrays.at[result].dtype;
-    it->array = mdl_new_array(l, (mdl_loop_array){MDL_MEM_TILE, 0, dtype, width, width, false});
+    it->array = mdl_own_array(l, MDL_MEM_TILE, dtype, width);
     mdl_affine from = mdl_affine_var(column), to = mdl_affine_add(mdl_affine_scale(mdl_affine_var(l->tile_var), width), from);
     mdl_loop_list *inner = MDL_NEW(l->arena, mdl_loop_list), *outer = MDL_NEW(l->arena, mdl_loop_list);
     mdl_loop_stmt load = {.code = MDL_LOOP_LOAD,

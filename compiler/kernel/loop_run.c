@@ -27,11 +27,11 @@ static int64_t value_of(const machine *m, const mdl_affine *a) {
 
 static double *element(const machine *m, int array, int64_t row, int64_t col) {
     const mdl_loop_array *a = &m->k->arrays.at[array];
-    if (a->space == MDL_MEM_PARTIAL) return m->buffer[a->index] + m->block * a->width + col;
+    if (a->space == MDL_MEM_PARTIAL) return m->buffer[a->index] + m->block * a->row_stride + a->first + col;
     if (a->space == MDL_MEM_ROW) return m->own[array] + (m->var[MDL_VAR_ROW] - m->base) * a->width + col;
     if (a->space == MDL_MEM_TILE) return m->own[array] + (row - m->base) * a->width + col;
     if (a->space == MDL_MEM_LEAF) return m->call->leaf + (row - m->call->first) * m->call->stride + col;
-    return m->buffer[a->index] + (a->column_major ? col * m->immediate[0] + row : row * a->row_stride + col);
+    return m->buffer[a->index] + (a->column_major ? col * m->immediate[0] + row : row * a->row_stride + a->first + col);
 }
 
 static double neutral(mdl_opcode op) { return op == MDL_OP_SUM ? 0 : -INFINITY; }

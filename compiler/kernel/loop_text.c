@@ -115,6 +115,7 @@ static void print_array(mdl_text *t, const mdl_loop_kernel *k, int i) {
     if (spaces[a->space].numbered) mdl_text_printf(t, "%d ", a->index);
     mdl_text_printf(t, "%s[%" PRId64 "]", mdl_dtype_name(a->dtype), a->width);
     if (a->row_stride != a->width) mdl_text_printf(t, " stride %" PRId64, a->row_stride);
+    if (a->first) mdl_text_printf(t, " first %" PRId64, a->first);
     mdl_text_printf(t, "%s\n", a->column_major ? " column_major" : "");
 }
 
@@ -369,6 +370,7 @@ static bool array(reader *r) {
     a.width = a.row_stride = integer(r);
     want(r, "]");
     if (take(r, "stride")) a.row_stride = integer(r);
+    if (take(r, "first")) a.first = integer(r);
     a.column_major = take(r, "column_major");
     MDL_PUSH(r->arena, r->k->arrays, a);
     return true;

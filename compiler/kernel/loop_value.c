@@ -51,6 +51,10 @@ int mdl_new_array(mdl_lowering *l, mdl_loop_array array) {
     return l->out->arrays.n - 1;
 }
 
+int mdl_own_array(mdl_lowering *l, mdl_mem_space space, mdl_dtype dtype, int64_t width) {
+    return mdl_new_array(l, (mdl_loop_array){.space = space, .dtype = dtype, .width = width, .row_stride = width});
+}
+
 void mdl_address(const mdl_type *type, const mdl_affine *idx, mdl_loop_stmt *to) {
     to->row = type->rank ? idx[0] : mdl_affine_const(0);
     to->col = mdl_affine_const(0);
@@ -76,15 +80,19 @@ static bool walks_row(const mdl_lowering *l, const mdl_value *v, const mdl_affin
     return l->vars.at[idx[1].term[0].var].extent == v->type.dim[1];
 }
 
+static mdl_reg cast(mdl_lowering *l, mdl_reg x, mdl_dtype to);
+
+/* A tile is f32; the value is rounded as it would be in memory. */
 static mdl_reg load_leaf(mdl_lowering *l, const mdl_value *v, int array, const mdl_affine *idx) {
     mdl_loop_stmt s = {.code = MDL_LOOP_LOAD, .array = array, .row = idx[0], .col = mdl_affine_const(0)};
     for (int i = 2; i < v->type.rank; i++) s.col = mdl_affine_add(mdl_affine_scale(s.col, v->type.dim[i]), idx[i]);
-    return mdl_make_reg(l, mdl_depth_of(l, idx, v->type.rank), s, v->type.dtype);
+    mdl_reg x = mdl_make_reg(l, mdl_depth_of(l, idx, v->type.rank), s, MDL_F32);
+    return v->type.dtype == MDL_F32 ? x : cast(l, x, v->type.dtype);
 }
 
 static mdl_reg keep(mdl_lowering *l, const mdl_value *v, int64_t index, const mdl_affine *idx) {
     mdl_reg x = load(l, v, l->operand[index], idx);
-    l->kept[index] = mdl_new_array(l, (mdl_loop_array){MDL_MEM_TILE, 0, v->type.dtype, v->type.dim[1], v->type.dim[1], false});
+    l->kept[index] = mdl_own_array(l, MDL_MEM_TILE, v->type.dtype, v->type.dim[1]);
     l->kept_in[index] = l->current;
     mdl_loop_stmt s = {.code = MDL_LOOP_STORE, .reg = -1, .in = {x.reg}, .array = l->kept[index]};
     mdl_address(&v->type, idx, &s);

@@ -62,6 +62,7 @@ mdl_loop_list *mdl_list_at(mdl_lowering *l, int depth);
 mdl_reg mdl_make_reg(mdl_lowering *l, int depth, mdl_loop_stmt s, mdl_dtype dtype);
 int mdl_new_reg(mdl_lowering *l, mdl_dtype dtype);
 int mdl_new_array(mdl_lowering *l, mdl_loop_array array);
+int mdl_own_array(mdl_lowering *l, mdl_mem_space space, mdl_dtype dtype, int64_t width); /* ROW, TILE or LEAF */
 void mdl_address(const mdl_type *type, const mdl_affine *idx, mdl_loop_stmt *to); /* row and column of an element */
 int mdl_depth_of(mdl_lowering *l, const mdl_affine *idx, int rank);
 mdl_dtype mdl_accumulator(const mdl_op *reduction); /* the dtype its sum is kept in */

@@ -26,6 +26,7 @@ TYPE(LOSS) {
 TYPE(METRIC) { return masked(op); }
 TYPE(YIELD) { return NULL; }
 TYPE(KERNEL) { return NULL; }
+TYPE(FUSED) { return NULL; }
 TYPE(FINISH) { return NULL; }
 
 NO_GRADIENT(WRITE)
@@ -35,6 +36,7 @@ NO_GRADIENT(LOSS) /* autodiff seeds the adjoint of a loss itself */
 NO_GRADIENT(METRIC)
 NO_GRADIENT(YIELD)
 NO_GRADIENT(KERNEL)
+NO_GRADIENT(FUSED)
 NO_GRADIENT(FINISH)
 
 EVALUATE(WRITE) { mdl_eval_write(in, op); }
@@ -57,4 +59,5 @@ EVALUATE(METRIC) { selected_sum(in, op, sum_name(in, op)); }
 
 EVALUATE(YIELD) { mdl_eval_yield(in, op); }
 EVALUATE(KERNEL) { mdl_eval_body(in, op); }
+EVALUATE(FUSED) { mdl_eval_body(in, op); }
 EVALUATE(FINISH) { mdl_eval_body(in, op); }

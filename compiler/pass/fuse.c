@@ -201,7 +201,7 @@ static void split_groups(fusion *f) {
         for (int i = 0, first = 0; of[id] && i < of[id]->roots.n; i++) {
             const mdl_value *root = of[id]->roots.at[i];
             mdl_add_to_kernel(&size, root);
-            bool full = size.args + i - first + 1 > f->c->limits.args || size.ops > f->c->limits.ops;
+            bool full = size.args + i - first + 1 > f->c->target->limits.args || size.ops > f->c->target->limits.ops;
             if (!i || full) {
                 first = i;
                 size.stamp++, size.args = size.ops = 0;
@@ -215,7 +215,7 @@ static void split_groups(fusion *f) {
 mdl_region *mdl_pass_fuse(mdl_pass_context *c, mdl_region *in) {
     fusion f = {.c = c, .in = in, .facts = mdl_facts_of(c->arena, in)};
     make_groups(&f);
-    if (c->limits.args) split_groups(&f);
+    if (c->target->limits.args) split_groups(&f);
     assembly a = {&f, mdl_rewrite_begin(c, in), collect_groups(&f)};
     for (int i = 0; i < in->ops.n; i++) {
         mdl_op *op = in->ops.at[i];

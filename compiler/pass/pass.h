@@ -6,6 +6,7 @@
 #include "compiler/ir/ir.h"
 #include "compiler/ir/module.h"
 #include "compiler/ir/state.h"
+#include "compiler/target/target.h"
 
 /* Sums over a step of several micro-batches are kept in states (MDL_STATE_COUNT and MDL_STATE_SUM, f32[]): the first micro-batch
  * writes them, each further one adds its own. BATCH: of this batch, no state. KEPT: what earlier programs have kept. */
@@ -22,19 +23,13 @@ typedef struct {
     bool optimizer;
 } mdl_program_spec;
 
-/* How large a row kernel may be; 0: any size. */
-typedef struct {
-    int args; /* operands and results: pointers that it takes */
-    int ops;  /* of its body, as mdl_size_of_op counts them */
-} mdl_kernel_limits;
-
 typedef struct {
     mdl_arena *arena; /* of the running pass; freed when a later pass has made its own region */
     const mdl_module *module;
     const mdl_layout *layout;
     const mdl_program_spec *program; /* being compiled */
     mdl_dtype precision;             /* of matrix operands and activations: f32 or bf16 */
-    mdl_kernel_limits limits;        /* of the target */
+    const mdl_target *target;
     const char *not_implemented;     /* set by a pass that the target cannot carry out */
     mdl_span not_implemented_at;
 } mdl_pass_context;
@@ -44,6 +39,8 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #include "compiler/passes.def"
 #undef PASS
 
+/* "encoder.layer.3" of "encoder.layer.3.attention": a scope up to its first number; "" when it has none. */
+const char *mdl_unit_of_scope(mdl_arena *arena, const char *scope);
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 

@@ -126,7 +126,7 @@ static const mdl_op *cut(choice *c, mdl_arena *arena) {
 }
 
 mdl_region *mdl_pass_store(mdl_pass_context *context, mdl_region *in) {
-    choice c = {in, mdl_facts_of(context->arena, in), MDL_NEW_ARRAY(context->arena, demand, in->next_id + 1), context->limits};
+    choice c = {in, mdl_facts_of(context->arena, in), MDL_NEW_ARRAY(context->arena, demand, in->next_id + 1), context->target->limits};
     choose(&c);
     const mdl_op *large = c.limits.args ? cut(&c, context->arena) : NULL;
     if (large) {

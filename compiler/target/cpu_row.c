@@ -207,17 +207,18 @@ static void print_list(printer *p, const mdl_loop_list *list, int depth) {
 }
 
 /* ---- the function ---- */
+static void print_pointer(printer *p, int i) {
+    const mdl_loop_array *a = &p->k->arrays.at[i];
+    const char *type = types[a->dtype].memory, *read = a->space == MDL_MEM_OPERAND ? "const " : "";
+    mdl_text_printf(p->t, "    %s%s *%c%d = (%s%s *)buffer[%d]", read, type, letter(a->space), i, read, type, a->index);
+    if (a->space == MDL_MEM_PARTIAL) mdl_text_printf(p->t, " + %s * %" PRId64, p->pasted ? "chunk" : "block", a->row_stride);
+    if (a->first) mdl_text_printf(p->t, " + %" PRId64, a->first);
+    mdl_text_printf(p->t, ";\n");
+}
+
 static void print_pointers(printer *p) {
-    for (int i = 0; i < p->k->arrays.n; i++) {
-        const mdl_loop_array *a = &p->k->arrays.at[i];
-        const char *type = types[a->dtype].memory;
-        if (a->space == MDL_MEM_OPERAND)
-            mdl_text_printf(p->t, "    const %s *a%d = (const %s *)buffer[%d];\n", type, i, type, a->index);
-        if (a->space == MDL_MEM_RESULT) mdl_text_printf(p->t, "    %s *o%d = (%s *)buffer[%d];\n", type, i, type, a->index);
-        if (a->space == MDL_MEM_PARTIAL)
-            mdl_text_printf(p->t, "    %s *c%d = (%s *)buffer[%d] + %s * %" PRId64 ";\n", type, i, type, a->index,
-                            p->pasted ? "chunk" : "block", a->width);
-    }
+    for (int i = 0; i < p->k->arrays.n; i++)
+        if (p->k->arrays.at[i].space <= MDL_MEM_PARTIAL) print_pointer(p, i);
 }
 
 static void print_block_arrays(printer *p) {

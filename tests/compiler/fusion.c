@@ -1,5 +1,6 @@
 /* What fusion must reach: the launches that one more layer adds, counted by what they are. A layer norm forward is one kernel; its
- * backward with the residual's gradient, dgamma and dbeta is one kernel and one finish; so is GELU's with its bias gradient. */
+ * backward with the residual's gradient, dgamma and dbeta is one kernel; so is GELU's with its bias gradient. The finish of all
+ * these sums is one for a layer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,14 +32,17 @@ static counts count(const mdl_plan *plan, const mdl_plan_program *p) {
     return c;
 }
 
-static mdl_plan *compile(mdl_test *t, mdl_arena *arena, const char *model, const char *sets, int layers) {
-    mdl_module *module = mdl_test_model(t, arena, model, mdl_printf(arena, "%s L=%d", sets, layers), 64, 4);
+static mdl_plan *compile_module(mdl_test *t, mdl_arena *arena, mdl_module *module) {
     mdl_pipeline_options options = {.out = stdout};
     mdl_plan *plan = NULL;
     mdl_status status = module ? mdl_compile(arena, module, &options, &plan) : MDL_OK;
-    CHECK(t, !status, "%s: %s", model, mdl_message(status));
+    CHECK(t, !status, "%s", mdl_message(status));
     mdl_status_free(status);
     return plan;
+}
+
+static mdl_plan *compile(mdl_test *t, mdl_arena *arena, const char *model, const char *sets, int layers, int64_t tokens) {
+    return compile_module(t, arena, mdl_test_model(t, arena, model, mdl_printf(arena, "%s L=%d", sets, layers), tokens, 4));
 }
 
 /* ---- the launches of a layer ---- */
@@ -47,13 +51,13 @@ static const struct {
     const char *model, *sets;
     counts forward, train;
 } blocks[] = {
-    /* forward, row kernels: rotary with the biases of q, k, v; residual and norm, twice; GELU.
-     * backward, row kernels: both norms, GELU, rotary; attention's delta. All but the last have a finish, for their biases too. */
-    {"esm2", "D=16 H=2", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 4, 12, 1, 1, 0, 0}}},
-    /* No biases: the products w12 and q, k, v have none to sum; only the norms' weights need a finish. */
-    {"amplify", "D=16 H=2 M=24", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 2, 12, 1, 1, 0, 0}}},
-    {"decoder", "D=16 H=2 G=1 F=24", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 2, 12, 1, 1, 0, 0}}},
-    {"twohead", "D=16 H=2", {{4, 0, 4, 1, 0, 0, 0}}, {{9, 4, 12, 1, 1, 0, 0}}},
+    /* forward, row kernels: both norms, GELU; biases and residuals are the products', rotary is attention's.
+     * backward, row kernels: both norms, GELU. They and attention have sums over rows: one finish. */
+    {"esm2", "D=16 H=2", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
+    /* No biases: the products w12 and q, k, v have none to sum, the norms' weights have. */
+    {"amplify", "D=16 H=2 M=24", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
+    {"decoder", "D=16 H=2 G=1 F=24", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
+    {"twohead", "D=16 H=2", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
 };
 
 static void check_program(mdl_test *t, const mdl_plan *two, const mdl_plan *three, const char *name, const counts *want) {
@@ -99,13 +103,78 @@ static void test_block(mdl_test *t, int i) {
     mdl_arena *arena = mdl_arena_new();
     const char *model = blocks[i].model;
     mdl_case(t, "%s: the launches of a layer", model);
-    mdl_plan *two = compile(t, arena, model, blocks[i].sets, 2), *three = compile(t, arena, model, blocks[i].sets, 3);
+    mdl_plan *two = compile(t, arena, model, blocks[i].sets, 2, 64), *three = compile(t, arena, model, blocks[i].sets, 3, 64);
     if (two && three) {
         check_program(t, two, three, "eval", &blocks[i].forward);
         check_program(t, two, three, "train_only", &blocks[i].train);
         check_program(t, two, three, "train_middle", &blocks[i].train);
         CHECK(t, two->kernels.n == three->kernels.n, "%d kernels, then %d", two->kernels.n, three->kernels.n);
         if (i == 0) mdl_golden(t, "compiler/block.txt", added_launches(arena, two, three, mdl_test_source(t)));
+    }
+    mdl_plan_free(two);
+    mdl_plan_free(three);
+    mdl_arena_free(arena);
+}
+
+/* ---- attention and its products ---- */
+static bool is_wide(const mdl_type *t) { return t->rank > 1 && t->dim[0] == 64 && mdl_type_count(t) >= 64 * 16; }
+
+/* Every launch that writes a wide buffer which launch `at` reads, or reads one that it writes, is a product or attention. */
+static void check_neighbours(mdl_test *t, const mdl_plan *plan, const mdl_plan_program *p, int at) {
+    for (int i = 0; i < p->launches.n; i++)
+        for (int k = 0; k < p->launches.at[i].args.n; k++)
+            for (int j = 0; j < p->launches.at[at].args.n; j++) {
+                const mdl_plan_arg *other = &p->launches.at[i].args.at[k], *own = &p->launches.at[at].args.at[j];
+                if (i == at || other->kind != MDL_ARG_BUFFER || own->kind != MDL_ARG_BUFFER || other->value != own->value) continue;
+                if (other->access == own->access || !is_wide(&p->buffers.at[own->value].type)) continue;
+                int kind = kind_of(plan, &p->launches.at[i]);
+                CHECK(t, kind == PRODUCT || kind == ATTENTION || kind == ATTENTION_BWD, "%s: %s stands beside %s", p->name,
+                      p->launches.at[i].label, p->launches.at[at].label);
+            }
+}
+
+static void test_attention(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    for (int m = 0; m < 3; m++) {
+        mdl_case(t, "%s: nothing between the products and attention, in either direction", blocks[m].model);
+        mdl_plan *plan = compile(t, arena, blocks[m].model, blocks[m].sets, 2, 64);
+        const mdl_plan_program *p = plan ? mdl_plan_find_program(plan, "train_only") : NULL;
+        int seen = 0;
+        for (int i = 0; p && i < p->launches.n; i++) {
+            int kind = kind_of(plan, &p->launches.at[i]);
+            if (kind != ATTENTION && kind != ATTENTION_BWD) continue;
+            seen++;
+            check_neighbours(t, plan, p, i);
+        }
+        CHECK(t, seen == 4, "%d launches of attention", seen);
+        mdl_plan_free(plan);
+    }
+    mdl_arena_free(arena);
+}
+
+/* ---- bytes ---- */
+enum { TOKENS = 8192, WIDTH = 64 };
+
+static double moved(const mdl_plan *plan) {
+    const mdl_plan_program *p = mdl_plan_find_program(plan, "train_first");
+    double bytes = 0;
+    for (int i = 0; i < p->launches.n; i++) {
+        int kind = kind_of(plan, &p->launches.at[i]);
+        if (kind != PRODUCT && kind != ATTENTION && kind != ATTENTION_BWD) bytes += (double)p->launches.at[i].bytes;
+    }
+    return bytes;
+}
+
+/* In elements of T x H: both norms read and write one row forward, GELU reads four and writes four; backward each norm reads two
+ * rows and the residual's gradient and writes one, GELU reads eight and writes four: 32. Row statistics and partial sums are the
+ * rest. */
+static void test_bytes(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "what a layer moves beside its products and attention, forward and backward: at most 35 T H");
+    mdl_plan *two = compile(t, arena, "esm2", "D=64 H=4", 2, TOKENS), *three = compile(t, arena, "esm2", "D=64 H=4", 3, TOKENS);
+    if (two && three) {
+        double elements = (moved(three) - moved(two)) / 4 / TOKENS / WIDTH;
+        CHECK(t, elements <= 35 && elements >= 32, "%.2f", elements);
     }
     mdl_plan_free(two);
     mdl_plan_free(three);
@@ -126,7 +195,7 @@ static void test_depth(mdl_test *t) {
     mdl_plan *plan[3];
     mdl_arena *arena = mdl_arena_new();
     mdl_case(t, "2, 6 and 48 layers have the same kernels, and launches grow by layer");
-    for (int i = 0; i < 3; i++) plan[i] = compile(t, arena, "esm2", "D=16 H=2", layers[i]);
+    for (int i = 0; i < 3; i++) plan[i] = compile(t, arena, "esm2", "D=16 H=2", layers[i], 64);
     for (int p = 0; plan[0] && plan[1] && plan[2] && p < plan[0]->programs.n; p++) {
         const mdl_plan_program *two = &plan[0]->programs.at[p], *six = &plan[1]->programs.at[p], *many = &plan[2]->programs.at[p];
         counts a = count(plan[0], two), b = count(plan[1], six), c = count(plan[2], many);
@@ -141,11 +210,30 @@ static void test_depth(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* 140 sums over rows in one layer: a finish takes 60, a partial sum and a result each. */
+static void test_arguments(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "a finish takes as many sums as a kernel may have arguments");
+    mdl_module *module = mdl_test_model(t, arena, "tests/compiler/models/norms.mdl", "", 32, 4);
+    mdl_plan *plan = compile_module(t, arena, module);
+    const mdl_plan_program *p = plan ? mdl_plan_find_program(plan, "train_first") : NULL;
+    int sums = 0, finishes = 0;
+    for (int i = 0; p && i < p->launches.n; i++) {
+        const mdl_plan_launch *l = &p->launches.at[i];
+        if (kind_of(plan, l) != FINISH || l->args.n < 3 * 10) continue;
+        CHECK(t, l->args.n <= 180, "%d arguments", l->args.n); /* with a number of chunks for each partial sum */
+        sums += l->args.n / 3, finishes++;
+    }
+    CHECK(t, sums == 140 && finishes == 3, "%d sums in %d finishes", sums, finishes);
+    mdl_plan_free(plan);
+    mdl_arena_free(arena);
+}
+
 /* Measured: the plan of this size needs not a byte more than what is alive at once; 1 % leaves room for other widths. */
 static void test_large(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     mdl_case(t, "650M: as many kernels as a tiny model, memory within 1 %% of the live bytes");
-    mdl_plan *tiny = compile(t, arena, "esm2", "D=16 H=2", 2), *large = compile(t, arena, "esm2", "size=650M", 33);
+    mdl_plan *tiny = compile(t, arena, "esm2", "D=16 H=2", 2, 64), *large = compile(t, arena, "esm2", "size=650M", 33, 64);
     CHECK(t, tiny && large && tiny->kernels.n == large->kernels.n, "%d kernels, %d in a tiny one", large ? large->kernels.n : 0,
           tiny ? tiny->kernels.n : 0);
     for (int i = 0; large && i < large->programs.n; i++) {
@@ -162,7 +250,7 @@ static void test_large(mdl_test *t) {
 static void test_optimizer(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     mdl_case(t, "the optimizer is four launches");
-    mdl_plan *plan = compile(t, arena, "esm2", "D=16 H=2", 2);
+    mdl_plan *plan = compile(t, arena, "esm2", "D=16 H=2", 2, 64);
     const mdl_plan_program *p = plan ? mdl_plan_find_program(plan, "update") : NULL;
     CHECK(t, p && p->launches.n == 4, "%d launches", p ? p->launches.n : 0);
     mdl_plan_free(plan);
@@ -236,7 +324,7 @@ static void test_op_order(mdl_test *t) {
     uint64_t state = 1;
     for (int seed = 0; seed < 60; seed++) {
         mdl_arena *arena = mdl_arena_new();
-        mdl_pass_context c = {.arena = arena};
+        mdl_pass_context c = {.arena = arena, .target = mdl_targets[0]};
         mdl_region *r = mdl_random_program(arena, (uint64_t)seed, 7, 33);
         uint64_t groups = groups_of(arena, mdl_pass_fuse(&c, mdl_pass_store(&c, r)), NULL, NULL);
         for (int k = 0; k < 8; k++) {
@@ -252,8 +340,11 @@ void suite_fusion(mdl_test *t) {
     char *cc = getenv("CC") ? strdup(getenv("CC")) : NULL;
     setenv("CC", mdl_empty_compiler(t), 1); /* no code is run here */
     for (int i = 0; i < (int)(sizeof blocks / sizeof *blocks); i++) test_block(t, i);
+    test_attention(t);
+    test_bytes(t);
     test_depth(t);
     test_large(t);
+    test_arguments(t);
     test_optimizer(t);
     test_op_order(t);
     if (cc)

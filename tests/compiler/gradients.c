@@ -50,6 +50,7 @@ static const struct {
     {MDL_OP_OUTPUT, "has no result"},
     {MDL_OP_YIELD, "has no result"},
     {MDL_OP_KERNEL, "made after autodiff"},
+    {MDL_OP_FUSED, "made after autodiff"},
     {MDL_OP_FINISH, "made after autodiff"},
 };
 enum { NO_GRADIENTS = sizeof no_gradients / sizeof *no_gradients };
@@ -212,7 +213,7 @@ static void test_rules(mdl_test *t) {
 /* ---- what autodiff does besides the rules ---- */
 static mdl_region *differentiate(problem *p, mdl_region *forward, mdl_grad_mode mode) {
     mdl_program_spec spec = {.name = "test", .source = MDL_FROM_FORWARD, .grad = mode};
-    mdl_pass_context c = {.arena = p->arena, .program = &spec};
+    mdl_pass_context c = {.arena = p->arena, .target = mdl_targets[0], .program = &spec};
     mdl_region *out = mdl_pass_autodiff(&c, forward);
     const char *wrong = mdl_verify(p->arena, out);
     CHECK(p->t, !wrong, "%s", wrong);

@@ -28,7 +28,7 @@ typedef struct {
 } options;
 
 static options parse_options(mdl_test *t, char *text) {
-    options o = {.schedule = {.row_block = 1, .lanes = 1}, .paste = {.yield = -1}};
+    options o = {.schedule = {.row_block = 1, .lanes = 1}};
     for (char *save = NULL, *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
         bool flag = !strcmp(word, "keep") || !strcmp(word, "store");
         int64_t n = flag ? 0 : atoll(strtok_r(NULL, " ", &save));
@@ -72,7 +72,7 @@ static bool read_subject(mdl_test *t, subject *s, const char *program) {
     CHECK(t, !status, "%s", mdl_message(status));
     mdl_status_free(status);
     mdl_region *in = scheduled ? mdl_test_parse(t, s->arena, scheduled) : NULL;
-    mdl_pass_context c = {.arena = s->arena};
+    mdl_pass_context c = {.arena = s->arena, .target = mdl_targets[0]};
     if (!in) return false;
     mdl_rewrite r = mdl_rewrite_begin(&c, in);
     for (int i = 0; i < in->ops.n && !s->kernel; i++) {
@@ -109,8 +109,8 @@ typedef struct {
 
 static memory make_memory(const subject *s, const options *o) {
     memory m = {0};
-    int64_t rows = mdl_attr_int(s->kernel, "rows"), chunks = mdl_attr_int(s->kernel, "chunks");
-    m.immediate[0] = rows, m.immediate[1] = (rows + chunks - 1) / chunks, m.blocks = chunks;
+    int64_t rows = mdl_attr_int(s->kernel, "rows"), blocks = mdl_attr_int(s->kernel, "blocks");
+    m.immediate[0] = rows, m.immediate[1] = (rows + blocks - 1) / blocks, m.blocks = blocks;
     if (rows < 64)
         m.immediate[1] = ROWS_A_BLOCK, m.blocks = (rows + ROWS_A_BLOCK - 1) / ROWS_A_BLOCK; /* no partials: any will do */
     int integers = 2;

@@ -259,7 +259,7 @@ static bool open(subject *s, int r) {
     int64_t tokens = tensor(s, "ids")->type.dim[0], segments = tensor(s, "cu_seqlens")->type.dim[0] - 1;
     mdl_module *m = mdl_test_model(s->t, s->arena, references[r].model, references[r].sets, tokens, segments);
     if (!m) return false;
-    s->context = (mdl_pass_context){.arena = s->arena, .module = m};
+    s->context = (mdl_pass_context){.arena = s->arena, .target = mdl_targets[0], .module = m};
     m->forward = mdl_pass_merge_gemm(&s->context, mdl_pass_decompose(&s->context, m->forward));
     s->context.layout = mdl_layout_params(s->arena, m);
     return true;

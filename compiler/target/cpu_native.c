@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "compiler/emit/emit.h"
 #include "compiler/kernel/template.h"
+#include "compiler/target/cpu.h"
 
 enum { UNITS = 2 };
 
@@ -184,7 +184,7 @@ static mdl_status build(mdl_plan *plan, const char *folder) {
                     log ? log : "");
 }
 
-mdl_status mdl_emit_native(mdl_plan *plan) {
+mdl_status mdl_cpu_compile(mdl_plan *plan) {
     const char *text = units_text(plan, -1);
     temporary_folder folder;
     mdl_status status = make_folder(plan->memory, &folder);
