@@ -172,6 +172,7 @@ bool fe_broadcast(fe *e, mdl_loc loc, const char *shown, fe_value *v, const fe_v
 /* ---- expr.c ---- */
 bool fe_steps(fe *e, mdl_loc loc, int n); /* counts work; false, reported once, when the model is too large */
 fe_value fe_eval(fe *e, fe_env *env, const mdl_ast *ast);
+fe_value fe_eval_condition(fe *e, fe_env *env, const mdl_ast *ast, const char *of); /* BOOL, else reports and returns POISON */
 const fe_dim *fe_eval_dim(fe *e, fe_env *env, const mdl_ast *ast); /* a named dim; reports and returns NULL otherwise */
 int fe_eval_dims(fe *e, fe_env *env, const mdl_asts *list, const fe_dim **dims); /* their number, -1 after an error */
 /* Evaluates in a branch that is not taken. */

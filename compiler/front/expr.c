@@ -57,14 +57,16 @@ static fe_value eval_index(fe *e, fe_env *env, const mdl_ast *ast) {
     return symbol->value.items[index.i];
 }
 
+fe_value fe_eval_condition(fe *e, fe_env *env, const mdl_ast *ast, const char *of) {
+    fe_value cond = fe_eval(e, env, ast);
+    if (cond.kind == FE_POISON || cond.kind == FE_BOOL) return cond;
+    const char *hint = cond.kind == FE_TENSOR ? "select chooses between tensors element by element" : NULL;
+    return fe_fail(e, ast->loc, hint, "the condition of '%s' must be a bool known at compile time, not %s", of,
+                   fe_type_text(e, &cond));
+}
+
 static fe_value eval_cond(fe *e, fe_env *env, const mdl_ast *ast) {
-    fe_value cond = fe_eval(e, env, ast->a);
-    if (cond.kind != FE_POISON && cond.kind != FE_BOOL) {
-        const char *hint = cond.kind == FE_TENSOR ? "select chooses between tensors element by element" : NULL;
-        cond = fe_fail(e, ast->a->loc, hint, "the condition of '?:' must be a bool known at compile time, not %s",
-                       fe_type_text(e, &cond));
-    }
-    fe_value result[2];
+    fe_value cond = fe_eval_condition(e, env, ast->a, "?:"), result[2];
     for (int i = 0; i < 2; i++) {
         bool taken = cond.kind == FE_BOOL && (cond.i != 0) == (i == 0);
         mdl_region *saved = e->b.region;

@@ -266,10 +266,7 @@ void fe_exec_param(fe *e, fe_env *env, const mdl_ast *param) {
     if (e->frame->decl->kind == MDL_AST_FN) {
         fe_fail(e, param->loc, NULL, "a fn has no parameters of its own: make '%s' a block", e->frame->decl->text);
     } else {
-        if (param->c) cond = fe_eval(e, env, param->c);
-        if (cond.kind != FE_BOOL && cond.kind != FE_POISON)
-            cond = fe_fail(e, param->c->loc, NULL, "the condition of 'if' must be a bool known at compile time, not %s",
-                           fe_type_text(e, &cond));
+        if (param->c) cond = fe_eval_condition(e, env, param->c, "if");
         bool taken = cond.kind == FE_BOOL && cond.i;
         mdl_region *saved = e->b.region;
         if (!taken) fe_enter_dead(e, &saved);

@@ -126,12 +126,7 @@ static void exec_branch(fe *e, fe_env *env, const mdl_ast *branch, bool taken) {
 }
 
 static void exec_if(fe *e, fe_env *env, const mdl_ast *stmt) {
-    fe_value cond = fe_eval(e, env, stmt->a);
-    if (cond.kind != FE_POISON && cond.kind != FE_BOOL) {
-        const char *hint = cond.kind == FE_TENSOR ? "select chooses between tensors element by element" : NULL;
-        cond = fe_fail(e, stmt->a->loc, hint, "the condition of 'if' must be a bool known at compile time, not %s",
-                       fe_type_text(e, &cond));
-    }
+    fe_value cond = fe_eval_condition(e, env, stmt->a, "if");
     bool yes = cond.kind == FE_BOOL && cond.i, no = cond.kind == FE_BOOL && !cond.i;
     /* The branch not taken first: what it checks cannot depend on what the other one does. */
     exec_branch(e, env, yes ? stmt->c : stmt->b, false);

@@ -5,8 +5,6 @@
 
 #include <stdint.h>
 
-/* The four words of one counter. */
-void mdl_philox_words(const uint32_t counter[4], uint32_t k0, uint32_t k1, uint32_t out[4]);
 /* In [0, 1): 24 bits, exactly what a kernel gives. */
 double mdl_philox_reference_uniform(uint32_t k0, uint32_t k1, uint32_t stream, uint64_t index);
 /* Standard normal by Box-Muller: within 1e-6 of what a kernel gives. */

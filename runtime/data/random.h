@@ -3,13 +3,7 @@
 #ifndef MDL_DATA_RANDOM_H
 #define MDL_DATA_RANDOM_H
 
-#include <stdint.h>
-
-/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): four words from a counter and a key. */
-typedef struct {
-    uint32_t word[4];
-} mdl_random;
-mdl_random mdl_philox(const uint32_t counter[4], const uint32_t key[2]);
+#include "runtime/base/philox.h"
 
 typedef enum { MDL_RANDOM_SHUFFLE, MDL_RANDOM_CROP, MDL_RANDOM_MASK } mdl_random_use;
 
