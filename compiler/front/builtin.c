@@ -122,7 +122,7 @@ static fe_value run_len(fe *e, fe_site *s) {
     return fe_int(s->v[0].n);
 }
 
-/* An initial value of which nothing that is computed, in f32, is larger than `largest`. */
+/* An initial value; nothing that drawing it computes, in f32, is larger than `largest`. */
 static fe_value init_of(fe *e, fe_site *s, fe_init init, double largest) {
     mdl_text text = {.arena = e->arena};
     const double x[] = {init.a, init.b, init.c};
@@ -130,7 +130,7 @@ static fe_value init_of(fe *e, fe_site *s, fe_init init, double largest) {
     for (int i = 0; i < s->n; i++) mdl_text_printf(&text, "%s%s", i ? ", " : "", fe_real_text(e, x[i]));
     mdl_text_printf(&text, ")");
     init.text = text.at;
-    if (!fe_fits_f32(largest)) return fe_fail_value(e, s->ast->loc, "%s gives numbers beyond f32", init.text);
+    if (!isfinite((float)largest)) return fe_fail_value(e, s->ast->loc, "%s draws numbers beyond f32", init.text);
     return fe_of_init(e, init);
 }
 
@@ -169,7 +169,7 @@ static fe_value run_trunc_normal(fe *e, fe_site *s) {
 static fe_value run_constant(fe *e, fe_site *s) {
     double x;
     if (!numbers(e, s, 1, &x)) return fe_poison();
-    return init_of(e, s, (fe_init){.kind = FE_INIT_CONSTANT, .a = x}, fabs(x));
+    return init_of(e, s, (fe_init){.kind = FE_INIT_CONSTANT, .a = x}, 0); /* written, not drawn: beyond f32 it is an infinity */
 }
 
 /* Casts: of compile-time values and of tensors. */

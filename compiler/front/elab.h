@@ -149,7 +149,6 @@ bool fe_is_number(const fe_value *v);   /* INT or REAL */
 int fe_rank(const fe_value *v);
 int fe_axis(const fe_value *v, const fe_dim *dim); /* -1 when absent */
 mdl_dtype fe_dtype(const fe_value *v);
-bool fe_fits_f32(double x);                          /* rounds to a number, not to an infinity */
 const char *fe_real_text(fe *e, double f);           /* the shortest that reads back */
 const char *fe_value_text(fe *e, const fe_value *v); /* for strings: "640", "650M" */
 const char *fe_type_text(fe *e, const fe_value *v);  /* for messages: "i32[T = 2048]", "the integer 3" */

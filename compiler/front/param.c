@@ -115,10 +115,6 @@ static mdl_value *init_expression(fe *e, const mdl_ast *param, const fe_init *in
     mdl_type type = fe_shape(MDL_F32, rank, dims);
     if (v.kind == FE_POISON) return NULL;
     fe_at(e, param->loc);
-    if (fe_is_number(&v) && !fe_fits_f32(fe_number(&v))) {
-        fe_fail_value(e, init->expr->loc, "the initial value of '%s' is beyond f32", param->text);
-        return NULL;
-    }
     if (fe_is_number(&v)) return mdl_const_like(&e->b, &type, fe_number(&v));
     bool same = v.kind == FE_TENSOR && fe_dtype(&v) == MDL_F32 && fe_rank(&v) == rank;
     for (int i = 0; same && i < rank; i++) same = v.dims[i] == dims[i] || (!dims[i]->name && v.dims[i]->size == dims[i]->size);
@@ -363,7 +359,6 @@ static bool read_loss_flags(fe *e, fe_env *env, const mdl_ast *sink, double *wei
         if (!fe_is_number(&v))
             return fe_fail(e, arg->loc, NULL, "a weight is a number known at compile time, not %s", fe_type_text(e, &v)), false;
         *weight = fe_number(&v);
-        if (!fe_fits_f32(*weight)) return fe_fail_value(e, arg->loc, "this weight is beyond f32"), false;
     }
     return true;
 }

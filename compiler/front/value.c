@@ -1,5 +1,4 @@
 /* Values of the elaborator: making them, reading them, showing them. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +29,6 @@ fe_value fe_stand_in(fe *e, mdl_dtype dtype, int rank, const fe_dim *const *dims
 bool fe_is_constant(const fe_value *v) { return v->kind == FE_INT || v->kind == FE_REAL || v->kind == FE_BOOL; }
 bool fe_is_number(const fe_value *v) { return v->kind == FE_INT || v->kind == FE_REAL; }
 double fe_number(const fe_value *v) { return v->kind == FE_REAL ? v->f : (double)v->i; }
-bool fe_fits_f32(double x) { return isfinite((float)x); }
 int fe_rank(const fe_value *v) { return v->tensor->type.rank; }
 mdl_dtype fe_dtype(const fe_value *v) { return v->tensor->type.dtype; }
 
