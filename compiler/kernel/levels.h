@@ -11,6 +11,7 @@ typedef struct {
     mdl_place place;
     int level;     /* anchors and column sums that lie before it at least */
     bool stored;   /* a fusable value that a kernel writes to memory: the mark of `store` */
+    bool view;     /* a reshape of what is stored */
     bool anywhere; /* can be computed at any index: no row reduction in it */
     bool reduces;  /* a row reduction that is not in memory lies in it */
     bool heavy;    /* a transcendental lies in it */
@@ -24,6 +25,17 @@ mdl_fact *mdl_facts_of(mdl_arena *arena, const mdl_region *region);
 
 /* The attribute by which `store` marks an op whose result must be in memory. */
 #define MDL_STORED "stored"
+
+/* Who needs a value that kernels may compute. */
+typedef struct {
+    bool spread;             /* used through a broadcast */
+    bool taken;              /* in memory whatever it costs: by an anchor, a sink, or another kernel that gathers or crosses rows */
+    int needed[2], n_needed; /* levels of the kernels that compute with it; 2 means two or more */
+} mdl_demand;
+/* Chooses what is stored, in `facts`; demands by value id. */
+mdl_demand *mdl_choose_stored(mdl_arena *arena, const mdl_region *region, mdl_fact *facts);
+/* A reshape is never stored: what it reshapes is, and the reshape is a view of that memory. */
+void mdl_store(mdl_fact *facts, const mdl_value *v);
 
 /* Must operand i of a fusable op be in memory, though it is fusable itself? */
 bool mdl_from_memory(const mdl_fact *facts, const mdl_op *op, int i);

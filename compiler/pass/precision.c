@@ -14,17 +14,12 @@
 #include <string.h>
 
 #include "compiler/ir/order.h"
-#include "compiler/kernel/rows.h"
+#include "compiler/kernel/levels.h"
 #include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
 #include "runtime/base/status.h"
 
 enum { WIDE, NARROW };
-
-/* Sets of at most two; n = 2 means two or more. */
-typedef struct {
-    int item[2], n;
-} few;
 
 typedef struct {
     mdl_value *version[2];
@@ -32,12 +27,7 @@ typedef struct {
     bool to_states;  /* used for nothing but what is written to states */
     bool statistic;  /* one number for a row, or for a head of it */
     bool from_arena; /* made from a whole arena: optimizer arithmetic */
-    bool joins;      /* made from several large values in memory, and used again */
-    bool stored;     /* an anchor or a sink reads it */
     bool kept;       /* several kernels need it, and will load it */
-    int level;       /* anchors and column sums before it */
-    few streams;     /* large values in memory that computing it loads */
-    few needed;      /* levels of the kernels that compute with it */
 } fact;
 
 typedef struct {
@@ -49,68 +39,22 @@ typedef struct {
 
 static fact *fact_of(precision *p, const mdl_value *v) { return &p->of[v->id]; }
 static bool is_view(const mdl_op *op) { return mdl_ops[op->code].class == MDL_VIEW; }
-static bool is_large(const mdl_value *v) { return v->type.rank >= 2 && mdl_type_count(&v->type) > v->type.dim[0]; }
 static bool stays_wide(const mdl_op *op) { return !strcmp(mdl_scope_precision(&op->span), "f32"); }
 
-/* ---- what fusion will keep in memory: fuse.c's rules, as far as they matter here ---- */
-static void add(few *set, int item) {
-    for (int i = 0; i < set->n; i++)
-        if (set->item[i] == item) return;
-    if (set->n < 2) set->item[set->n++] = item;
-}
-static void add_all(few *set, const few *more) {
-    for (int i = 0; i < more->n; i++) add(set, more->item[i]);
-}
-
-static bool in_memory(const mdl_op *op) {
-    switch (mdl_ops[op->code].class) {
-        case MDL_LEAF: return op->code == MDL_OP_READ || op->code == MDL_OP_INPUT;
-        case MDL_VIEW: return op->code == MDL_OP_RESHAPE && in_memory(op->in[0]->def);
-        case MDL_POINTWISE:
-        case MDL_REDUCE: return false;
-        default: return op->code != MDL_OP_GATHER;
-    }
-}
-
-static bool is_anchor(const mdl_op *op) { return in_memory(op) && mdl_ops[op->code].class != MDL_LEAF && !is_view(op); }
-
-/* Must operand i be in memory before the op's kernel begins? */
-static bool from_memory(const mdl_op *op, int i) {
-    return mdl_is_column_sum(op->in[i]->def) || (op->code == MDL_OP_GATHER && i == 0);
-}
-
-static bool joins(precision *p, const mdl_op *op) {
-    const mdl_value *y = op->out[0];
-    const fact *v = fact_of(p, y);
-    bool makes = mdl_ops[op->code].class == MDL_POINTWISE || op->code == MDL_OP_CONCAT;
-    return makes && v->streams.n > 1 && p->uses[y->id] > 1 && is_large(y);
-}
-
-static void describe_operand(precision *p, const mdl_op *op, int i, fact *v) {
-    const mdl_value *x = op->in[i];
-    const fact *u = fact_of(p, x);
-    bool grows = op->code == MDL_OP_BROADCAST && mdl_type_count(&op->out[0]->type) > mdl_type_count(&x->type);
-    int level = u->level + (from_memory(op, i) && !in_memory(x->def));
-    if (level > v->level) v->level = level;
-    v->from_arena |= u->from_arena;
-    v->statistic |= u->statistic && !grows;
-    if (is_large(x) && (in_memory(x->def) || from_memory(op, i)))
-        add(&v->streams, x->id);
-    else
-        add_all(&v->streams, &u->streams);
-}
-
+/* ---- what is known of a value ---- */
 /* Forward. */
-static void describe(precision *p, const mdl_op *op) {
+static void describe(precision *p, const mdl_fact *places, const mdl_op *op) {
     fact v = {.statistic = mdl_ops[op->code].class == MDL_REDUCE};
-    for (int i = 0; i < op->n_in; i++) describe_operand(p, op, i, &v);
-    if (in_memory(op)) v = (fact){.level = v.level + is_anchor(op)};
+    for (int i = 0; i < op->n_in; i++) {
+        const fact *u = fact_of(p, op->in[i]);
+        bool grows = op->code == MDL_OP_BROADCAST && mdl_type_count(&op->out[0]->type) > mdl_type_count(&op->in[i]->type);
+        v.from_arena |= u->from_arena;
+        v.statistic |= u->statistic && !grows;
+    }
+    if (op->n_out && places[op->out[0]->id].place == MDL_PLACE_MEMORY) v = (fact){0};
     if (op->code == MDL_OP_READ) v.from_arena = !mdl_state_of(op).n;
     for (int i = 0; i < op->n_out; i++) *fact_of(p, op->out[i]) = v;
     if (op->code == MDL_OP_ATTENTION) fact_of(p, op->out[1])->statistic = true;
-    if (!op->n_out || !joins(p, op)) return;
-    fact_of(p, op->out[0])->joins = true;
-    fact_of(p, op->out[0])->streams = (few){{op->out[0]->id}, 1};
 }
 
 /* Backward: gradients, new parameters and moments are to_states, up to the products and sums that make them. */
@@ -123,34 +67,28 @@ static void mark_states(precision *p, const mdl_op *op) {
 static bool may_narrow(precision *p, const mdl_op *op) {
     const fact *v = fact_of(p, op->out[0]);
     bool wide = v->statistic || v->to_states || v->from_arena || stays_wide(op);
-    return op->out[0]->type.dtype == MDL_F32 && is_large(op->out[0]) && !wide;
+    return op->out[0]->type.dtype == MDL_F32 && mdl_is_large(op->out[0]) && !wide;
 }
 
-/* Backward, when all users of the op's result have been seen. */
-static void mark_needed(precision *p, const mdl_op *op) {
-    fact none = {0}, *v = op->n_out ? fact_of(p, op->out[0]) : &none;
-    bool outside = !op->n_out || is_anchor(op), view = op->code == MDL_OP_RESHAPE;
-    few kernels = v->needed;
-    if (v->stored) add(&kernels, v->level);
-    v->kept = kernels.n > 1 && may_narrow(p, op) && (v->joins || v->stored);
-    bool root = v->stored || v->kept || (op->n_out && mdl_is_column_sum(op));
-    for (int i = 0; i < op->n_in; i++) {
-        fact *u = fact_of(p, op->in[i]);
-        if (outside || from_memory(op, i) || (view && v->stored))
-            u->stored = true;
-        else if (root)
-            add(&u->needed, v->level);
-        else
-            add_all(&u->needed, &v->needed);
-    }
+/* Do several kernels need the value, the one that stores it among them? Not what is stored for its cost alone: tables of sines. */
+static bool is_shared(int id, const mdl_fact *place, const mdl_demand *demand) {
+    bool joins = place->stored && place->n_big && place->big[0] == id;
+    if (!demand->taken && !joins) return false;
+    return demand->n_needed > 1 || (demand->n_needed && demand->needed[0] != place->level);
 }
 
+/* Precision follows what would be stored of the f32 program. */
 static void analyse(precision *p, const mdl_region *in) {
-    for (int i = 0; i < in->ops.n; i++) describe(p, in->ops.at[i]);
+    mdl_fact *places = mdl_facts_of(p->c->arena, in);
+    for (int i = 0; i < in->ops.n; i++) describe(p, places, in->ops.at[i]);
     for (int i = 0; i < in->next_id; i++) p->of[i].to_states = p->uses[i] > 0;
-    for (int i = in->ops.n - 1; i >= 0; i--) {
-        mark_states(p, in->ops.at[i]);
-        mark_needed(p, in->ops.at[i]);
+    for (int i = in->ops.n - 1; i >= 0; i--) mark_states(p, in->ops.at[i]);
+    const mdl_demand *demands = mdl_choose_stored(p->c->arena, in, places);
+    for (int i = 0; i < in->ops.n; i++) {
+        const mdl_op *op = in->ops.at[i];
+        if (!op->n_out) continue;
+        int id = op->out[0]->id;
+        p->of[id].kept = is_shared(id, &places[id], &demands[id]) && may_narrow(p, op);
     }
 }
 
@@ -222,7 +160,7 @@ static void set_all(precision *p, const mdl_op *old, const mdl_op *fresh) {
 
 /* ---- the recipe ---- */
 /* What every product, gather and sum by index reads is narrow where it is large: not counts, masks, or one number for a row. */
-static int operand(const mdl_value *v) { return is_large(v) ? NARROW : WIDE; }
+static int operand(const mdl_value *v) { return mdl_is_large(v) ? NARROW : WIDE; }
 
 static void product(precision *p, const mdl_op *op) {
     mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
