@@ -15,6 +15,7 @@
 
 #include "compiler/ir/order.h"
 #include "compiler/kernel/rows.h"
+#include "compiler/op/dot.h"
 #include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
 #include "runtime/base/status.h"
@@ -227,8 +228,9 @@ static int operand(const mdl_value *v) { return is_large(v) ? NARROW : WIDE; }
 static void product(precision *p, const mdl_op *op) {
     mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
     bool wide = fact_of(p, op->out[0])->to_states;
-    int *which = all(p, op, wide ? WIDE : NARROW); /* what is added to it has its own dtype */
+    int *which = all(p, op, WIDE), init = mdl_dot_init(op);
     which[0] = which[1] = NARROW;
+    if (init > 0 && !wide) which[init] = NARROW;
     set_all(p, op, rebuild(p, op, which, wide ? &to : NULL));
 }
 

@@ -40,7 +40,8 @@ typedef struct {
 static mdl_region *compile(subject *s, const mdl_program_spec *spec) {
     s->context.program = spec;
     mdl_region *r = mdl_pass_optimizer(&s->context, mdl_pass_autodiff(&s->context, mdl_make_program(&s->context)));
-    return mdl_pass_precision(&s->context, mdl_pass_simplify(&s->context, mdl_pass_lower(&s->context, r)));
+    r = mdl_pass_simplify(&s->context, mdl_pass_lower(&s->context, r));
+    return mdl_pass_precision(&s->context, mdl_pass_anchor(&s->context, r));
 }
 
 static const mdl_tensor *tensor(subject *s, const char *name) {
