@@ -32,7 +32,7 @@ static void help(void) {
         "      --memory SIZE      fail if the plan needs more than this (24G, 800M, bytes)\n"
         "      --isa LEVEL        x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
         "      --library DIR      where `use \"std/...\"` is looked up after the model's own folder\n"
-        "      --dump PASS,...    print the program after these passes, or after `all`\n"
+        "      --dump PASS,...    print the program after these passes, or after `all`; `launches`: buffers and launches\n"
         "      --dump-program P   only of this program (train_only, eval, ...)\n"
         "      --stop-after PASS  stop there; nothing is written\n"
         "      --check-passes     interpret every program in f64 after every pass and name the first that changes it (tiny sizes)\n"
@@ -122,11 +122,12 @@ static mdl_status take(mdl_arena *arena, options *o, int c) {
     return MDL_OK;
 }
 
-static bool known_passes(const char *list) {
+/* Every name of the list is a pass's, or `also`. */
+static bool known_passes(const char *list, const char *also) {
     mdl_arena *arena = mdl_arena_new();
     bool ok = true;
     for (char *save, *name = list ? strtok_r(mdl_strdup(arena, list), ",", &save) : NULL; name; name = strtok_r(NULL, ",", &save)) {
-        bool found = !strcmp(name, "all") || !strcmp(name, "elaborate") || !strcmp(name, "programs");
+        bool found = !strcmp(name, "all") || !strcmp(name, "elaborate") || !strcmp(name, "programs") || !strcmp(name, also);
         for (const mdl_pass_info *p = mdl_pass_list; p->name; p++) found |= !strcmp(p->name, name);
         ok &= found;
     }
@@ -139,9 +140,11 @@ static mdl_status parse(mdl_arena *arena, int argc, char **argv, options *o) {
     if (optind + 1 != argc) return mdl_fail(MDL_USAGE, "expected one model file; see mdlc --help");
     o->model = argv[optind];
     if (!o->output && !o->pipeline.stop_after) return mdl_fail(MDL_USAGE, "expected -o OUT.plan");
-    if (!known_passes(o->pipeline.dump)) return bad_value("--dump", o->pipeline.dump, "passes of mdlc --help, or all");
+    if (!known_passes(o->pipeline.dump, MDL_DUMP_LAUNCHES))
+        return bad_value("--dump", o->pipeline.dump, "passes of mdlc --help, or all");
     if (o->pipeline.dump_only && !o->pipeline.dump) return mdl_fail(MDL_USAGE, "--dump-program needs --dump PASS,...");
-    if (!known_passes(o->pipeline.stop_after)) return bad_value("--stop-after", o->pipeline.stop_after, "a pass of mdlc --help");
+    if (!known_passes(o->pipeline.stop_after, "all"))
+        return bad_value("--stop-after", o->pipeline.stop_after, "a pass of mdlc --help");
     return MDL_OK;
 }
 

@@ -68,6 +68,14 @@ static void dump(const pipeline *p, const char *pass, const mdl_region *region) 
     fprintf(o->out, "# %s after %s\n%s", region->name, pass, t.at);
 }
 
+static void dump_launches(const pipeline *p, const mdl_plan *plan, const char *program) {
+    const mdl_pipeline_options *o = p->options;
+    if (!listed(o->dump, MDL_DUMP_LAUNCHES) || (o->dump_only && strcmp(o->dump_only, program))) return;
+    mdl_text t = {.arena = p->context.arena};
+    mdl_print_launches(&t, plan, mdl_plan_find_program(plan, program));
+    fprintf(o->out, "# %s after %s\n%s", program, MDL_DUMP_LAUNCHES, t.at);
+}
+
 /* Verifies, dumps and (with --check-passes) compares what a pass made. */
 static mdl_status inspect(pipeline *p, const char *pass, const mdl_region *region) {
     dump(p, pass, region);
@@ -113,7 +121,10 @@ static mdl_status compile_region(pipeline *p, mdl_emitter *e) {
     if (!p->stopped) MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", region->name);
     if (p->options->stop_after) return MDL_OK;
     mdl_emit_program(e, region);
-    if (!e->error) return MDL_OK;
+    if (!e->error) {
+        dump_launches(p, e->plan, region->name);
+        return MDL_OK;
+    }
     return mdl_fail(MDL_BAD_INPUT, "%s: not implemented on this target: %s", mdl_span_text(e->arena, e->error_at), e->error);
 }
 

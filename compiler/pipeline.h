@@ -6,6 +6,9 @@
 #include "compiler/target/target.h"
 #include "runtime/plan/plan.h"
 
+/* Behind the passes, what emission makes of a program can be dumped too. */
+#define MDL_DUMP_LAUNCHES "launches"
+
 typedef struct {
     const mdl_target *target; /* NULL: the first */
     mdl_dtype precision;    /* of matrix operands and activations: f32 or bf16 */

@@ -54,6 +54,9 @@ const char **mdl_text_of_body(mdl_emitter *e, const mdl_op *kernel);
 /* Gives every ACTIVATION buffer an offset such that buffers alive at once do not overlap; sets activation_bytes and live_bytes. */
 void mdl_place_buffers(mdl_plan_program *program);
 
+/* ---- text.c ---- */
+void mdl_print_launches(mdl_text *text, const mdl_plan *plan, const mdl_plan_program *program);
+
 const char *mdl_span_text(mdl_arena *arena, mdl_span span);
 
 #endif

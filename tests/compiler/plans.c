@@ -259,7 +259,7 @@ static void check_headers(mdl_test *t, const char *text, int last) {
     CHECK(t, seen, "%s is not there", mdl_pass_list[last].name);
 }
 
-static void test_dumps(mdl_test *t) {
+static void test_dumps(mdl_test *t, mdl_arena *arena) {
     const char *out, *scratch = mdl_test_scratch(t);
     for (int i = 0; mdl_pass_list[i].name; i++) {
         mdl_case(t, "--stop-after=%s", mdl_pass_list[i].name);
@@ -272,10 +272,17 @@ static void test_dumps(mdl_test *t) {
     mdl_case(t, "--dump-program");
     mdl_shell(t, &out, TINY " --dump fuse,simplify --dump-program eval --stop-after fuse | grep '^#'");
     CHECK(t, !strcmp(out, "# eval after simplify\n# eval after fuse\n"), "%s", out);
+    mdl_case(t, "--dump launches: every buffer and launch of the plan, in its order");
+    mdl_shell(t, &out, TINY " --dump launches --dump-program eval --quiet -o '%s/dumped.plan'", scratch);
+    mdl_plan *plan = read_plan(t, arena, "dumped.plan");
+    const mdl_plan_program *program = plan ? mdl_plan_find_program(plan, "eval") : NULL;
+    int lines = 0;
+    for (const char *at = out; (at = strchr(at, '\n')); at++) lines++;
+    CHECK(t, program && lines == 3 + program->buffers.n + program->launches.n, "%d lines", lines); /* a heading and two braces */
+    mdl_plan_free(plan);
     mdl_case(t, "an unknown program");
     CHECK(t, mdl_shell(t, &out, TINY " --dump fuse --dump-program evil --stop-after fuse") == 2, "accepted");
-    CHECK(t, strstr(out, "there is no program 'evil', did you mean 'eval'?; there are embed, logits, init, "),
-          "%s", out);
+    CHECK(t, strstr(out, "there is no program 'evil', did you mean 'eval'?; there are embed, logits, init, "), "%s", out);
     CHECK(t, mdl_shell(t, &out, TINY " --dump-program eval --stop-after fuse") == 2 && strstr(out, "needs --dump"), "%s", out);
     mdl_shell(t, &out, TINY " --dump decompose --dump-program forward --stop-after decompose | grep '^#'");
     CHECK(t, !strcmp(out, "# forward after decompose\n"), "%s", out);
@@ -331,7 +338,7 @@ void suite_plans(mdl_test *t) {
     }
     test_budget(t, arena);
     test_own_memory(t);
-    test_dumps(t);
+    test_dumps(t, arena);
     test_refusals(t);
     test_generated(t);
     test_long_chain(t);
