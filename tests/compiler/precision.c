@@ -35,6 +35,7 @@ static const struct {
     {X("bf16") "%3 = segsum %0, %2 {to=\"f32\"} : f32[2,4]", NULL},
     {X("bf16") "%3 = scatter_add %0, %1 {rows=7, to=\"f32\"} : f32[7,4]", NULL},
     {Q "%2, %3 = attention %0, %0, %0, %1 {scale=0.5} : bf16[6,2,4], f32[6,2]", NULL},
+    {Q "%2, %3 = attention %0, %0, %0, %1 {scale=0.5, to=\"f32\"} : f32[6,2,4], f32[6,2]", NULL},
     {Q "%2, %3 = attention %0, %0, %0, %1 {scale=0.5} : bf16[6,2,4], bf16[6,2]", "result 1 of attention is f32[6,2]"},
     {Q ROWS("f32") "%3, %4, %5 = attention_bwd %0, %0, %0, %0, %2, %2, %1 {scale=0.5} : bf16[6,2,4], bf16[6,2,4], bf16[6,2,4]",
      NULL},
