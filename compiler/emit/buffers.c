@@ -121,7 +121,7 @@ static bool element_by_element(mdl_arena *arena, const mdl_region *body, int arg
 /* May op make its result `out` where its operand i lies? */
 static bool in_place(assignment *a, const mdl_op *op, int i, int out) {
     if (op->code == MDL_OP_KERNEL) return element_by_element(a->e->scratch, op->body, i, out);
-    if (op->code == MDL_OP_FINISH) return i == op->n_out + out;
+    if (op->code == MDL_OP_FINISH) return i == mdl_finish_init(op, out);
     if (op->code == MDL_OP_DOT) return i == mdl_dot_init(op);
     return i == 2 && op->code == MDL_OP_SCATTER_ADD;
 }

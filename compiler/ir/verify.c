@@ -16,6 +16,17 @@ static const char *check_tokens(const mdl_op *op) {
     return NULL;
 }
 
+/* Once a row kernel knows its blocks, each makes a partial sum. */
+static const char *check_blocks(const mdl_op *kernel) {
+    int64_t blocks = mdl_attr_int_or(kernel, "blocks", 0);
+    for (int i = 0; i < kernel->body->ops.n && kernel->code != MDL_OP_FUSED; i++) {
+        const mdl_op *op = kernel->body->ops.at[i];
+        if (op->code == MDL_OP_PARTIAL_SUM && mdl_attr_int(op, "chunks") != blocks)
+            return "partial sums and blocks differ in number";
+    }
+    return NULL;
+}
+
 static const char *check_types(mdl_arena *arena, const mdl_op *op) {
     if (mdl_ops[op->code].class == MDL_REGION) {
         const mdl_region *body = op->body;
@@ -31,7 +42,7 @@ static const char *check_types(mdl_arena *arena, const mdl_op *op) {
             if (index < 0 || index >= op->n_in) return "arg index out of range";
             if (!mdl_type_equal(&op->in[index]->type, &arg->out[0]->type)) return "arg and operand differ in type";
         }
-        return NULL;
+        return check_blocks(op);
     }
     mdl_type types[4] = {{0}};
     const char *wrong = mdl_rules[op->code].type(arena, op, op->n_out ? &op->out[0]->type : NULL, types);

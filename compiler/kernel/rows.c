@@ -23,3 +23,8 @@ bool mdl_keeps_row(const mdl_op *op, int i) {
         default: return true;
     }
 }
+
+int mdl_finish_init(const mdl_op *finish, int out) {
+    const mdl_op *sum = finish->body->ops.at[finish->body->ops.n - 1]->in[out]->def;
+    return sum->n_in == 2 ? (int)mdl_attr_int(sum->in[1]->def, "index") : -1;
+}

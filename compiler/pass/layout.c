@@ -46,15 +46,18 @@ static void place_group(mdl_arena *arena, mdl_layout *l, const mdl_module *m, co
 }
 
 /* ---- units ---- */
-/* "encoder.layer.3" of "encoder.layer.3.attention": the scope up to its first number; "" when it has none. */
-static const char *unit_of(mdl_arena *arena, const mdl_module *m, const mdl_attr *names) {
-    const char *scope = find(m, names->ss[0])->scope;
-    for (const char *part = scope; part && *part; part += *part == '.') {
+const char *mdl_unit_of_scope(mdl_arena *arena, const char *scope) {
+    for (const char *part = scope; *part; part += *part == '.') {
         size_t n = strcspn(part, ".");
-        if (n == strspn(part, "0123456789")) return mdl_printf(arena, "%.*s", (int)(part + n - scope), scope);
+        if (n && n == strspn(part, "0123456789")) return mdl_printf(arena, "%.*s", (int)(part + n - scope), scope);
         part += n;
     }
     return "";
+}
+
+static const char *unit_of(mdl_arena *arena, const mdl_module *m, const mdl_attr *names) {
+    const char *scope = find(m, names->ss[0])->scope;
+    return scope ? mdl_unit_of_scope(arena, scope) : "";
 }
 
 static void note_unit(mdl_arena *arena, mdl_layout *l, const char *unit, int64_t from) {

@@ -1,6 +1,7 @@
 /* needs: gradients made. keeps: every value. breaks: structured ops without a template on the target (cross-entropy, argmax,
  * spread) become primitives, in f32 whatever the logits; a sum over rows and columns becomes one over columns, then one over rows;
- * a dot whose operands no matrix product can read where they lie gets them permuted. */
+ * a dot whose operands no matrix product can read where they lie gets them permuted; a concat of rows becomes gathers, for a
+ * kernel's loop over rows cannot be cut. */
 #include "compiler/op/matrices.h"
 #include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
@@ -89,6 +90,34 @@ static bool permute_dot(mdl_rewrite *r, const mdl_op *op) {
     return true;
 }
 
+/* The rows of a part in the place that a concat gives them, from `start` on; 0 in other rows. A constant is itself in all rows. */
+static mdl_value *placed_rows(mdl_rewrite *r, mdl_value *part, mdl_value *row, int64_t start, const mdl_type *whole) {
+    mdl_builder *b = &r->b;
+    double value;
+    if (mdl_is_const(part, &value)) return mdl_const_like(b, whole, value);
+    mdl_value *own = mdl_binary(b, MDL_OP_SUB, row, mdl_const_like(b, &row->type, (double)start));
+    mdl_value *outside = mdl_const_like(b, &row->type, -1);
+    mdl_value *in[] = {part, mdl_select(b, valid(r, own, part->type.dim[0]), own, outside)};
+    return mdl_build(b, MDL_OP_GATHER, 2, in, 0, NULL, NULL, NULL)->out[0];
+}
+
+static bool concat_rows(mdl_rewrite *r, const mdl_op *op) {
+    if (mdl_attr_int(op, "axis") != 0) return false;
+    const mdl_type *whole = &op->out[0]->type;
+    mdl_value *row = iota(r, &(mdl_type){.rank = 1, .dim = {whole->dim[0]}}, 0), *all = NULL;
+    int64_t end = whole->dim[0];
+    for (int i = op->n_in - 1; i >= 0; i--) {
+        mdl_value *part = mdl_mapped(op->in[i]);
+        int64_t start = end - part->type.dim[0];
+        mdl_value *placed = op->n_in > 1 ? placed_rows(r, part, row, start, whole) : part;
+        mdl_value *before = mdl_binary(&r->b, MDL_OP_LT, row, mdl_const_like(&r->b, &row->type, (double)end));
+        all = all ? mdl_select(&r->b, rows_to(r, before, whole), placed, all) : placed;
+        end = start;
+    }
+    mdl_map(op->out[0], all);
+    return true;
+}
+
 mdl_region *mdl_pass_lower(mdl_pass_context *c, mdl_region *in) {
     mdl_rewrite r = mdl_rewrite_begin(c, in);
     for (int i = 0; i < in->ops.n; i++) {
@@ -101,6 +130,7 @@ mdl_region *mdl_pass_lower(mdl_pass_context *c, mdl_region *in) {
             case MDL_OP_SPREAD: spread(&r, op); break;
             default:
                 if (op->code == MDL_OP_SUM && split_sum(&r, op)) break;
+                if (op->code == MDL_OP_CONCAT && concat_rows(&r, op)) break;
                 if (op->code == MDL_OP_DOT && permute_dot(&r, op)) break;
                 mdl_keep(&r, op);
         }

@@ -39,6 +39,8 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 #include "compiler/passes.def"
 #undef PASS
 
+/* "encoder.layer.3" of "encoder.layer.3.attention": a scope up to its first number; "" when it has none. */
+const char *mdl_unit_of_scope(mdl_arena *arena, const char *scope);
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 

@@ -1,12 +1,118 @@
 /* needs: kernels. keeps: every value to rounding. breaks: kernels and fused anchors no longer yield sums over rows; they yield one
- * partial sum for each chunk of rows, and one finish op after the kernel adds the chunks in order, onto an initial value where
- * there is one. */
+ * partial sum for each chunk of rows, and finish ops add the chunks in order, onto an initial value where there is one. Kernels
+ * learn their blocks.
+ *
+ * The sums of a unit (a layer) share a finish: it stands behind the last kernel that has one of them, or before the first use of
+ * one, with as many sums as the target's limit of arguments allows. Views and writes of sums are no use: they move behind the
+ * finish. */
+#include <string.h>
+
 #include "compiler/kernel/rows.h"
 #include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
 
+/* A column sum whose partial sums are there. */
+typedef struct {
+    const mdl_op *sum;   /* in the old kernel */
+    const mdl_value *of; /* that kernel's result */
+    mdl_value *partial, *init;
+} column;
+
+/* The sums that a scope like "layer.3" is made of; those outside every such scope are a unit for each kernel. */
+typedef struct {
+    const char *name;
+    int last; /* index of the last kernel that has one of them */
+    MDL_VEC(column) columns;
+    MDL_VEC(mdl_op *) delayed; /* that wait for the columns */
+} unit;
+
+typedef struct {
+    mdl_pass_context *c;
+    mdl_rewrite r;
+    MDL_VEC(unit) units;
+    unit **waits; /* by value id: what a value that is not made yet waits for */
+} scheduler;
+
 typedef MDL_VEC(mdl_value *) value_list;
 
+/* ---- finishes ---- */
+static mdl_value *arg(mdl_builder *b, value_list *operands, mdl_value *operand) {
+    mdl_attr attr = mdl_int("index", operands->n);
+    MDL_PUSH(b->arena, *operands, operand);
+    return mdl_build(b, MDL_OP_ARG, 0, NULL, 1, &attr, &operand->type, NULL)->out[0];
+}
+
+/* Operands are the partials, then the initial values. */
+static void finish(scheduler *s, int n, const column *columns) {
+    mdl_builder *to = &s->r.b, b = {to->arena, mdl_region_new(to->arena, ""), columns->sum->span};
+    value_list operands = {0}, yields = {0};
+    mdl_value **partial = MDL_NEW_ARRAY(b.arena, mdl_value *, n);
+    mdl_attr attr[3] = {mdl_ints(b.arena, "axes", 1, &(int64_t){0})};
+    for (int i = 0; i < n; i++) partial[i] = arg(&b, &operands, columns[i].partial);
+    for (int i = 0; i < n; i++) {
+        b.span = columns[i].sum->span;
+        mdl_value *in[] = {partial[i], columns[i].init ? arg(&b, &operands, columns[i].init) : NULL};
+        int n_attr = 1 + mdl_accumulation_attrs(mdl_accumulation_of(columns[i].sum), partial[i]->type.dtype, attr + 1);
+        MDL_PUSH(b.arena, yields, mdl_build(&b, MDL_OP_SUM, 1 + (in[1] != NULL), in, n_attr, attr, NULL, NULL)->out[0]);
+    }
+    mdl_build(&b, MDL_OP_YIELD, yields.n, yields.at, 0, NULL, NULL, NULL);
+    to->span = columns->sum->span;
+    mdl_op *op = mdl_build_region(to, MDL_OP_FINISH, operands.n, operands.at, 0, NULL, b.region);
+    for (int i = 0; i < n; i++) mdl_map(columns[i].of, op->out[i]);
+}
+
+static void need(scheduler *s, const mdl_value *v);
+
+static void keep(scheduler *s, mdl_op *op) {
+    for (int i = 0; i < op->n_in; i++) need(s, op->in[i]);
+    mdl_keep(&s->r, op);
+}
+
+static void close_unit(scheduler *s, unit *u) {
+    unit was = *u;
+    memset(&u->columns, 0, sizeof u->columns);
+    memset(&u->delayed, 0, sizeof u->delayed);
+    if (was.columns.n) finish(s, was.columns.n, was.columns.at);
+    for (int i = 0; i < was.delayed.n; i++)
+        if (!was.delayed.at[i]->out[0]->scratch) keep(s, was.delayed.at[i]);
+}
+
+/* A sum of a unit, or what was delayed because of one. */
+static void need(scheduler *s, const mdl_value *v) {
+    if (!v->scratch) close_unit(s, s->waits[v->id]);
+}
+
+/* ---- units ---- */
+static unit *unit_of(scheduler *s, const mdl_op *sum, int kernel) {
+    const char *name = mdl_unit_of_scope(s->c->arena, mdl_scope_path(&sum->span));
+    for (int i = s->units.n - 1; i >= 0; i--) {
+        unit *u = &s->units.at[i];
+        if (!strcmp(u->name, name) && (*name || u->last == kernel)) return u;
+    }
+    MDL_PUSH(s->c->arena, s->units, ((unit){.name = name}));
+    return &s->units.at[s->units.n - 1];
+}
+
+static bool has_body(const mdl_op *op) { return op->code == MDL_OP_KERNEL || op->code == MDL_OP_FUSED; }
+static const mdl_op *yield_of(const mdl_op *kernel) { return kernel->body->ops.at[kernel->body->ops.n - 1]; }
+
+static void find_units(scheduler *s, const mdl_region *in) {
+    for (int i = 0; i < in->ops.n; i++)
+        for (int k = 0; has_body(in->ops.at[i]) && k < in->ops.at[i]->n_out; k++) {
+            const mdl_op *sum = yield_of(in->ops.at[i])->in[k]->def;
+            if (mdl_is_column_sum(sum)) unit_of(s, sum, i)->last = i;
+        }
+}
+
+static void add_column(scheduler *s, unit *u, column c) {
+    int args = 2 + (c.init != NULL);
+    for (int i = 0; i < u->columns.n; i++) args += 2 + (u->columns.at[i].init != NULL);
+    if (s->c->target->limits.args && args > s->c->target->limits.args) close_unit(s, u);
+    MDL_PUSH(s->c->arena, u->columns, c);
+    s->waits[c.of->id] = u;
+}
+
+/* ---- kernels ---- */
 /* The body with partial sums for column sums. */
 static mdl_region *split_body(mdl_pass_context *c, const mdl_op *kernel, int64_t chunks) {
     mdl_rewrite r = mdl_rewrite_begin(c, kernel->body);
@@ -28,28 +134,8 @@ static mdl_region *split_body(mdl_pass_context *c, const mdl_op *kernel, int64_t
     return mdl_rewrite_end(&r);
 }
 
-static mdl_value *arg(mdl_builder *b, int64_t index, mdl_value *operand) {
-    mdl_attr attr = mdl_int("index", index);
-    return mdl_build(b, MDL_OP_ARG, 0, NULL, 1, &attr, &operand->type, NULL)->out[0];
-}
-
-/* operands: the partials, then (with_init) as many initial values; sums: the column sums they were */
-static mdl_op *finish(mdl_rewrite *r, int n, mdl_value *const *operands, const mdl_op *const *sums, bool with_init) {
-    mdl_builder b = {r->b.arena, mdl_region_new(r->b.arena, ""), r->b.span};
-    value_list yields = {0};
-    mdl_attr attr[3] = {mdl_ints(r->b.arena, "axes", 1, &(int64_t){0})};
-    for (int i = 0; i < n; i++) {
-        int n_attr = 1 + mdl_accumulation_attrs(mdl_accumulation_of(sums[i]), operands[i]->type.dtype, attr + 1);
-        mdl_value *in[] = {arg(&b, i, operands[i]), with_init ? arg(&b, n + i, operands[n + i]) : NULL};
-        MDL_PUSH(b.arena, yields, mdl_build(&b, MDL_OP_SUM, 1 + with_init, in, n_attr, attr, NULL, NULL)->out[0]);
-    }
-    mdl_build(&b, MDL_OP_YIELD, yields.n, yields.at, 0, NULL, NULL, NULL);
-    mdl_attr init = mdl_int("init", with_init);
-    return mdl_build_region(&r->b, MDL_OP_FINISH, with_init ? 2 * n : n, operands, 1, &init, b.region);
-}
-
 /* The operands that the kernel body still uses, and the kernel op over them. Args that only fed an init disappear. */
-static mdl_op *rebuild(mdl_rewrite *r, const mdl_op *kernel, mdl_region *body, int64_t chunks) {
+static mdl_op *rebuild(mdl_rewrite *r, const mdl_op *kernel, mdl_region *body, int64_t blocks) {
     value_list in = {0};
     int *uses = mdl_count_uses(r->b.arena, body);
     int kept = 0;
@@ -66,54 +152,61 @@ static mdl_op *rebuild(mdl_rewrite *r, const mdl_op *kernel, mdl_region *body, i
     body->ops.n = kept;
     mdl_region_renumber(body);
     if (kernel->code == MDL_OP_FUSED) return mdl_build_region(&r->b, MDL_OP_FUSED, in.n, in.at, 0, NULL, body);
-    mdl_attr attr[] = {mdl_int("rows", mdl_attr_int(kernel, "rows")), mdl_int("chunks", chunks)};
+    mdl_attr attr[] = {mdl_int("rows", mdl_attr_int(kernel, "rows")), mdl_int("blocks", blocks)};
     return mdl_build_region(&r->b, MDL_OP_KERNEL, in.n, in.at, 2, attr, body);
 }
 
-/* One finish, or as many as the target's limit of arguments asks for. */
-static void finish_sums(mdl_pass_context *c, mdl_rewrite *r, const mdl_op *kernel, mdl_op *fresh, bool with_init) {
-    const mdl_op *yield = kernel->body->ops.at[kernel->body->ops.n - 1];
-    value_list partials = {0}, inits = {0};
-    MDL_VEC(int) which = {0};
-    MDL_VEC(const mdl_op *) sums = {0};
-    for (int i = 0; i < yield->n_in; i++) {
-        const mdl_op *sum = yield->in[i]->def;
-        if (!mdl_is_column_sum(sum) || (sum->n_in == 2) != with_init) continue;
-        MDL_PUSH(r->b.arena, partials, fresh->out[i]);
-        MDL_PUSH(r->b.arena, which, i);
-        MDL_PUSH(r->b.arena, sums, sum);
-        if (with_init) MDL_PUSH(r->b.arena, inits, mdl_mapped(kernel->in[mdl_attr_int(sum->in[1]->def, "index")]));
-    }
-    int per = 2 + with_init, most = c->target->limits.args ? c->target->limits.args / per : which.n;
-    for (int from = 0; from < which.n; from += most) {
-        int n = which.n - from < most ? which.n - from : most;
-        value_list in = {0};
-        for (int i = 0; i < n; i++) MDL_PUSH(c->arena, in, partials.at[from + i]);
-        for (int i = 0; with_init && i < n; i++) MDL_PUSH(c->arena, in, inits.at[from + i]);
-        mdl_op *op = finish(r, n, in.at, sums.at + from, with_init);
-        for (int i = 0; i < n; i++) mdl_map(kernel->out[which.at[from + i]], op->out[i]);
-    }
+static bool has_column_sums(const mdl_op *kernel) {
+    for (int i = 0; i < kernel->n_out; i++)
+        if (mdl_is_column_sum(yield_of(kernel)->in[i]->def)) return true;
+    return false;
 }
 
-static void schedule(mdl_pass_context *c, mdl_rewrite *r, mdl_op *kernel) {
+/* A row kernel's partial sums are made by the blocks of their rows, so there are as many. A fused anchor's blocks are its own. */
+static void schedule(scheduler *s, mdl_op *kernel, int at) {
+    const mdl_target *target = s->c->target;
     bool fused = kernel->code == MDL_OP_FUSED;
-    int64_t chunks = fused ? c->target->fused_partials(kernel) : c->target->partials(mdl_attr_int(kernel, "rows"));
+    int64_t rows = fused ? 0 : mdl_attr_int(kernel, "rows");
+    int64_t chunks = fused ? target->fused_partials(kernel) : target->partials(rows);
+    int64_t blocks = has_column_sums(kernel) ? chunks : target->row_blocks(rows);
+    mdl_rewrite *r = &s->r;
+    for (int i = 0; i < kernel->n_in; i++) need(s, kernel->in[i]);
     r->b.span = kernel->span;
-    mdl_op *fresh = rebuild(r, kernel, split_body(c, kernel, chunks), chunks);
-    const mdl_op *yield = kernel->body->ops.at[kernel->body->ops.n - 1];
-    for (int i = 0; i < kernel->n_out; i++)
-        if (!mdl_is_column_sum(yield->in[i]->def)) mdl_map(kernel->out[i], fresh->out[i]);
-    finish_sums(c, r, kernel, fresh, false);
-    finish_sums(c, r, kernel, fresh, true);
+    mdl_op *fresh = rebuild(r, kernel, split_body(s->c, kernel, chunks), blocks);
+    for (int i = 0; i < kernel->n_out; i++) {
+        const mdl_op *sum = yield_of(kernel)->in[i]->def;
+        if (!mdl_is_column_sum(sum)) {
+            mdl_map(kernel->out[i], fresh->out[i]);
+            continue;
+        }
+        mdl_value *init = sum->n_in == 2 ? mdl_mapped(kernel->in[mdl_attr_int(sum->in[1]->def, "index")]) : NULL;
+        add_column(s, unit_of(s, sum, at), (column){sum, kernel->out[i], fresh->out[i], init});
+    }
+    for (int i = 0; i < s->units.n; i++)
+        if (s->units.at[i].last == at) close_unit(s, &s->units.at[i]);
+}
+
+/* A view or a write of what is not made yet waits with it. */
+static bool delayed(scheduler *s, mdl_op *op) {
+    if (op->code != MDL_OP_RESHAPE && op->code != MDL_OP_WRITE) return false;
+    for (int i = 0; i < op->n_in; i++) {
+        if (op->in[i]->scratch) continue;
+        unit *u = s->waits[op->out[0]->id] = s->waits[op->in[i]->id];
+        MDL_PUSH(s->c->arena, u->delayed, op);
+        return true;
+    }
+    return false;
 }
 
 mdl_region *mdl_pass_schedule(mdl_pass_context *c, mdl_region *in) {
-    mdl_rewrite r = mdl_rewrite_begin(c, in);
+    scheduler s = {.c = c, .r = mdl_rewrite_begin(c, in), .waits = MDL_NEW_ARRAY(c->arena, unit *, in->next_id + 1)};
+    find_units(&s, in);
     for (int i = 0; i < in->ops.n; i++) {
-        if (in->ops.at[i]->code == MDL_OP_KERNEL || in->ops.at[i]->code == MDL_OP_FUSED)
-            schedule(c, &r, in->ops.at[i]);
-        else
-            mdl_keep(&r, in->ops.at[i]);
+        mdl_op *op = in->ops.at[i];
+        if (has_body(op))
+            schedule(&s, op, i);
+        else if (!delayed(&s, op))
+            keep(&s, op);
     }
-    return mdl_rewrite_end(&r);
+    return mdl_rewrite_end(&s.r);
 }

@@ -57,17 +57,17 @@ static const char *row_kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_sou
 }
 
 static void launch_rows(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
-    int64_t rows = mdl_attr_int(op, "rows"), chunks = mdl_attr_int(op, "chunks");
+    int64_t rows = mdl_attr_int(op, "rows"), blocks = mdl_attr_int(op, "blocks");
     s->class = class_of(op);
     s->label = describe_body(arena, op);
     s->flops = pointwise_flops(op->body);
     integer(arena, s, rows);
-    integer(arena, s, (rows + chunks - 1) / chunks);
+    integer(arena, s, (rows + blocks - 1) / blocks);
     for (int i = 0; i < op->n_in; i++)
         if (mdl_is(op->in[i], MDL_OP_IMM)) integer(arena, s, mdl_attr_int(op->in[i]->def, "value"));
     s->sizes = 1;
     s->blocks = (mdl_template_blocks){0, 1, 1};
-    s->most = MDL_ROW_CHUNKS;
+    s->most = blocks < rows ? blocks : MDL_ROW_BLOCKS;
     s->per_block = 1;
 }
 
@@ -76,13 +76,13 @@ static void finish(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     int n = op->n_out;
     int64_t *cols = MDL_NEW_ARRAY(arena, int64_t, n);
     bool *init = MDL_NEW_ARRAY(arena, bool, n);
-    for (int i = 0; i < n; i++) cols[i] = mdl_type_count(&op->out[i]->type), init[i] = mdl_attr_int(op, "init");
+    for (int i = 0; i < n; i++) cols[i] = mdl_type_count(&op->out[i]->type), init[i] = mdl_finish_init(op, i) >= 0;
     for (int i = 0; i < n; i++) integer(arena, s, op->in[i]->type.dim[0]);
     s->class = "finish";
     s->label = "column sum";
     s->text = mdl_template_finish(arena, n, cols, init, MDL_KERNEL_PLACEHOLDER);
     s->blocks = mdl_template_finish_blocks(n, cols);
-    s->sizes = 1;
+    s->sizes = n;
 }
 
 static void scatter_add(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
@@ -197,8 +197,8 @@ const mdl_target mdl_target_cpu = {
     .limits = {.args = 120, .ops = 256},
     .has = has,
     .absorbs = absorbs,
-    .partials = mdl_row_chunks,
-    .row_blocks = mdl_row_chunks,
+    .partials = mdl_partials,
+    .row_blocks = mdl_row_blocks,
     .fused_partials = fused_partials,
     .refuses = refuses,
     .kernel = kernel,

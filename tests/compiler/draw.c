@@ -9,8 +9,14 @@
 #include "compiler/front/front.h"
 
 const mdl_tiny_model mdl_tiny_models[] = {
-    {"esm2", "L=2 D=8 H=2"},    {"amplify", "L=2 D=8 H=2 M=12"},          {"decoder", "L=2 D=8 H=2 G=1 F=12"},
-    {"twohead", "L=2 D=8 H=2"}, {"tests/compiler/models/window.mdl", ""}, {"tests/compiler/models/softcap.mdl", ""}};
+    {"esm2", "L=2 D=8 H=2"},
+    {"amplify", "L=2 D=8 H=2 M=12"},
+    {"decoder", "L=2 D=8 H=2 G=1 F=12"},
+    {"twohead", "L=2 D=8 H=2"},
+    {"tests/compiler/models/window.mdl", ""},
+    {"tests/compiler/models/softcap.mdl", ""},
+    {"tests/compiler/models/rows.mdl", ""},
+};
 const int mdl_tiny_models_count = sizeof mdl_tiny_models / sizeof *mdl_tiny_models;
 
 double mdl_draw(mdl_values *v) {

@@ -1,5 +1,6 @@
 /* What fusion must reach: the launches that one more layer adds, counted by what they are. A layer norm forward is one kernel; its
- * backward with the residual's gradient, dgamma and dbeta is one kernel and one finish; so is GELU's with its bias gradient. */
+ * backward with the residual's gradient, dgamma and dbeta is one kernel; so is GELU's with its bias gradient. The finish of all
+ * these sums is one for a layer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,15 +32,19 @@ static counts count(const mdl_plan *plan, const mdl_plan_program *p) {
     return c;
 }
 
-static mdl_plan *compile_in(mdl_test *t, mdl_arena *arena, mdl_dtype precision, const char *model, const char *sets, int layers,
-                            int64_t tokens) {
-    mdl_module *module = mdl_test_model(t, arena, model, mdl_printf(arena, "%s L=%d", sets, layers), tokens, 4);
+static mdl_plan *compile_module(mdl_test *t, mdl_arena *arena, mdl_dtype precision, mdl_module *module) {
     mdl_pipeline_options options = {.out = stdout, .precision = precision};
     mdl_plan *plan = NULL;
     mdl_status status = module ? mdl_compile(arena, module, &options, &plan) : MDL_OK;
-    CHECK(t, !status, "%s: %s", model, mdl_message(status));
+    CHECK(t, !status, "%s", mdl_message(status));
     mdl_status_free(status);
     return plan;
+}
+
+static mdl_plan *compile_in(mdl_test *t, mdl_arena *arena, mdl_dtype precision, const char *model, const char *sets, int layers,
+                            int64_t tokens) {
+    return compile_module(t, arena, precision,
+                          mdl_test_model(t, arena, model, mdl_printf(arena, "%s L=%d", sets, layers), tokens, 4));
 }
 
 static mdl_plan *compile(mdl_test *t, mdl_arena *arena, const char *model, const char *sets, int layers, int64_t tokens) {
@@ -53,12 +58,12 @@ static const struct {
     counts forward, train;
 } blocks[] = {
     /* forward, row kernels: both norms, GELU; biases and residuals are the products', rotary is attention's.
-     * backward, row kernels: both norms, GELU. They and attention have a finish, for their biases too. */
-    {"esm2", "D=16 H=2", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 4, 12, 1, 1, 0, 0}}},
-    /* No biases: the products w12 and q, k, v have none to sum; only the norms' weights need a finish. */
-    {"amplify", "D=16 H=2 M=24", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 2, 12, 1, 1, 0, 0}}},
-    {"decoder", "D=16 H=2 G=1 F=24", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 2, 12, 1, 1, 0, 0}}},
-    {"twohead", "D=16 H=2", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 4, 12, 1, 1, 0, 0}}},
+     * backward, row kernels: both norms, GELU. They and attention have sums over rows: one finish. */
+    {"esm2", "D=16 H=2", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
+    /* No biases: the products w12 and q, k, v have none to sum, the norms' weights have. */
+    {"amplify", "D=16 H=2 M=24", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
+    {"decoder", "D=16 H=2 G=1 F=24", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
+    {"twohead", "D=16 H=2", {{3, 0, 4, 1, 0, 0, 0}}, {{6, 1, 12, 1, 1, 0, 0}}},
 };
 
 static void check_program(mdl_test *t, const mdl_plan *two, const mdl_plan *three, const char *name, const counts *want) {
@@ -216,6 +221,25 @@ static void test_depth(mdl_test *t) {
     mdl_arena_free(arena);
 }
 
+/* 140 sums over rows in one layer: a finish takes 60, a partial sum and a result each. */
+static void test_arguments(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    mdl_case(t, "a finish takes as many sums as a kernel may have arguments");
+    mdl_module *module = mdl_test_model(t, arena, "tests/compiler/models/norms.mdl", "", 32, 4);
+    mdl_plan *plan = compile_module(t, arena, MDL_F32, module);
+    const mdl_plan_program *p = plan ? mdl_plan_find_program(plan, "train_first") : NULL;
+    int sums = 0, finishes = 0;
+    for (int i = 0; p && i < p->launches.n; i++) {
+        const mdl_plan_launch *l = &p->launches.at[i];
+        if (kind_of(plan, l) != FINISH || l->args.n < 3 * 10) continue;
+        CHECK(t, l->args.n <= 180, "%d arguments", l->args.n); /* with a number of chunks for each partial sum */
+        sums += l->args.n / 3, finishes++;
+    }
+    CHECK(t, sums == 140 && finishes == 3, "%d sums in %d finishes", sums, finishes);
+    mdl_plan_free(plan);
+    mdl_arena_free(arena);
+}
+
 /* Measured: the plan of this size needs not a byte more than what is alive at once; 1 % leaves room for other widths. */
 static void test_large(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
@@ -334,6 +358,7 @@ void suite_fusion(mdl_test *t) {
     }
     test_depth(t);
     test_large(t);
+    test_arguments(t);
     test_optimizer(t);
     test_op_order(t);
     if (cc)

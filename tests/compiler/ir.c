@@ -274,6 +274,13 @@ static void add_a_token(breakable *b) {
     for (int i = b->r->ops.n - 1; i > 3; i--) b->r->ops.at[i] = b->r->ops.at[i - 1];
     b->r->ops.at[3] = b->add->in[1]->def;
 }
+static void sum_other_chunks(breakable *b) {
+    mdl_op *sum = b->body->ops.at[1];
+    mdl_attr chunks = mdl_int("chunks", 2);
+    sum->code = MDL_OP_PARTIAL_SUM;
+    sum->attr = mdl_copy(b->arena, &chunks, sizeof chunks);
+    mdl_add_attr(b->arena, b->kernel, mdl_int("blocks", 4));
+}
 static void nothing(breakable *b) { (void)b; }
 
 static void test_verifier(mdl_test *t) {
@@ -299,7 +306,8 @@ static void test_verifier(mdl_test *t) {
                  {"two yields", yield_twice},
                  {"an arg without an operand", leave_the_operands},
                  {"an arg of another type", take_another_operand},
-                 {"a token as an operand", add_a_token}};
+                 {"a token as an operand", add_a_token},
+                 {"partial sums of other rows than the blocks'", sum_other_chunks}};
     mdl_arena *arena = mdl_arena_new();
     mdl_text all = {.arena = arena};
     mdl_case(t, "the verifier says what is wrong with a region");

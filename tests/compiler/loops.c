@@ -109,8 +109,8 @@ typedef struct {
 
 static memory make_memory(const subject *s, const options *o) {
     memory m = {0};
-    int64_t rows = mdl_attr_int(s->kernel, "rows"), chunks = mdl_attr_int(s->kernel, "chunks");
-    m.immediate[0] = rows, m.immediate[1] = (rows + chunks - 1) / chunks, m.blocks = chunks;
+    int64_t rows = mdl_attr_int(s->kernel, "rows"), blocks = mdl_attr_int(s->kernel, "blocks");
+    m.immediate[0] = rows, m.immediate[1] = (rows + blocks - 1) / blocks, m.blocks = blocks;
     if (rows < 64)
         m.immediate[1] = ROWS_A_BLOCK, m.blocks = (rows + ROWS_A_BLOCK - 1) / ROWS_A_BLOCK; /* no partials: any will do */
     int integers = 2;

@@ -1,18 +1,23 @@
-/* mdlrun check on references that the f64 interpreter makes of tests/end_to_end/cancels.mdl: whole, in part, and spoilt. */
+/* mdlrun check on references that the f64 interpreter makes: of tests/end_to_end/cancels.mdl, whole, in part, and spoilt; of
+ * tests/compiler/models/rows.mdl, with three steps of AdamW. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "compiler/ir/state.h"
 #include "compiler/ir/interp.h"
+#include "compiler/ir/state.h"
 #include "compiler/pass/pass.h"
 #include "tests/compiler/draw.h"
 #include "tests/end_to_end/run.h"
 
-enum { T = 64, S = 4, LABELLED = 20, LARGEST = 1 << 14 };
+enum { T = 64, S = 4, LABELLED = 20, LARGEST = 1 << 14, MAX_PARAMS = 8 };
 
 typedef struct {
     mdl_e2e e;
+    const char *plan;
+    mdl_module *module;
+    mdl_region *program; /* training, up to the gradients */
+    mdl_arrays inputs, states;
     MDL_VEC(mdl_tensor) tensors;
 } bench;
 
@@ -32,7 +37,7 @@ static void add(bench *b, const char *name, mdl_dtype dtype, const mdl_type *typ
 }
 
 /* Three segments and a tail; every third token of the segments is labelled. */
-static void draw_batch(bench *b, const mdl_module *m, mdl_arrays *inputs) {
+static void draw_batch(bench *b) {
     static const double offsets[S + 1] = {0, 20, 21, 60, 60};
     double ids[T], labels[T];
     for (int i = 0; i < T; i++) {
@@ -42,71 +47,123 @@ static void draw_batch(bench *b, const mdl_module *m, mdl_arrays *inputs) {
     const double *const values[] = {ids, labels, offsets};
     static const char *const names[] = {"ids", "labels", "cu_seqlens"};
     for (int i = 0; i < 3; i++) {
-        mdl_arrays_set(b->e.memory, inputs, m->inputs.at[i].name, m->inputs.at[i].type, values[i]);
-        add(b, names[i], MDL_I32, &m->inputs.at[i].type, values[i]);
+        const mdl_input_decl *in = &b->module->inputs.at[i];
+        mdl_arrays_set(b->e.memory, &b->inputs, in->name, in->type, values[i]);
+        add(b, names[i], MDL_I32, &in->type, values[i]);
     }
 }
 
 /* Weights rounded to f32, so that both sides have the same: biases too are not 0. */
-static void draw_weights(bench *b, const mdl_module *m, mdl_arrays *states) {
+static void draw_weights(bench *b) {
     static double values[LARGEST];
     unsigned state = 1;
-    for (int i = 0; i < m->params.n; i++) {
-        const mdl_param *p = &m->params.at[i];
+    for (int i = 0; i < b->module->params.n; i++) {
+        const mdl_param *p = &b->module->params.at[i];
         bool gain = strstr(p->name, "norm.weight") != NULL;
         for (int64_t k = 0; k < mdl_type_count(&p->type); k++) {
             state = state * 1103515245u + 12345u;
             values[k] = (double)(float)((gain ? 1 : 0) + ((double)(state >> 16 & 0x7fff) / 16384 - 1) * 0.4);
         }
-        mdl_arrays_set(b->e.memory, states, p->name, p->type, values);
-        mdl_arrays_set(b->e.memory, states, mdl_state_text(b->e.memory, MDL_STATE_GRAD, p->name), p->type, NULL);
+        mdl_arrays_set(b->e.memory, &b->states, p->name, p->type, values);
+        mdl_arrays_set(b->e.memory, &b->states, mdl_state_text(b->e.memory, MDL_STATE_GRAD, p->name), p->type, NULL);
         add(b, mdl_printf(b->e.memory, "weight.%s", p->name), MDL_F32, &p->type, values);
     }
 }
 
-static double number(mdl_arrays *results, const char *name) {
-    const mdl_named_array *a = mdl_arrays_find(results, name);
-    return a ? *a->at : (double)NAN;
+static void make_program(bench *b) {
+    static const mdl_program_spec spec = {.name = "train",
+                                          .source = MDL_FROM_FORWARD,
+                                          .counts = MDL_TALLY_BATCH,
+                                          .sums = MDL_TALLY_BATCH,
+                                          .results = true,
+                                          .grad = MDL_GRAD_WRITE};
+    mdl_pass_context c = {.arena = b->e.memory, .target = mdl_targets[0], .module = b->module, .program = &spec};
+    b->module->forward = mdl_pass_decompose(&c, b->module->forward);
+    c.layout = mdl_layout_params(b->e.memory, b->module);
+    b->program = mdl_pass_autodiff(&c, mdl_make_program(&c));
 }
 
-/* The training program up to the gradients, interpreted. */
-static void add_gradients(bench *b, mdl_module *m, mdl_arrays *inputs, mdl_arrays *states) {
-    mdl_arena *memory = b->e.memory;
-    mdl_program_spec spec = {.name = "train",
-                             .source = MDL_FROM_FORWARD,
-                             .counts = MDL_TALLY_BATCH,
-                             .sums = MDL_TALLY_BATCH,
-                             .results = true,
-                             .grad = MDL_GRAD_WRITE};
-    mdl_pass_context c = {.arena = memory, .target = mdl_targets[0], .module = m, .program = &spec};
+/* Interprets the program: gradients go to their states. Returns the loss. */
+static double gradients(bench *b) {
     mdl_arrays results = {0};
-    m->forward = mdl_pass_decompose(&c, m->forward);
-    c.layout = mdl_layout_params(memory, m);
-    mdl_region *program = mdl_pass_autodiff(&c, mdl_make_program(&c));
-    mdl_interpret(memory, program, inputs, states, &results);
-    double loss = number(&results, "sum.mlm") / LABELLED;
-    int64_t one = 1;
-    mdl_type type = mdl_type_make(MDL_F32, 1, &one);
-    add(b, "loss", MDL_F32, &type, &loss);
-    for (int i = 0; i < m->params.n; i++) {
-        const char *name = mdl_state_text(memory, MDL_STATE_GRAD, m->params.at[i].name);
-        const mdl_named_array *g = mdl_arrays_find(states, name);
-        add(b, mdl_printf(memory, "grad.%s", m->params.at[i].name), MDL_F32, &g->type, g->at);
+    mdl_interpret(b->e.memory, b->program, &b->inputs, &b->states, &results);
+    const mdl_named_array *sum = mdl_arrays_find(&results, "sum.mlm");
+    return sum ? *sum->at / LABELLED : (double)NAN;
+}
+
+static const mdl_named_array *gradient(bench *b, const char *name) {
+    return mdl_arrays_find(&b->states, mdl_state_text(b->e.memory, MDL_STATE_GRAD, name));
+}
+
+static void add_numbers(bench *b, const char *name, int64_t n, const double *values) {
+    mdl_type type = mdl_type_make(MDL_F32, 1, &n);
+    add(b, name, MDL_F32, &type, values);
+}
+
+static void add_gradients(bench *b) {
+    double loss = gradients(b);
+    add_numbers(b, "loss", 1, &loss);
+    for (int i = 0; i < b->module->params.n; i++) {
+        const mdl_param *p = &b->module->params.at[i];
+        add(b, mdl_printf(b->e.memory, "grad.%s", p->name), MDL_F32, &p->type, gradient(b, p->name)->at);
     }
 }
 
-static bool make(bench *b) {
-    mdl_module *m = mdl_test_model(b->e.t, b->e.memory, "tests/end_to_end/cancels.mdl", "", T, S);
-    mdl_arrays inputs = {0}, states = {0}, results = {0};
-    if (!m) return false;
-    draw_batch(b, m, &inputs);
-    draw_weights(b, m, &states);
-    mdl_interpret(b->e.memory, m->forward, &inputs, &states, &results);
+static double global_norm(bench *b) {
+    double sum = 0;
+    for (int i = 0; i < b->module->params.n; i++) {
+        const mdl_named_array *g = gradient(b, b->module->params.at[i].name);
+        for (int64_t k = 0; k < mdl_type_count(&g->type); k++) sum += g->at[k] * g->at[k];
+    }
+    return sqrt(sum);
+}
+
+/* Step `step` of AdamW with check's defaults: lr 1e-3, betas 0.9 and 0.98, eps 1e-8, decay 0.01, clip 1. */
+static void adamw(bench *b, const mdl_param *p, int step, double norm, double *m, double *v) {
+    double *w = mdl_arrays_find(&b->states, p->name)->at, clip = fmin(1, 1 / (norm + 1e-6)), lr = 1e-3;
+    const double *g = gradient(b, p->name)->at;
+    for (int64_t k = 0; k < mdl_type_count(&p->type); k++) {
+        m[k] = 0.9 * m[k] + (1 - 0.9) * g[k] * clip;
+        v[k] = 0.98 * v[k] + (1 - 0.98) * pow(g[k] * clip, 2);
+        w[k] -= lr * (p->decay ? 0.01 : 0) * w[k];
+        w[k] -= lr * m[k] / (1 - pow(0.9, step)) / (sqrt(v[k] / (1 - pow(0.98, step))) + 1e-8);
+    }
+}
+
+static void add_steps(bench *b) {
+    static double m[MAX_PARAMS][LARGEST], v[MAX_PARAMS][LARGEST];
+    double losses[4], norms[3];
+    const mdl_param *params = b->module->params.at;
+    MDL_ASSERT(b->module->params.n <= MAX_PARAMS);
+    for (int t = 0; t < 3; t++) {
+        losses[t] = gradients(b);
+        norms[t] = global_norm(b);
+        for (int i = 0; i < b->module->params.n; i++) adamw(b, &params[i], t + 1, norms[t], m[i], v[i]);
+    }
+    losses[3] = gradients(b);
+    add_numbers(b, "adamw.losses", 4, losses);
+    add_numbers(b, "adamw.grad_norms", 3, norms);
+    for (int i = 0; i < b->module->params.n; i++)
+        add(b, mdl_printf(b->e.memory, "after3.%s", params[i].name), MDL_F32, &params[i].type,
+            mdl_arrays_find(&b->states, params[i].name)->at);
+}
+
+/* The reference of tests/MODEL.mdl, and its plan. */
+static bool make(bench *b, const char *model) {
+    mdl_arrays results = {0};
+    const char *path = mdl_printf(b->e.memory, "tests/%s.mdl", model);
+    b->module = mdl_test_model(b->e.t, b->e.memory, path, "", T, S);
+    b->plan = mdl_printf(b->e.memory, "%s.plan", strrchr(path, '/') + 1);
+    if (!b->module) return false;
+    draw_batch(b);
+    draw_weights(b);
+    mdl_interpret(b->e.memory, b->module->forward, &b->inputs, &b->states, &results);
     const mdl_named_array *logits = mdl_arrays_find(&results, "logits");
     add(b, "logits", MDL_F32, &logits->type, logits->at);
-    add_gradients(b, m, &inputs, &states);
-    mdl_e2e_run(&b->e, 0, "mdlc '%s/tests/end_to_end/cancels.mdl' --tokens %d --seqs %d -o cancels.plan", mdl_test_source(b->e.t),
-                T + 13, S + 2);
+    make_program(b);
+    add_gradients(b);
+    mdl_e2e_run(&b->e, 0, "mdlc '%s/%s' --library models --tokens %d --seqs %d -o %s", mdl_test_source(b->e.t), path, T + 13, S + 2,
+                b->plan);
     return true;
 }
 
@@ -127,7 +184,7 @@ static const char *check(bench *b, int status, const char *const *parts) {
     mdl_status written = mdl_safetensors_write(mdl_printf(b->e.memory, "%s/some.safetensors", b->e.folder), n, some);
     CHECK(b->e.t, !written, "%s", mdl_message(written));
     mdl_status_free(written);
-    return mdl_e2e_run(&b->e, status, "mdlrun check cancels.plan some.safetensors --verbose");
+    return mdl_e2e_run(&b->e, status, "mdlrun check %s some.safetensors --verbose", b->plan);
 }
 
 static void expect(bench *b, const char *said, const char *text) {
@@ -151,9 +208,9 @@ static void parts(bench *b) {
     expect(b, check(b, 1, nothing), "no numbers were compared");
 }
 
-/* The reference's gradient of a parameter, moved by `by` of the root mean square of the key weight's. */
-static void move(bench *b, const char *name, double by) {
-    const mdl_tensor *scale = find(b, "grad.layer.0.attn.key.weight"), *moved = find(b, name);
+/* A tensor of the reference, moved by `by` of the root mean square of a parameter's gradient. */
+static void move(bench *b, const char *name, const char *of, double by) {
+    const mdl_tensor *scale = find(b, mdl_printf(b->e.memory, "grad.%s", of)), *moved = find(b, name);
     double square = 0, n = (double)mdl_type_count(&scale->type);
     for (int64_t i = 0; i < (int64_t)n; i++) square += pow(((const float *)scale->bytes)[i], 2) / n;
     for (int64_t i = 0; i < mdl_type_count(&moved->type); i++) ((float *)(uintptr_t)moved->bytes)[i] += (float)(by * sqrt(square));
@@ -171,9 +228,9 @@ static void cancels(bench *b) {
     for (int i = 0; i < 32; i++) largest = fmax(largest, fabs((double)((const float *)bias->bytes)[i]));
     CHECK(b->e.t, largest < 1e-12, "the gradient of the key bias is %g", largest);
     check(b, 0, whole);
-    move(b, "grad.layer.1.attn.key.bias", 1e-3);
+    move(b, "grad.layer.1.attn.key.bias", "layer.0.attn.key.weight", 1e-3);
     expect(b, check(b, 1, whole), "FAIL  layer.1.attn.key.bias");
-    move(b, "grad.layer.1.attn.key.bias", -1e-3);
+    move(b, "grad.layer.1.attn.key.bias", "layer.0.attn.key.weight", -1e-3);
     copy_as(b, "weight.layer.1.attn.key.bias", "after3.layer.1.attn.key.bias"); /* any values: nothing can follow rounding */
     expect(b, check(b, 0, with_after3), "skipped: after3.layer.1.attn.key.bias: its gradient is rounding");
     copy_as(b, "weight.layer.1.attn.query.bias", "after3.layer.1.attn.query.bias");
@@ -199,13 +256,28 @@ static void out_of_range(bench *b) {
     labels[3] = before;
 }
 
+/* Gradients of rows are put together, with zeros where nothing flows; every step goes through them. */
+static void rows(bench *b) {
+    add_steps(b);
+    const double *scales = gradient(b, "scales")->at;
+    CHECK(b->e.t, scales[0] != 0 && scales[1] == 0 && scales[2] != 0, "gradients of the scales: %g, %g, %g", scales[0], scales[1],
+          scales[2]);
+    const char *said = check(b, 0, (const char *const[]){BATCH, "logits", "loss", "grad.", "adamw.", "after3.", NULL});
+    expect(b, said, "AdamW gradient norms            3 ");
+    expect(b, said, "after 3 steps, each             4 ");
+    move(b, "after3.fused", "fused", 10);
+    expect(b, check(b, 1, (const char *const[]){BATCH, "after3.", NULL}), "FAIL  fused");
+}
+
 void suite_reference(mdl_test *t) {
     bench b = {.e = mdl_e2e_begin(t, "reference")};
     mdl_case(t, "reference: the interpreter makes one");
-    if (make(&b)) {
+    if (make(&b, "end_to_end/cancels")) {
         if (mdl_case(t, "reference: what is there is compared")) parts(&b);
         if (mdl_case(t, "reference: a gradient that is 0 but for rounding")) cancels(&b);
         if (mdl_case(t, "reference: ids and labels beyond the model's tables")) out_of_range(&b);
     }
+    bench r = {.e = b.e};
+    if (mdl_case(t, "reference: rows of parameters, three steps") && make(&r, "compiler/models/rows")) rows(&r);
     mdl_e2e_end(&b.e);
 }
