@@ -1,6 +1,6 @@
-"""The peer on the CPU: one packed ESM-2 training step in PyTorch, f32, eager or compiled; or its matrix products alone.
+"""The peer on the CPU: one packed ESM-2 training step in PyTorch, f32 or bf16 by autocast, eager or compiled; or its matrix products.
 
-usage: peer_torch.py step [--size 8M] [--tokens 4096] [--eager] [--steps 6] | gemm [--tokens 4096]
+usage: peer_torch.py step [--size 8M] [--tokens 4096] [--bf16] [--eager] [--steps 6] | gemm [--tokens 4096] [--bf16]
 Prints one line of JSON.
 """
 import argparse
@@ -41,7 +41,7 @@ class Layer(nn.Module):
             a, b = t.chunk(2, -1)
             return t * cos + torch.cat((-b, a), -1) * sin
 
-        parts = zip(rotate(q).split(lengths), rotate(k).split(lengths), v.split(lengths))
+        parts = zip(rotate(q).to(v.dtype).split(lengths), rotate(k).to(v.dtype).split(lengths), v.split(lengths))
         attended = [F.scaled_dot_product_attention(*(t.transpose(0, 1)[None] for t in qkv))[0].transpose(0, 1) for qkv in parts]
         x = x + self.out(torch.cat(attended).reshape(tokens, width))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
@@ -66,7 +66,7 @@ class Model(nn.Module):
         for layer in self.layers:
             x = layer(x, cos, sin, lengths)
         y = self.head_norm(F.gelu(self.dense(self.norm(x))))
-        return F.cross_entropy(F.linear(y, self.embed.weight) + self.bias, labels)
+        return F.cross_entropy((F.linear(y, self.embed.weight) + self.bias).float(), labels)
 
 
 def time_step(args):
@@ -79,7 +79,9 @@ def time_step(args):
     forward = model if args.eager else torch.compile(model)
 
     def step():
-        forward(ids, position, labels, lengths).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            loss = forward(ids, position, labels, lengths)
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -98,9 +100,9 @@ def time_step(args):
 
 def time_gemm(args):
     """The linear layers of one 8M layer, forward and both gradients, as y = x W^T; GFLOP/s over all."""
-    total, flops = 0.0, 0
+    total, flops, dtype = 0.0, 0, torch.bfloat16 if args.bf16 else torch.float32
     for out, inner in [(960, 320), (320, 320), (1280, 320), (320, 1280)]:
-        x, w, d = torch.randn(args.tokens, inner), torch.randn(out, inner), torch.randn(args.tokens, out)
+        x, w, d = (torch.randn(*dims).to(dtype) for dims in [(args.tokens, inner), (out, inner), (args.tokens, out)])
         for run in (lambda: x @ w.T, lambda: d @ w, lambda: d.T @ x):
             run()
             best = min(timed(run) for _ in range(10))
@@ -122,6 +124,7 @@ if __name__ == "__main__":
     p.add_argument("--tokens", type=int, default=4096)
     p.add_argument("--steps", type=int, default=6)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--bf16", action="store_true", help="autocast; products in bf16")
     p.add_argument("--eager", action="store_true")
     a = p.parse_args()
     torch.set_num_threads(a.threads)

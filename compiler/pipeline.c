@@ -120,8 +120,6 @@ static mdl_status compile_region(pipeline *p, mdl_emitter *e) {
     MDL_TRY(inspect(p, "programs", region), "program %s", region->name);
     if (!p->stopped) MDL_TRY(run_passes(p, PROGRAM, &region), "program %s", region->name);
     if (p->options->stop_after) return MDL_OK;
-    if (p->context.precision != MDL_F32)
-        return mdl_fail(MDL_BAD_INPUT, "not implemented on this target: kernels in %s", mdl_dtype_name(p->context.precision));
     mdl_emit_program(e, region);
     if (!e->error) {
         dump_launches(p, e->plan, region->name);

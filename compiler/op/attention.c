@@ -31,7 +31,7 @@ TYPE(ATTENTION) {
     if (wrong || (wrong = check_segments(op, 3))) return wrong;
     out[0] = *IN(0);
     out[1] = statistics(op);
-    return NULL;
+    return mdl_accumulated(op, &out[0]);
 }
 
 TYPE(ATTENTION_BWD) {
@@ -40,7 +40,10 @@ TYPE(ATTENTION_BWD) {
     mdl_type row = statistics(op);
     if (!mdl_type_equal(IN(3), IN(0)) || !mdl_type_equal(IN(4), &row) || !mdl_type_equal(IN(5), &row))
         return "do is q's type, lse and delta are f32[T,H]";
-    for (int i = 0; i < 3; i++) out[i] = *IN(i);
+    for (int i = 0; i < 3; i++) {
+        out[i] = *IN(i);
+        if ((wrong = mdl_accumulated(op, &out[i]))) return wrong;
+    }
     return NULL;
 }
 

@@ -97,6 +97,17 @@ static void give_up(absorption *a) {
     for (int i = 0; i < a->anchor->n_out; i++) MDL_PUSH(a->c->arena, a->yields, a->anchor->out[i]);
 }
 
+/* What forward makes is wanted as it is, by backward; and o narrow as well, by the product behind it. */
+static void choose_forward(absorption *a) {
+    give_up(a);
+    for (int i = a->at + 1; i < a->r.in->ops.n; i++) {
+        const mdl_op *op = a->r.in->ops.at[i];
+        if (op->code != MDL_OP_CAST || op->in[0] != a->anchor->out[0] || !takes(a, op, true)) continue;
+        a->made[op->out[0]->id] = 1;
+        MDL_PUSH(a->c->arena, a->yields, op->out[0]);
+    }
+}
+
 static void choose_yields(absorption *a) {
     unsigned all = (1u << a->anchor->n_out) - 1, seen = 0;
     bool twice = false;
@@ -256,7 +267,7 @@ static void absorb(absorption *a, fused **by) {
         follow_results(a);
         choose_yields(a);
     } else {
-        give_up(a); /* what forward makes is wanted as it is, by backward */
+        choose_forward(a);
     }
     fused *f = MDL_NEW(a->c->arena, fused);
     f->span = a->anchor->span;

@@ -2,11 +2,11 @@
  * precision. breaks: below f32, values have their dtypes from here on; trained parameters are read from their compute copies.
  *
  * The recipe, for ops whose scope does not ask for f32. In bf16:
- *   - operands and results of products and attention; rows that are gathered, scattered or summed by segment;
+ *   - operands and results of products, operands of attention; rows that are gathered, scattered or summed by segment;
  *   - values that several kernels need: the residual stream and its gradient. So large values lie in memory in bf16.
  * In f32:
  *   - all arithmetic between a load and a store, and every accumulation;
- *   - statistics, softmax, lse, delta, losses;
+ *   - statistics, softmax, lse, delta and the o that it is made of, losses;
  *   - what is written to a state (gradients, parameters, moments) or read by the host.
  *
  * A value has up to two versions, wide (f32, or the dtype it had) and narrow. One is made where the value was, the other is derived
@@ -15,6 +15,7 @@
 
 #include "compiler/ir/order.h"
 #include "compiler/kernel/levels.h"
+#include "compiler/op/dot.h"
 #include "compiler/op/op.h"
 #include "compiler/pass/pass.h"
 #include "runtime/base/status.h"
@@ -165,8 +166,9 @@ static int operand(const mdl_value *v) { return mdl_is_large(v) ? NARROW : WIDE;
 static void product(precision *p, const mdl_op *op) {
     mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
     bool wide = fact_of(p, op->out[0])->to_states;
-    int *which = all(p, op, wide ? WIDE : NARROW); /* what is added to it has its own dtype */
+    int *which = all(p, op, WIDE), init = mdl_dot_init(op);
     which[0] = which[1] = NARROW;
+    if (init > 0 && !wide) which[init] = NARROW;
     set_all(p, op, rebuild(p, op, which, wide ? &to : NULL));
 }
 
@@ -197,11 +199,15 @@ static void view(precision *p, const mdl_op *op) {
     if (v->kept) v->source = NARROW;
 }
 
+/* Attention gives f32, narrowed where a product reads it: sums over rows of dq, dk and dv follow, and delta = sum of do * o must be
+ * that of the o which the probabilities make, else the gradients of scores do not add up to 0. */
 static void structured(precision *p, const mdl_op *op) {
     static const int attention[] = {NARROW, NARROW, NARROW, WIDE}, backward[] = {NARROW, NARROW, NARROW, NARROW, WIDE, WIDE, WIDE},
                      xent[] = {NARROW, WIDE, WIDE, WIDE};
     const int *which = op->code == MDL_OP_ATTENTION ? attention : op->code == MDL_OP_ATTENTION_BWD ? backward : xent;
-    set_all(p, op, rebuild(p, op, which, NULL));
+    mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
+    bool rounds = op->code == MDL_OP_XENT_BWD || op->code == MDL_OP_XENT;
+    set_all(p, op, rebuild(p, op, which, rounds ? NULL : &to));
 }
 
 static bool takes_f32(const mdl_op *op) {

@@ -149,8 +149,11 @@ static destinations destinations_of(pasting *p, const mdl_value *tile) {
     return all;
 }
 
+/* What the body gives last is dq's scratch if it is dq in f32, whatever that is made into elsewhere. */
 static bool is_scratch(const pasting *p, const destination *d) {
-    return mdl_is(d->value, MDL_OP_CAST) && d->value->def->in[0] == p->anchor->out[0] && d->result == p->yield->n_in - 1;
+    const mdl_value *v = d->value, *dq = p->anchor->out[0];
+    return p->anchor->code == MDL_OP_ATTENTION_BWD && d->result == p->yield->n_in - 1 &&
+           (v == dq || (mdl_is(v, MDL_OP_CAST) && v->def->in[0] == dq));
 }
 
 /* Tiles are of [rows, heads, columns]. */
@@ -194,10 +197,11 @@ static int result_of(const pasting *p, const mdl_value *v) {
     return -1;
 }
 
-static mdl_attention_operand gradient(pasting *p, int k, const char *name) {
+static mdl_attention_operand result(pasting *p, int k, const char *name) {
     const mdl_value *v = p->anchor->out[k];
-    int as_it_is = result_of(p, v);
-    if (as_it_is >= 0) return plain(p, as_it_is, &v->type, v->type.dim[1] * v->type.dim[2], 0);
+    int as_it_is = destinations_of(p, v).n == 1 ? result_of(p, v) : -1;
+    if (as_it_is >= 0 && !is_scratch(p, &(destination){.value = v, .result = as_it_is}))
+        return plain(p, as_it_is, &v->type, v->type.dim[1] * v->type.dim[2], 0);
     return store(p, v, name);
 }
 
@@ -241,7 +245,7 @@ static const char *enter(pasting *p) {
 static mdl_attention_memory forward_memory(pasting *p) {
     const mdl_op *a = p->anchor;
     mdl_attention_memory m = {.q = load(p, a->in[0], "q"), .k = load(p, a->in[1], "k"), .v = load(p, a->in[2], "v")};
-    m.o = plain(p, result_of(p, a->out[0]), &a->out[0]->type, a->out[0]->type.dim[1] * a->out[0]->type.dim[2], 0);
+    m.o = result(p, 0, "o");
     m.seq = slot_of(p, a->in[3]);
     m.lse = p->first_result + result_of(p, a->out[1]);
     return m;
@@ -256,7 +260,7 @@ static mdl_attention_memory backward_memory(pasting *p) {
         m.o = load(p, forward_result(a), "o");
     else
         m.delta = statistic(p, a->in[5]);
-    m.dq = gradient(p, 0, "dq"), m.dk = gradient(p, 1, "dk"), m.dv = gradient(p, 2, "dv");
+    m.dq = result(p, 0, "dq"), m.dk = result(p, 1, "dk"), m.dv = result(p, 2, "dv");
     m.scratch = scratch(p);
     m.seq = slot_of(p, a->in[6]);
     m.lse = slot_of(p, a->in[4]);

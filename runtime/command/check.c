@@ -29,7 +29,7 @@ static void help(void) {
         "  --verbose     print every item's error\n"
         "  --help        print this\n"
         "\n"
-        "Tolerances, and how to change one for a run:");
+        "Tolerances in f32 and in bf16, and how to change one for a run:");
     mdl_check_table_help(stdout);
 }
 
@@ -95,6 +95,7 @@ static mdl_status run(mdl_check *check, const options *o) {
     mdl_status status = mdl_reference_open(o->reference, &check->reference);
     if (!status) status = mdl_session_open(o->plan, o->threads, &check->session);
     if (!status) check->session->poison = true;
+    if (!status) mdl_check_table_for(&check->table, check->session->plan->precision);
     if (!status) status = mdl_reference_make_batch(&check->reference, check->session->plan, &check->batch);
     if (!status) status = mdl_check_no_decay(check);
     if (status) return status;

@@ -124,6 +124,10 @@ static mdl_status error_of(mdl_check *c, const char *name, const mdl_plan_param 
     if (status) return status;
     mdl_comparison compared = mdl_compare_floats(n, got, want);
     *error = mdl_error_l2(&compared);
+    if (arena == MDL_ARENA_GRAD) {
+        c->gradient_difference += compared.bad ? NAN : compared.difference;
+        c->gradient_size += compared.size;
+    }
     if (arena == MDL_ARENA_GRAD && !compared.bad && is_rounding(c, param))
         *error = sqrt(compared.difference / (double)n) / (compared_with * c->gradient_scale);
     return MDL_OK;
@@ -182,7 +186,10 @@ static mdl_status check_gradients(mdl_check *c) {
     if (status) return status;
     if (loss) mdl_check_table_note(&c->table, MDL_ROW_LOSS, "", relative(step.loss, loss[0]));
     note_absent(c, "grad.");
-    return compare_params(c, "grad.", MDL_ARENA_GRAD, MDL_ROW_GRADIENT);
+    status = compare_params(c, "grad.", MDL_ARENA_GRAD, MDL_ROW_GRADIENT);
+    if (!status && c->table.row[MDL_ROW_GRADIENT].n)
+        mdl_check_table_note(&c->table, MDL_ROW_ALL, "", sqrt(c->gradient_difference / c->gradient_size));
+    return status;
 }
 
 static int by_size(const void *a, const void *b) {

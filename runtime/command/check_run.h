@@ -12,7 +12,8 @@ typedef struct {
     mdl_batch batch;
     mdl_check_table table;
     MDL_VEC(const char *) skipped;
-    double gradient_scale; /* the largest root mean square of a gradient of the reference */
+    double gradient_scale;                     /* the largest root mean square of a gradient of the reference */
+    double gradient_difference, gradient_size; /* sums of squares over all gradients */
 } mdl_check;
 
 /* The metadata's list against the plan's parameters. */

@@ -6,22 +6,28 @@
 
 static const struct {
     const char *option;
-    double tolerance;
+    double f32, bf16;
     const char *what, *why;
 } rows[MDL_ROW_COUNT] = {
-#define ROW(id, option, tolerance, what, why) {option, tolerance, what, why},
+#define ROW(id, option, f32, bf16, what, why) {option, f32, bf16, what, why},
 #include "runtime/command/check_rows.def"
 #undef ROW
 };
 
 void mdl_check_table_init(mdl_check_table *table) {
     *table = (mdl_check_table){0};
-    for (int i = 0; i < MDL_ROW_COUNT; i++) table->row[i].tolerance = rows[i].tolerance;
+    mdl_check_table_for(table, "f32");
+}
+
+void mdl_check_table_for(mdl_check_table *table, const char *precision) {
+    bool narrow = !strcmp(precision, "bf16");
+    for (int i = 0; i < MDL_ROW_COUNT; i++)
+        if (!table->row[i].given) table->row[i].tolerance = narrow ? rows[i].bf16 : rows[i].f32;
 }
 
 bool mdl_check_table_set_tolerance(mdl_check_table *table, const char *option, double tolerance) {
     for (int i = 0; i < MDL_ROW_COUNT; i++)
-        if (!strcmp(rows[i].option, option)) return table->row[i].tolerance = tolerance, true;
+        if (!strcmp(rows[i].option, option)) return table->row[i].tolerance = tolerance, table->row[i].given = true;
     return false;
 }
 
@@ -60,5 +66,5 @@ mdl_status mdl_check_table_result(const mdl_check_table *table) {
 
 void mdl_check_table_help(FILE *out) {
     for (int i = 0; i < MDL_ROW_COUNT; i++)
-        fprintf(out, "  --tol-%-14s %-6g %s: %s\n", rows[i].option, rows[i].tolerance, rows[i].what, rows[i].why);
+        fprintf(out, "  --tol-%-14s %-6g %-6g %s: %s\n", rows[i].option, rows[i].f32, rows[i].bf16, rows[i].what, rows[i].why);
 }

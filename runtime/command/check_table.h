@@ -9,7 +9,7 @@
 #include "runtime/base/status.h"
 
 typedef enum {
-#define ROW(id, option, tolerance, what, why) MDL_ROW_##id,
+#define ROW(id, option, f32, bf16, what, why) MDL_ROW_##id,
 #include "runtime/command/check_rows.def"
 #undef ROW
     MDL_ROW_COUNT
@@ -18,6 +18,7 @@ typedef enum {
 typedef struct {
     double tolerance, worst; /* worst is NAN as soon as one error is */
     int n;                   /* errors noted; 0: the row is left out */
+    bool given;              /* the tolerance is one that was asked for */
     char name[128];          /* of the worst */
 } mdl_row;
 
@@ -27,6 +28,8 @@ typedef struct {
 } mdl_check_table;
 
 void mdl_check_table_init(mdl_check_table *table);
+/* The tolerances of plans in this precision, but for those that were asked for. */
+void mdl_check_table_for(mdl_check_table *table, const char *precision);
 /* --tol-<option>; false when there is no such row. */
 bool mdl_check_table_set_tolerance(mdl_check_table *table, const char *option, double tolerance);
 void mdl_check_table_note(mdl_check_table *table, mdl_row_id row, const char *name, double error);

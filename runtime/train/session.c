@@ -162,11 +162,23 @@ mdl_status mdl_session_upload(mdl_session *s, const mdl_batch *batch) {
     return MDL_OK;
 }
 
-mdl_status mdl_session_run(mdl_session *s, const char *program) {
-    if (!mdl_plan_find_program(s->plan, program)) return mdl_fail(MDL_BAD_INPUT, "the plan has no program '%s'", program);
+static mdl_status replay(mdl_session *s, const char *program) {
     if (s->poison) MDL_TRY(s->backend->fill(s->device, MDL_ARENA_ACTIVATION, 0xff), "activations");
     MDL_TRY(s->backend->run(s->device, program), "program '%s'", program);
     return MDL_OK;
+}
+
+/* The programs of a plan keep the copies themselves; what the host puts in place they cannot see. */
+static mdl_status refresh(mdl_session *s) {
+    bool due = s->stale && mdl_plan_find_program(s->plan, "refresh");
+    s->stale = false;
+    return due ? replay(s, "refresh") : MDL_OK;
+}
+
+mdl_status mdl_session_run(mdl_session *s, const char *program) {
+    if (!mdl_plan_find_program(s->plan, program)) return mdl_fail(MDL_BAD_INPUT, "the plan has no program '%s'", program);
+    mdl_status status = refresh(s);
+    return status ? status : replay(s, program);
 }
 
 mdl_status mdl_session_number(mdl_session *s, mdl_result_ref ref, double *value) {
@@ -203,6 +215,7 @@ mdl_status mdl_session_get_param(mdl_session *s, mdl_arena_id arena, const mdl_p
 }
 
 mdl_status mdl_session_set_param(mdl_session *s, mdl_arena_id arena, const mdl_plan_param *param, const float *from) {
+    s->stale |= arena == MDL_ARENA_PARAM;
     MDL_TRY(s->backend->upload(s->device, arena, param->offset, from, mdl_type_bytes(&param->type)), "parameter '%s'", param->name);
     return MDL_OK;
 }

@@ -60,6 +60,7 @@ typedef struct {
     const mdl_backend *backend;
     mdl_device *device;
     bool poison; /* fill ACTIVATION with NaN before every replay: for checks */
+    bool stale;  /* parameters were put in place that their copies in the plan's precision do not follow yet */
 
     /* Below: the session's own. */
     int64_t scalar[MDL_SCALAR_COUNT]; /* offsets in INPUT */
@@ -82,7 +83,7 @@ mdl_status mdl_session_set_adamw(mdl_session *session, const mdl_adamw *adamw, i
 mdl_status mdl_session_set_scalar(mdl_session *session, mdl_scalar scalar, double value);
 
 mdl_status mdl_session_upload(mdl_session *session, const mdl_batch *batch);
-/* Replays any program by name. */
+/* Replays any program by name; before it `refresh`, where parameters were set since the last one. */
 mdl_status mdl_session_run(mdl_session *session, const char *program);
 /* A result of a program that has just run: the number, or for tensors `bytes` bytes of it. */
 mdl_status mdl_session_result(mdl_session *session, const char *program, const char *name, double *value);
@@ -100,6 +101,7 @@ mdl_status mdl_session_update(mdl_session *session, double *grad_norm);
 /* Floating-point operations of a step of n micro-batches, from the launch records. */
 double mdl_session_flops(const mdl_session *session, int n);
 
+/* Parameters, their gradients and moments as the host sees them: f32, whatever the plan's precision. */
 mdl_status mdl_session_get_param(mdl_session *session, mdl_arena_id arena, const mdl_plan_param *param, float *to);
 mdl_status mdl_session_set_param(mdl_session *session, mdl_arena_id arena, const mdl_plan_param *param, const float *from);
 

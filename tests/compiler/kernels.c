@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler/ir/state.h"
+#include "compiler/pass/pass.h"
 #include "compiler/pipeline.h"
 #include "runtime/base/compare.h"
 #include "runtime/device/device.h"
@@ -16,6 +18,9 @@
 /* f32 rounds to 6e-8; a dozen ops in a row and sums of up to 320 terms stay below 2e-6 of the result's norm. Where a result cancels
  * to less than its terms, which are of order 1, the norm of ones takes its place. */
 static const double tolerance = 2e-6;
+/* In bf16 both sides round at the same places, but what f32 and f64 put on different sides of a middle: some in 1e4, each of which
+ * moves by 2^-8 of its size. One element in 64, or one, may: a rounding too many or too few moves all of them. */
+static const double flip = 0x1p-8;
 enum { RANDOM_PROGRAMS = 24, BATCH = 64 };
 static const int64_t row_counts[] = {1, 7, 65, 130}, column_counts[] = {1, 3, 33, 320};
 
@@ -29,6 +34,7 @@ typedef struct {
     mdl_test *t;
     mdl_arena *arena;
     mdl_module module;
+    mdl_dtype precision;
     MDL_VEC(subject) subjects;
     mdl_plan *plan;
     mdl_device *device;
@@ -194,7 +200,9 @@ static void compare(bench *b, const mdl_plan_program *p, int r, mdl_arrays *expe
     int64_t n = mdl_type_count(&want->type);
     mdl_comparison c = mdl_comparison_begin();
     for (int64_t i = 0; i < n; i++) mdl_comparison_add(&c, element(&from->type, bytes, i), want->at[i]);
-    double limit = from->type.dtype == MDL_F32 ? tolerance * sqrt(fmax(c.size, (double)n)) : 0;
+    double scale = sqrt(fmax(c.size, (double)n));
+    if (b->precision != MDL_F32) scale *= flip / tolerance * sqrt(1.0 / (double)n + 1.0 / 64);
+    double limit = from->type.dtype == MDL_F32 ? tolerance * scale : 0;
     CHECK(b->t, !c.bad && sqrt(c.difference) <= limit,
           "%s is off by %.3g of %.3g, %" PRId64 " are not finite; element %" PRId64 " is %.9g, expected %.9g",
           p->results.at[r].name, sqrt(c.difference), sqrt(c.size), c.bad, c.at, element(&from->type, bytes, c.at), want->at[c.at]);
@@ -211,14 +219,31 @@ static void check_states(bench *b, const subject *s) {
     }
 }
 
+/* The program as bf16 has it, for the interpreter; and the copies that it reads, which reading rounds. */
+static mdl_region *rounded(bench *b, subject *s) {
+    static const mdl_layout none = {.tiles = 1};
+    mdl_pass_context c = {.arena = b->arena, .layout = &none, .target = mdl_targets[0], .precision = b->precision};
+    int n = s->v.states.n;
+    for (int i = 0; i < n; i++) {
+        mdl_named_array a = s->v.states.at[i];
+        mdl_arrays_set(b->arena, &s->v.states, mdl_state_text(b->arena, MDL_STATE_COMPUTE, a.name), a.type, a.at);
+    }
+    mdl_region *r = mdl_pass_simplify(&c, mdl_pass_lower(&c, mdl_pass_decompose(&c, s->region)));
+    return mdl_pass_precision(&c, mdl_pass_anchor(&c, r));
+}
+
 static void run_subject(bench *b, subject *s) {
     const mdl_plan_program *p = mdl_plan_find_program(b->plan, s->program);
     mdl_arrays results = {0};
     upload(b, s);
     cpu->fill(b->device, MDL_ARENA_ACTIVATION, 0xff);
     cpu->fill(b->device, MDL_ARENA_RESULT, 0xff);
+    if (b->precision != MDL_F32) ok(b, cpu->run(b->device, "refresh"));
     if (!ok(b, cpu->run(b->device, s->program))) return;
-    mdl_interpret(b->arena, s->region, &s->v.inputs, &s->v.states, &results);
+    int states = s->v.states.n;
+    mdl_region *region = b->precision == MDL_F32 ? s->region : rounded(b, s);
+    mdl_interpret(b->arena, region, &s->v.inputs, &s->v.states, &results);
+    s->v.states.n = states;
     CHECK(b->t, p->results.n == results.n, "%d results, expected %d", p->results.n, results.n);
     for (int r = 0; r < p->results.n; r++) compare(b, p, r, &results);
     check_states(b, s);
@@ -226,17 +251,17 @@ static void run_subject(bench *b, subject *s) {
 
 /* Compiles what was added, runs it, and begins anew. */
 static void run_batch(bench *b) {
-    mdl_pipeline_options options = {.out = stdout};
+    mdl_pipeline_options options = {.out = stdout, .precision = b->precision};
     mdl_plan *plan = NULL;
     const char *path = mdl_printf(b->arena, "%s/kernels.plan", mdl_test_scratch(b->t));
-    mdl_case(b->t, "%d programs compile into a plan that verifies", b->subjects.n);
+    mdl_case(b->t, "%d programs compile into a plan in %s that verifies", b->subjects.n, mdl_dtype_name(b->precision));
     b->plan = NULL;
     b->device = NULL;
     mdl_region_renumber(b->module.forward);
     if (ok(b, mdl_compile(b->arena, &b->module, &options, &plan)) && ok(b, mdl_plan_write(plan, path)) &&
         ok(b, mdl_plan_read(path, &b->plan)) && ok(b, cpu->load(b->plan, 2, &b->device)))
         for (int i = 0; i < b->subjects.n; i++)
-            if (mdl_case(b->t, "%s", b->subjects.at[i].name)) run_subject(b, &b->subjects.at[i]);
+            if (mdl_case(b->t, "%s, %s", b->subjects.at[i].name, mdl_dtype_name(b->precision))) run_subject(b, &b->subjects.at[i]);
     cpu->unload(b->device);
     mdl_plan_free(b->plan);
     mdl_plan_free(plan);
@@ -278,6 +303,14 @@ void suite_kernels(mdl_test *t) {
         if (b.subjects.n) run_batch(&b);
         for (const mdl_test_program *c = writes; c->name && r % 2; c++) run_case(&b, c, row_counts[r]);
         if (b.subjects.n) run_batch(&b); /* apart from the others: every program of a plan has all writes */
+        mdl_arena_free(b.arena);
+    }
+    b.precision = MDL_BF16;
+    for (int r = 1; r < 4; r += 2) {
+        begin(&b, row_counts[r]);
+        for (const mdl_test_program *c = cases; c->name; c++) run_case(&b, c, row_counts[r]);
+        for (int i = 0; i < RANDOM_PROGRAMS; i++) run_random(&b, i, row_counts[r]);
+        if (b.subjects.n) run_batch(&b);
         mdl_arena_free(b.arena);
     }
     mdl_arena_free(arena);

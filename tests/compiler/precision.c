@@ -35,6 +35,7 @@ static const struct {
     {X("bf16") "%3 = segsum %0, %2 {to=\"f32\"} : f32[2,4]", NULL},
     {X("bf16") "%3 = scatter_add %0, %1 {rows=7, to=\"f32\"} : f32[7,4]", NULL},
     {Q "%2, %3 = attention %0, %0, %0, %1 {scale=0.5} : bf16[6,2,4], f32[6,2]", NULL},
+    {Q "%2, %3 = attention %0, %0, %0, %1 {scale=0.5, to=\"f32\"} : f32[6,2,4], f32[6,2]", NULL},
     {Q "%2, %3 = attention %0, %0, %0, %1 {scale=0.5} : bf16[6,2,4], bf16[6,2]", "result 1 of attention is f32[6,2]"},
     {Q ROWS("f32") "%3, %4, %5 = attention_bwd %0, %0, %0, %0, %2, %2, %1 {scale=0.5} : bf16[6,2,4], bf16[6,2,4], bf16[6,2,4]",
      NULL},
@@ -143,7 +144,8 @@ static const struct {
      "%0 = input {name=\"x\"} : bf16[4]\n%1 = slice %0 {axis=0, start=3, size=1} : bf16[1]\nresult %1 {name=\"y\"}\n",
      1 + 1 / 128.0, 1 + 1 / 128.0},
     {"a state of bf16, too: 1 - 3/512 lies between two and goes to the even one",
-     "%0 = read {state=\"param\", of=[\"w\"]} : bf16[4]\n%1 = slice %0 {axis=0, start=3, size=1} : bf16[1]\nresult %1 {name=\"y\"}\n",
+     "%0 = read {state=\"param\", of=[\"w\"]} : bf16[4]\n%1 = slice %0 {axis=0, start=3, size=1} : bf16[1]\nresult %1 "
+     "{name=\"y\"}\n",
      1 - 2 / 256.0, 1 - 2 / 256.0},
     {"each op of bf16 rounds: 171/512 * 3 is 1",
      "%0 = const {value=3.0} : bf16[1]\n%1 = const {value=1.0} : bf16[1]\n%2 = div %1, %0 : bf16[1]\n"
@@ -257,7 +259,8 @@ static void test_copies(mdl_test *t) {
         CHECK(t, r && writes(r, MDL_STATE_COMPUTE), "%s does not", writers[i]);
     }
     for (int i = 0; i < narrow.n; i++)
-        CHECK(t, !writes(narrow.at[i], MDL_STATE_PARAM) || writes(narrow.at[i], MDL_STATE_COMPUTE), "%s does not", narrow.at[i]->name);
+        CHECK(t, !writes(narrow.at[i], MDL_STATE_PARAM) || writes(narrow.at[i], MDL_STATE_COMPUTE), "%s does not",
+              narrow.at[i]->name);
     for (int i = 0; i < wide.n; i++) CHECK(t, !writes(wide.at[i], MDL_STATE_COMPUTE), "%s does in f32", wide.at[i]->name);
     CHECK(t, !find_program(&wide, "refresh") && wide.n + 1 == narrow.n, "%d programs in f32, %d in bf16", wide.n, narrow.n);
     mdl_arena_free(arena);
@@ -302,16 +305,20 @@ static void test_kept(mdl_test *t) {
     }
 }
 
-static void test_refused(mdl_test *t) {
-    mdl_arena *arena = mdl_arena_new();
-    mdl_case(t, "kernels in bf16 are refused while the target has none");
-    mdl_module *module = mdl_test_model(t, arena, mdl_tiny_models[0].name, mdl_tiny_models[0].sets, TOKENS, 3);
-    mdl_plan *plan = NULL;
-    mdl_pipeline_options options = {.precision = MDL_BF16, .out = stdout};
-    mdl_status status = module ? mdl_compile(arena, module, &options, &plan) : MDL_OK;
-    CHECK(t, status && !plan && strstr(mdl_message(status), "not implemented on this target"), "%s", mdl_message(status));
-    mdl_status_free(status);
-    mdl_arena_free(arena);
+static void test_compiles(mdl_test *t) {
+    for (int i = 0; i < mdl_tiny_models_count; i++) {
+        mdl_arena *arena = mdl_arena_new();
+        mdl_case(t, "%s compiles in bf16, and the plan says so", mdl_tiny_models[i].name);
+        mdl_module *module = mdl_test_model(t, arena, mdl_tiny_models[i].name, mdl_tiny_models[i].sets, TOKENS, 3);
+        mdl_plan *plan = NULL;
+        mdl_pipeline_options options = {.precision = MDL_BF16, .out = stdout};
+        mdl_status status = module ? mdl_compile(arena, module, &options, &plan) : MDL_OK;
+        CHECK(t, !status && plan && !strcmp(plan->precision, "bf16"), "%s", mdl_message(status));
+        CHECK(t, !plan || plan->arena_bytes[MDL_ARENA_COMPUTE] * 2 == plan->arena_bytes[MDL_ARENA_PARAM], "no copies");
+        mdl_status_free(status);
+        mdl_plan_free(plan);
+        mdl_arena_free(arena);
+    }
 }
 
 void suite_precision(mdl_test *t) {
@@ -321,5 +328,5 @@ void suite_precision(mdl_test *t) {
     test_interpreter(t);
     test_copies(t);
     test_kept(t);
-    test_refused(t);
+    test_compiles(t);
 }

@@ -108,6 +108,28 @@ static mdl_status load(mdl_session *s, int n, const mdl_tensor *tensors, bool st
     return mdl_weights_load(s, "toy.safetensors", n, weights, strict, kept);
 }
 
+/* What mdl_session_run(update) replays, as the device's log has it. */
+static void expect_update(mdl_test *t, mdl_session *s, const char *log) {
+    mdl_fake_log[0] = 0;
+    expect_ok(t, mdl_session_run(s, "update"));
+    CHECK(t, !strcmp(mdl_fake_log, log), "%s", mdl_fake_log);
+}
+
+static void test_refresh(mdl_test *t, mdl_session *s) {
+    const mdl_plan_param *param = &s->plan->params.at[0];
+    float values[6] = {0};
+    mdl_case(t, "weights from the host bring their copies up to date, once, where a plan has copies");
+    expect_ok(t, mdl_session_set_param(s, MDL_ARENA_PARAM, param, values));
+    expect_update(t, s, "update ");
+    MDL_PUSH(s->plan->memory, s->plan->programs, ((mdl_plan_program){.name = "refresh"}));
+    expect_update(t, s, "update ");
+    expect_ok(t, mdl_session_set_param(s, MDL_ARENA_GRAD, param, values));
+    expect_update(t, s, "update ");
+    expect_ok(t, mdl_session_set_param(s, MDL_ARENA_PARAM, param, values));
+    expect_update(t, s, "refresh update ");
+    expect_update(t, s, "update ");
+}
+
 static void expect_values(mdl_test *t, mdl_session *s, const char *name, const float *values) {
     float got[6] = {0};
     const mdl_plan_param *param = mdl_plan_find_param(s->plan, name);
@@ -224,6 +246,7 @@ void suite_session(mdl_test *t) {
     test_load(t, session);
     test_folder(t, session);
     test_not_finite(t, session);
+    test_refresh(t, session);
     mdl_session_close(session);
     test_missing(t);
 }
