@@ -20,8 +20,8 @@ static const struct {
 #include "compiler/passes.def"
 #undef PASS
 };
-/* Pointers: 1 KB of a kernel's parameters. Ops: a native compiler's time grows faster than a function. */
-static const mdl_kernel_limits kernel_limits = {.args = 120, .ops = 256};
+/* Pointers: 1 KB of a kernel's parameters. Ops and copies: a native compiler's time grows faster than a function. */
+static const mdl_kernel_limits kernel_limits = {.args = 120, .ops = 256, .copies = 32};
 
 enum { N_PASSES = sizeof passes / sizeof *passes };
 

@@ -25,10 +25,15 @@ mdl_fact *mdl_facts_of(mdl_arena *arena, const mdl_region *region);
 /* The attribute by which `store` marks an op whose result must be in memory. */
 #define MDL_STORED "stored"
 
+/* The attribute by which `store` marks a value that every kernel loads, for no kernel can compute it where it is used: those who
+ * use it are of a later level. A reshape so marked is a view of memory. */
+#define MDL_LOADED "loaded"
+
 /* Must operand i of a fusable op be in memory, though it is fusable itself? */
 bool mdl_from_memory(const mdl_fact *facts, const mdl_op *op, int i);
-/* A reshape whose rows are parts of its operand's rows: no affine index reaches them, so it is only ever a view of memory. */
-bool mdl_splits_rows(const mdl_op *op);
+/* A reshape that is only ever a view of memory: no affine index reaches its elements, for its rows are parts of its operand's rows,
+ * or it is marked so. */
+bool mdl_is_apart(const mdl_op *op);
 int64_t mdl_rows_of(const mdl_value *v); /* of the kernel that makes v */
 bool mdl_is_large(const mdl_value *v);   /* more than one element a row */
 bool mdl_is_heavy(const mdl_op *op);

@@ -24,8 +24,9 @@ typedef struct {
 
 /* How large a row kernel may be; 0: any size. */
 typedef struct {
-    int args; /* operands and results: pointers that it takes */
-    int ops;  /* of its body */
+    int args;   /* operands and results: pointers that it takes */
+    int ops;    /* of its body */
+    int copies; /* nests for one result, and elements of one value for an element of a result */
 } mdl_kernel_limits;
 
 typedef struct {
