@@ -16,10 +16,7 @@ static void add_term(mdl_affine *a, int var, int64_t k) {
         return;
     }
     if (!k) return;
-    if (a->n == MDL_TERMS) {
-        a->overflow = true;
-        return;
-    }
+    MDL_ASSERT(a->n < MDL_TERMS);
     for (int j = a->n++; j > i; j--) a->term[j] = a->term[j - 1];
     a->term[i].var = var;
     a->term[i].k = k;
@@ -27,7 +24,6 @@ static void add_term(mdl_affine *a, int var, int64_t k) {
 
 mdl_affine mdl_affine_add(mdl_affine a, mdl_affine b) {
     a.c += b.c;
-    a.overflow |= b.overflow;
     for (int i = 0; i < b.n; i++) add_term(&a, b.term[i].var, b.term[i].k);
     return a;
 }

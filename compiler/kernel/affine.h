@@ -5,18 +5,19 @@
 
 #include "compiler/ir/ir.h"
 
-enum { MDL_TERMS = 8 };
+/* Loop variables: the row, the head that a template fixes, then those of loops. An index has no other terms than these two, the
+ * loops of one nest, and a phase's column tile. */
+enum { MDL_VAR_ROW = 0, MDL_VAR_HEAD = 1, MDL_VAR_FIRST = 2, MDL_MAX_NEST = 12, MDL_TERMS = MDL_MAX_NEST + 3 };
 typedef struct {
     int64_t c;
     int n;
-    bool overflow; /* more terms than fit: what it was made for cannot be written this way */
     struct {
         int var;
         int64_t k;
     } term[MDL_TERMS]; /* ascending by var, k never 0 */
 } mdl_affine;
 
-/* A loop variable runs over 0 .. extent-1. Variable 0 is the row; its extent is the row count. */
+/* A loop variable runs over 0 .. extent-1; the row's extent is the row count. */
 typedef struct {
     int64_t extent;
 } mdl_loop_var;

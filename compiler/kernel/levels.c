@@ -18,8 +18,9 @@ static void add_to_set(int *set, int *n, int item) {
     if (*n < 2) set[(*n)++] = item;
 }
 
-bool mdl_splits_rows(const mdl_op *op) {
+bool mdl_is_apart(const mdl_op *op) {
     if (op->code != MDL_OP_RESHAPE) return false;
+    if (mdl_find_attr(op, MDL_LOADED)) return true;
     const mdl_type *in = &op->in[0]->type, *out = &op->out[0]->type;
     if (!in->rank || !out->rank) return false;
     return mdl_type_count(out) / out->dim[0] % (mdl_type_count(in) / in->dim[0]) != 0;
@@ -33,7 +34,7 @@ static bool is_fusable(const mdl_fact *facts, const mdl_op *op) {
         case MDL_INDEX: return op->code == MDL_OP_GATHER;
         case MDL_VIEW:
             if (op->code != MDL_OP_RESHAPE) return op->code != MDL_OP_HOLD;
-            return facts[op->in[0]->id].place == MDL_PLACE_FUSABLE && !mdl_splits_rows(op);
+            return facts[op->in[0]->id].place == MDL_PLACE_FUSABLE && !mdl_is_apart(op);
         default: return false;
     }
 }
@@ -46,7 +47,7 @@ static bool is_anchor(const mdl_op *op) {
 bool mdl_from_memory(const mdl_fact *facts, const mdl_op *op, int i) {
     const mdl_fact *u = &facts[op->in[i]->id];
     if (u->place == MDL_PLACE_MEMORY) return false; /* it is */
-    if (mdl_is_column_sum(op->in[i]->def)) return true;
+    if (mdl_is_column_sum(op->in[i]->def) || mdl_find_attr(op->in[i]->def, MDL_LOADED)) return true;
     if (op->code == MDL_OP_GATHER && i == 0) return true;
     return (op->code == MDL_OP_RANDOM && i == 0) || (!mdl_keeps_row(op, i) && !u->anywhere) || (i == 1 && op->code == MDL_OP_SUM);
 }
@@ -90,7 +91,7 @@ static void describe(mdl_fact *facts, const mdl_op *op) {
         int of = facts[op->in[i]->id].level + waits_for(facts, op, i);
         if (of > level) level = of;
     }
-    bool waits = is_anchor(op) || (mdl_splits_rows(op) && facts[op->in[0]->id].place == MDL_PLACE_FUSABLE);
+    bool waits = is_anchor(op) || (mdl_is_apart(op) && facts[op->in[0]->id].place == MDL_PLACE_FUSABLE);
     for (int i = 0; i < op->n_out; i++) {
         mdl_fact *v = &facts[op->out[i]->id];
         *v = (mdl_fact){.place = where, .level = level + waits, .anywhere = true, .fanout = v->fanout};

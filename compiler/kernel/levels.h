@@ -31,16 +31,21 @@ typedef struct {
     bool spread;             /* used through a broadcast */
     bool taken;              /* in memory whatever it costs: by an anchor, a sink, or another kernel that gathers or crosses rows */
     int needed[2], n_needed; /* levels of the kernels that compute with it; 2 means two or more */
-} mdl_demand;
+} mdl_need;
 /* Chooses what is stored, in `facts`; demands by value id. */
-mdl_demand *mdl_choose_stored(mdl_arena *arena, const mdl_region *region, mdl_fact *facts);
+mdl_need *mdl_choose_stored(mdl_arena *arena, const mdl_region *region, mdl_fact *facts);
 /* A reshape is never stored: what it reshapes is, and the reshape is a view of that memory. */
 void mdl_store(mdl_fact *facts, const mdl_value *v);
 
+/* The attribute by which `store` marks a value that every kernel loads, for no kernel can compute it where it is used: those who
+ * use it are of a later level. A reshape so marked is a view of memory. */
+#define MDL_LOADED "loaded"
+
 /* Must operand i of a fusable op be in memory, though it is fusable itself? */
 bool mdl_from_memory(const mdl_fact *facts, const mdl_op *op, int i);
-/* A reshape whose rows are parts of its operand's rows: no affine index reaches them, so it is only ever a view of memory. */
-bool mdl_splits_rows(const mdl_op *op);
+/* A reshape that is only ever a view of memory: no affine index reaches its elements, for its rows are parts of its operand's rows,
+ * or it is marked so. */
+bool mdl_is_apart(const mdl_op *op);
 int64_t mdl_rows_of(const mdl_value *v); /* of the kernel that makes v */
 bool mdl_is_large(const mdl_value *v);   /* more than one element a row */
 bool mdl_is_heavy(const mdl_op *op);

@@ -33,8 +33,6 @@
 
 #include "compiler/kernel/affine.h"
 
-enum { MDL_VAR_ROW = 0, MDL_VAR_HEAD = 1, MDL_VAR_FIRST = 2, MDL_MAX_NEST = 12 };
-
 typedef enum {
     MDL_MEM_OPERAND, /* of the launch; `index` counts its buffers */
     MDL_MEM_RESULT,  /* of the launch */

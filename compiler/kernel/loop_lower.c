@@ -99,57 +99,13 @@ static bool same_columns(const mdl_item *a, const mdl_item *b) {
 }
 
 /* ---- nests ---- */
-typedef struct {
-    int n_loops, loops[MDL_MAX_NEST];
-    int rank;
-    mdl_affine idx[MDL_MAX_RANK]; /* of the domain: row, then columns */
-    const mdl_item *const *items;
-    int n_items;
-} nest;
-
-static int new_var(mdl_lowering *l, int64_t extent) {
-    MDL_PUSH(l->arena, l->vars, ((mdl_loop_var){extent}));
-    return l->vars.n - 1;
-}
-
-static void substitute(nest *n, int var, mdl_affine by) {
-    for (int i = 0; i < n->rank; i++) n->idx[i] = mdl_affine_substitute(n->idx[i], var, by);
-}
-
-static int loop_place(const nest *n, int var) {
-    for (int i = 0; i < n->n_loops; i++)
-        if (n->loops[i] == var) return i;
-    return -1;
-}
-
-/* var = size * outer + inner */
-static bool tile(mdl_lowering *l, nest *n, int var, int64_t size) {
-    int at = loop_place(n, var);
-    if (at < 0 || n->n_loops == MDL_MAX_NEST) return false;
-    int outer = new_var(l, l->vars.at[var].extent / size), inner = new_var(l, size);
-    memmove(n->loops + at + 2, n->loops + at + 1, sizeof *n->loops * (size_t)(n->n_loops - at - 1));
-    n->n_loops++;
-    n->loops[at] = outer, n->loops[at + 1] = inner;
-    substitute(n, var, mdl_affine_add(mdl_affine_scale(mdl_affine_var(outer), size), mdl_affine_var(inner)));
-    return true;
-}
-
-/* The part of the nest where var runs from `from` over `extent` values. */
-static nest part_of(mdl_lowering *l, const nest *n, int var, int64_t from, int64_t extent) {
-    nest p = *n;
-    int fresh = new_var(l, extent);
-    p.loops[loop_place(n, var)] = fresh;
-    substitute(&p, var, mdl_affine_add(mdl_affine_var(fresh), mdl_affine_const(from)));
-    return p;
-}
-
 static void fold(mdl_lowering *l, mdl_loop_list *list, mdl_opcode op, int array, mdl_affine col, int reg) {
     mdl_loop_stmt s = {
         .code = MDL_LOOP_FOLD, .op = op, .reg = -1, .in = {reg}, .array = array, .row = mdl_affine_const(0), .col = col};
     MDL_PUSH(l->arena, *list, s);
 }
 
-static void lower_store(mdl_lowering *l, const nest *n, const mdl_item *it) {
+static void lower_store(mdl_lowering *l, const mdl_nest *n, const mdl_item *it) {
     bool leaf = l->out->arrays.at[it->array].space == MDL_MEM_LEAF;
     mdl_reg x = leaf ? mdl_lower_widened(l, it->value, n->idx, MDL_F32) : mdl_lower_value(l, it->value, n->idx);
     mdl_loop_stmt s = {.code = MDL_LOOP_STORE, .reg = -1, .in = {x.reg}, .array = it->array};
@@ -158,7 +114,7 @@ static void lower_store(mdl_lowering *l, const nest *n, const mdl_item *it) {
     MDL_PUSH(l->arena, *mdl_list_at(l, n->n_loops), s);
 }
 
-static void lower_column(mdl_lowering *l, const nest *n, const mdl_item *it) {
+static void lower_column(mdl_lowering *l, const mdl_nest *n, const mdl_item *it) {
     mdl_reg x = mdl_lower_widened(l, walked(it), n->idx, it->value->type.dtype);
     mdl_loop_stmt at = {0};
     mdl_address(&walked(it)->type, n->idx, &at);
@@ -166,7 +122,7 @@ static void lower_column(mdl_lowering *l, const nest *n, const mdl_item *it) {
 }
 
 /* Where in its array a reduction of rank 2 and more gathers, and whether that moves with the innermost loop. */
-static mdl_affine kept_columns(mdl_lowering *l, const nest *n, const mdl_value *v, bool *moves) {
+static mdl_affine kept_columns(mdl_lowering *l, const mdl_nest *n, const mdl_value *v, bool *moves) {
     const mdl_attr *axes = mdl_find_attr(v->def, "axes");
     mdl_affine kept[MDL_MAX_RANK] = {{0}};
     for (int i = 1, k = 1; i < n->rank; i++)
@@ -182,7 +138,7 @@ static mdl_affine kept_columns(mdl_lowering *l, const nest *n, const mdl_value *
 
 /* Whole rows fold into one number; others into an array by their kept columns, through a number of its own for the innermost loop
  * where the place does not move with it. */
-static void lower_reduce(mdl_lowering *l, const nest *n, const mdl_item *it) {
+static void lower_reduce(mdl_lowering *l, const mdl_nest *n, const mdl_item *it) {
     const mdl_value *v = it->value;
     mdl_opcode op = v->def->code;
     mdl_reg x = mdl_lower_widened(l, walked(it), n->idx, mdl_accumulator(v->def));
@@ -247,7 +203,7 @@ static void take_back(mdl_lowering *l, const mark *m) {
 }
 
 /* The nest's loops around what was collected for each of them. */
-static void close_nest(mdl_lowering *l, const nest *n) {
+static void close_nest(mdl_lowering *l, const mdl_nest *n) {
     for (int i = n->n_loops - 1; i >= 0; i--) {
         bool innermost = i + 1 == n->n_loops;
         int64_t extent = l->vars.at[n->loops[i]].extent;
@@ -259,20 +215,20 @@ static void close_nest(mdl_lowering *l, const nest *n) {
     }
 }
 
-static void try_nest(mdl_lowering *l, const nest *n) {
+static void try_nest(mdl_lowering *l, const mdl_nest *n) {
     memset(l->loop, 0, sizeof l->loop);
     memset(&l->after, 0, sizeof l->after);
     l->n_loops = n->n_loops;
     memcpy(l->loops, n->loops, sizeof l->loops);
     l->lanes = true;
-    for (int i = 0; i < n->n_items; i++) {
-        if (n->items[i]->kind == MDL_ITEM_STORE) lower_store(l, n, n->items[i]);
-        if (n->items[i]->kind == MDL_ITEM_COLUMN) lower_column(l, n, n->items[i]);
-        if (n->items[i]->kind == MDL_ITEM_REDUCE) lower_reduce(l, n, n->items[i]);
+    for (int i = 0; i < l->n_now; i++) {
+        if (l->now[i]->kind == MDL_ITEM_STORE) lower_store(l, n, l->now[i]);
+        if (l->now[i]->kind == MDL_ITEM_COLUMN) lower_column(l, n, l->now[i]);
+        if (l->now[i]->kind == MDL_ITEM_REDUCE) lower_reduce(l, n, l->now[i]);
     }
 }
 
-static void lower_nest(mdl_lowering *l, nest n) {
+static void lower_nest(mdl_lowering *l, mdl_nest n) {
     mark m = mark_of(l);
     try_nest(l, &n);
     mdl_demand d = l->demand;
@@ -284,27 +240,30 @@ static void lower_nest(mdl_lowering *l, nest n) {
         return;
     }
     take_back(l, &m);
-    bool cut = d.kind == MDL_CUT_LOOP && loop_place(&n, d.var) >= 0;
+    bool cut = d.kind == MDL_CUT_LOOP && mdl_nest_place(&n, d.var) >= 0;
     if (cut) {
-        lower_nest(l, part_of(l, &n, d.var, 0, d.at));
-        lower_nest(l, part_of(l, &n, d.var, d.at, l->vars.at[d.var].extent - d.at));
-    } else if (d.kind == MDL_TILE_LOOP && tile(l, &n, d.var, d.at)) {
+        lower_nest(l, mdl_nest_part(l->arena, &l->vars, &n, d.var, 0, d.at));
+        lower_nest(l, mdl_nest_part(l->arena, &l->vars, &n, d.var, d.at, l->vars.at[d.var].extent - d.at));
+    } else if (d.kind == MDL_TILE_LOOP && mdl_nest_tile(l->arena, &l->vars, &n, d.var, d.at)) {
         lower_nest(l, n);
     } else {
         mdl_refuse_loop(l, "a view whose index is not affine in the loops of its kernel");
     }
 }
 
-static nest whole_domain(mdl_lowering *l, const mdl_item *const *items, int n_items) {
-    const mdl_type *t = &walked(items[0])->type;
-    nest n = {.rank = t->rank, .items = items, .n_items = n_items};
-    if (t->rank) n.idx[0] = mdl_affine_var(MDL_VAR_ROW);
-    for (int k = 1; k < t->rank; k++) {
-        bool head = l->paste && k == 1;
-        if (!head) n.loops[n.n_loops++] = new_var(l, t->dim[k]);
-        n.idx[k] = mdl_affine_var(head ? MDL_VAR_HEAD : l->vars.n - 1);
-    }
-    return n;
+static void lower_domain(mdl_lowering *l, const mdl_item *const *items, int n) {
+    l->now = items, l->n_now = n;
+    lower_nest(l, mdl_nest_over(l->arena, &l->vars, &walked(items[0])->type, l->paste));
+}
+
+/* One nest for all, or one for each where their views ask for loops that do not go together. */
+static void lower_items(mdl_lowering *l, const mdl_item *const *items, int n) {
+    mark m = mark_of(l);
+    lower_domain(l, items, n);
+    if (!l->error || n == 1) return;
+    l->error = NULL;
+    take_back(l, &m);
+    for (int i = 0; i < n; i++) lower_domain(l, &items[i], 1);
 }
 
 /* ---- phases ---- */
@@ -334,6 +293,11 @@ static mdl_loop_phase *new_phase(mdl_lowering *l) {
     l->tile_var = 0;
     if (l->out->schedule.row_block > 1) forget(l, 0, in_a_row);
     return p;
+}
+
+static int new_var(mdl_lowering *l, int64_t extent) {
+    MDL_PUSH(l->arena, l->vars, ((mdl_loop_var){extent}));
+    return l->vars.n - 1;
 }
 
 /* Column-major results of a staged phase: rows fill a tile, then the tile is stored column by column. */
@@ -366,7 +330,8 @@ static void lower_staged(mdl_lowering *l, mdl_item **items, int n, int64_t width
     mdl_loop_phase *phase = new_phase(l);
     phase->tile_var = l->tile_var = new_var(l, all / width);
     phase->tiles = all / width;
-    nest whole = {.rank = 2, .n_loops = 1, .loops = {new_var(l, width)}, .items = (const mdl_item *const *)items, .n_items = n};
+    mdl_nest whole = {.rank = 2, .n_loops = 1, .loops = {new_var(l, width)}};
+    l->now = (const mdl_item *const *)items, l->n_now = n;
     whole.idx[0] = mdl_affine_var(MDL_VAR_ROW);
     whole.idx[1] = mdl_affine_add(mdl_affine_scale(mdl_affine_var(l->tile_var), width), mdl_affine_var(whole.loops[0]));
     MDL_VEC(int) staged = {0}; /* items whose stores go through a tile of their own: column within the tile */
@@ -405,7 +370,7 @@ static void lower_phase(mdl_lowering *l, int phase) {
             continue;
         }
         clear_reductions(l, (const mdl_item *const *)together, n);
-        lower_nest(l, whole_domain(l, (const mdl_item *const *)together, n));
+        lower_items(l, (const mdl_item *const *)together, n);
     }
 }
 

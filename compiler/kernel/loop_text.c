@@ -218,6 +218,7 @@ static mdl_affine affine(reader *r) {
                 continue;
             }
         }
+        if (a.n == MDL_TERMS) fail(r, "an index has more terms than loops can give it");
         a = mdl_affine_add(a, mdl_affine_scale(mdl_affine_var(variable(r)), k));
     } while (take(r, "+"));
     return a;

@@ -3,6 +3,7 @@
 #define MDL_KERNEL_LOWERING_H
 
 #include "compiler/kernel/loop.h"
+#include "compiler/kernel/nest.h"
 
 /* A register, and how far out it was made: BLOCK, ROW, or the number of a loop of the nest from 1. */
 enum { MDL_DEPTH_BLOCK = -1, MDL_DEPTH_ROW = 0 };
@@ -34,9 +35,11 @@ typedef struct {
     mdl_loop_list loop[MDL_MAX_NEST], after; /* of the nest being made; `after` follows its innermost loop */
     int n_loops, loops[MDL_MAX_NEST];        /* variables, outermost first */
     int tile_var;                            /* of the current phase, or 0 */
-    MDL_VEC(mdl_loop_var) vars;
+    mdl_loop_vars vars;
     MDL_VEC(mdl_memo) memos;
     MDL_VEC(mdl_item) items;
+    const mdl_item *const *now; /* those that the nest being made is for */
+    int n_now;
     int *memo_of;    /* by body value id: its newest memo, or -1 */
     int *memo_owner; /* by memo: value id */
     int owner_cap;

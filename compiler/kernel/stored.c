@@ -5,13 +5,13 @@
 
 typedef struct {
     mdl_fact *facts; /* by value id */
-    mdl_demand *of;  /* by value id */
+    mdl_need *of;    /* by value id */
 } choice;
 
 static mdl_value *result(const mdl_op *op) { return op->out[0]; }
 static bool is_fusable(const choice *c, const mdl_value *v) { return c->facts[v->id].place == MDL_PLACE_FUSABLE; }
 
-static void need_at(mdl_demand *d, int level) {
+static void need_at(mdl_need *d, int level) {
     for (int i = 0; i < d->n_needed; i++)
         if (d->needed[i] == level) return;
     if (d->n_needed < 2) d->needed[d->n_needed++] = level;
@@ -41,7 +41,7 @@ void mdl_store(mdl_fact *facts, const mdl_value *v) {
 
 static void use(choice *c, const mdl_op *user, int i) {
     const mdl_value *u = user->in[i], *v = user->n_out ? result(user) : NULL;
-    mdl_demand *d = &c->of[u->id];
+    mdl_need *d = &c->of[u->id];
     if (!v || !is_fusable(c, v) || mdl_from_memory(c->facts, user, i)) {
         mdl_store(c->facts, u);
         d->taken = true;
@@ -62,8 +62,8 @@ static void decide(choice *c, const mdl_value *v) {
     if (c->of[v->id].n_needed > 1 && worth_storing(c, v)) mdl_store(c->facts, v);
 }
 
-mdl_demand *mdl_choose_stored(mdl_arena *arena, const mdl_region *region, mdl_fact *facts) {
-    choice c = {facts, MDL_NEW_ARRAY(arena, mdl_demand, region->next_id + 1)};
+mdl_need *mdl_choose_stored(mdl_arena *arena, const mdl_region *region, mdl_fact *facts) {
+    choice c = {facts, MDL_NEW_ARRAY(arena, mdl_need, region->next_id + 1)};
     for (int i = region->ops.n - 1; i >= 0; i--) {
         const mdl_op *op = region->ops.at[i];
         if (op->n_out && is_fusable(&c, result(op))) decide(&c, result(op));

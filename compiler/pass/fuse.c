@@ -103,6 +103,7 @@ static mdl_value *body_arg(body_builder *bb, mdl_value *old) {
 static mdl_op *body_op(body_builder *bb, const mdl_op *old, mdl_value *const *in) {
     mdl_op *op = mdl_clone(&bb->b, old, in);
     mdl_drop_attr(op, MDL_STORED);
+    mdl_drop_attr(op, MDL_LOADED);
     return op;
 }
 
@@ -114,7 +115,7 @@ static mdl_value *body_value(body_builder *bb, mdl_value *old) {
     mdl_value **made = &bb->made[old->id];
     if (*made) return *made;
     const mdl_fact *x = fact_of(bb->f, old);
-    if (mdl_splits_rows(old->def)) return *made = body_arg(bb, old);
+    if (mdl_is_apart(old->def)) return *made = body_arg(bb, old);
     if (mdl_is(old, MDL_OP_RESHAPE)) { /* also of memory, which may be a root of this very kernel */
         mdl_value *x0 = body_value(bb, old->def->in[0]);
         return *made = result(body_op(bb, old->def, &x0));
@@ -175,7 +176,9 @@ static void emit(assembly *a, mdl_op *op) {
     if (is_root(a->f, op)) emit_group(a, a->group_of[find(a->f, result(op)->id)]);
     if (op->n_out && is_fusable(a->f, result(op))) return;
     for (int i = 0; i < op->n_in; i++) need(a, op->in[i]);
-    mdl_drop_attr(mdl_keep(&a->r, op), MDL_STORED);
+    mdl_op *kept = mdl_keep(&a->r, op);
+    mdl_drop_attr(kept, MDL_STORED);
+    mdl_drop_attr(kept, MDL_LOADED);
 }
 
 static group **collect_groups(fusion *f) {

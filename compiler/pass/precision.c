@@ -72,7 +72,7 @@ static bool may_narrow(precision *p, const mdl_op *op) {
 }
 
 /* Do several kernels need the value, the one that stores it among them? Not what is stored for its cost alone: tables of sines. */
-static bool is_shared(int id, const mdl_fact *place, const mdl_demand *demand) {
+static bool is_shared(int id, const mdl_fact *place, const mdl_need *demand) {
     bool joins = place->stored && place->n_big && place->big[0] == id;
     if (!demand->taken && !joins) return false;
     return demand->n_needed > 1 || (demand->n_needed && demand->needed[0] != place->level);
@@ -84,7 +84,7 @@ static void analyse(precision *p, const mdl_region *in) {
     for (int i = 0; i < in->ops.n; i++) describe(p, places, in->ops.at[i]);
     for (int i = 0; i < in->next_id; i++) p->of[i].to_states = p->uses[i] > 0;
     for (int i = in->ops.n - 1; i >= 0; i--) mark_states(p, in->ops.at[i]);
-    const mdl_demand *demands = mdl_choose_stored(p->c->arena, in, places);
+    const mdl_need *demands = mdl_choose_stored(p->c->arena, in, places);
     for (int i = 0; i < in->ops.n; i++) {
         const mdl_op *op = in->ops.at[i];
         if (!op->n_out) continue;

@@ -1,7 +1,9 @@
-/* needs: primitives, anchors with their accumulators. keeps: every value. breaks: ops gain the mark "stored"; no pass that makes or
- * merges ops may stand between this one and fuse.
+/* needs: primitives, anchors with their accumulators. keeps: every value. breaks: ops gain the marks "stored" and "loaded"; no pass
+ * that makes or merges ops may stand between this one and fuse.
  *
- * Marks which values lie in memory (kernel/stored.c chooses) and cuts what is too large for a kernel. */
+ * Marks which values lie in memory (kernel/stored.c chooses), cuts what is too large for a kernel, and stores what a kernel's loops
+ * cannot index (kernel/barrier.h). */
+#include "compiler/kernel/barrier.h"
 #include "compiler/kernel/levels.h"
 #include "compiler/kernel/rows.h"
 #include "compiler/pass/pass.h"
@@ -57,10 +59,32 @@ static const mdl_op *cut(choice *c, mdl_arena *arena) {
     return NULL;
 }
 
+/* Stores the loaded values too, which changes levels, and with them who needs what. */
+static mdl_region *with_marks(mdl_pass_context *c, mdl_region *in, const bool *loaded) {
+    mdl_rewrite r = mdl_rewrite_begin(c, in);
+    for (int i = 0; i < in->ops.n; i++) {
+        const mdl_op *op = in->ops.at[i];
+        mdl_op *kept = mdl_keep(&r, op);
+        if (op->n_out && loaded[result(op)->id]) mdl_add_attr(c->arena, kept, mdl_int(MDL_LOADED, 1));
+    }
+    return mdl_rewrite_end(&r);
+}
+
+/* Returns an op that no kernel can hold, or NULL. */
+static const mdl_op *make_choice(choice *c, mdl_pass_context *context, mdl_region *in) {
+    mdl_arena *arena = context->arena;
+    *c = (choice){in, mdl_facts_of(arena, in), context->target->limits};
+    mdl_choose_stored(arena, in, c->facts);
+    return c->limits.args ? cut(c, arena) : NULL;
+}
+
 mdl_region *mdl_pass_store(mdl_pass_context *context, mdl_region *in) {
-    choice c = {in, mdl_facts_of(context->arena, in), context->target->limits};
-    mdl_choose_stored(context->arena, in, c.facts);
-    const mdl_op *large = c.limits.args ? cut(&c, context->arena) : NULL;
+    choice c;
+    const mdl_op *large;
+    for (bool *loaded; !(large = make_choice(&c, context, in)); in = with_marks(context, in, loaded)) {
+        loaded = MDL_NEW_ARRAY(context->arena, bool, in->next_id + 1);
+        if (!mdl_find_barriers(in, c.facts, c.limits.copies, loaded)) break;
+    }
     if (large) {
         context->not_implemented = "an op of so many operands";
         context->not_implemented_at = large->span;

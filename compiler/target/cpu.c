@@ -179,8 +179,8 @@ static int64_t fused_partials(const mdl_op *fused) {
 
 const mdl_target mdl_target_cpu = {
     .name = "cpu",
-    /* Pointers: 1 KB of a kernel's parameters. Ops: a native compiler's time grows faster than a function. */
-    .limits = {.args = 120, .ops = 256},
+    /* Pointers: 1 KB of a kernel's parameters. Ops and copies: a native compiler's time grows faster than a function. */
+    .limits = {.args = 120, .ops = 256, .copies = 32},
     .has = has,
     .absorbs = absorbs,
     .partials = mdl_partials,

@@ -9,8 +9,9 @@
 
 /* How large a row kernel may be; 0: any size. */
 typedef struct {
-    int args; /* operands and results: pointers that it takes */
-    int ops;  /* of its body, as mdl_size_of_op counts them */
+    int args;   /* operands and results: pointers that it takes */
+    int ops;    /* of its body, as mdl_size_of_op counts them */
+    int copies; /* nests for one result, and elements of one value for an element of a result */
 } mdl_kernel_limits;
 
 /* The source of one kernel, MDL_KERNEL_PLACEHOLDER standing for its symbol, and how it is launched: buffers of the op's operands,
