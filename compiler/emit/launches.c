@@ -40,7 +40,8 @@ static void add_results(launcher *l, mdl_access access) {
 }
 
 static void push(launcher *l) {
-    l->launch.cluster = l->launch.threads = 1;
+    l->launch.cluster = 1;
+    if (!l->launch.threads) l->launch.threads = 1;
     l->launch.workspace = -1;
     l->launch.span = mdl_span_text(l->e->arena, l->op->span);
     MDL_PUSH(l->e->arena, l->program->launches, l->launch);
@@ -67,6 +68,8 @@ static void kernel(launcher *l) {
     l->launch.grid = mdl_plan_blocks(&grid, &l->launch);
     l->launch.label = mdl_strdup(l->e->arena, source.label);
     l->launch.flops = source.flops;
+    l->launch.threads = source.threads;
+    l->launch.shared_bytes = source.shared_bytes;
     mdl_plan_sign(l->e->arena, l->program, &l->launch, source.sizes, &kernel);
     if (source.per_block >= 0) kernel.args.at[integers + source.per_block].times = 0;
     l->launch.kernel = mdl_intern_kernel(l->e, &kernel, source.text, l->op->span);

@@ -24,6 +24,8 @@ typedef struct {
     int sizes;                  /* buffers have as many elements as a multiple of one of the first `sizes` integers */
     mdl_template_blocks blocks; /* of integers */
     int64_t most;               /* blocks at most; 0: no limit */
+    int threads;                /* of a block; 0: one */
+    int64_t shared_bytes;       /* of dynamic shared memory */
     int per_block;              /* the integer that is integers[0] over the number of blocks, or -1 */
     int64_t flops;
 } mdl_kernel_source;

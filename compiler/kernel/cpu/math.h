@@ -6,16 +6,29 @@
 #ifndef MDL_MATH_H
 #define MDL_MATH_H
 
+#ifdef __CUDACC_RTC__ /* has no headers */
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef long long int64_t;
+typedef unsigned long long uint64_t;
+#else
 #include <stdint.h>
+#endif
 
 #ifdef __CUDACC__
 #define MDL_FN static __device__ __forceinline__
 #define MDL_FMA(a, b, c) fmaf((a), (b), (c))
 #define MDL_SQRT(x) sqrtf(x)
+#define MDL_INF __int_as_float(0x7f800000)
+#define MDL_NAN __int_as_float(0x7fc00000)
 #else
 #define MDL_FN static inline __attribute__((always_inline, unused))
 #define MDL_FMA(a, b, c) __builtin_fmaf((a), (b), (c))
 #define MDL_SQRT(x) __builtin_sqrtf(x)
+#define MDL_INF __builtin_inff()
+#define MDL_NAN __builtin_nanf("")
 #endif
 
 #define MDL_ROUND 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, left in the low bits */
@@ -99,9 +112,9 @@ MDL_FN float mdl_ln(float x) {
     p = MDL_FMA(p, f, -0.5f);
     p = MDL_FMA(p, s, e * MDL_LN2_LOW);
     float r = MDL_FMA(e, MDL_LN2_HIGH, f + p);
-    r = x == 0.0f ? -__builtin_inff() : r;
-    r = x < 0.0f ? __builtin_nanf("") : r;
-    return x < __builtin_inff() ? r : x;
+    r = x == 0.0f ? -MDL_INF : r;
+    r = x < 0.0f ? MDL_NAN : r;
+    return x < MDL_INF ? r : x;
 }
 
 /* sin(x + quarter * pi / 2): 1e-7 absolute for |x| <= 1e4; the error grows with |x| beyond, and the result is meaningless
@@ -175,7 +188,7 @@ MDL_FN float mdl_erfinv(float x) {
     b = MDL_FMA(t, b, 1.00167513f);
     b = MDL_FMA(t, b, 2.83297682f);
     float y = (w < 5.0f ? a : b) * x;
-    return mdl_abs(x) == 1.0f ? x * __builtin_inff() : y;
+    return mdl_abs(x) == 1.0f ? x * MDL_INF : y;
 }
 
 /* 2 ulp. Below 0.625 an odd polynomial; above 1 - 2 / (e^2x + 1). */

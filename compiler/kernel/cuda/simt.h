@@ -1,0 +1,119 @@
+/* What kernels use of CUDA beyond C, under names of our own, so that the same text compiles for a GPU and for the emulator
+ * (MDL_EMULATED: C for the host, one fiber a thread).
+ *
+ *     MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT) { ... args.buffer[i] ... args.immediate[i] ... }
+ *
+ * is a kernel of one argument: addresses of the launch's buffers, then its integers. A block has THREADS threads, the compiler
+ * makes room for RESIDENT blocks on a processor, and mdl_block() is its number. Collectives (shuffle, ldmatrix, mma) are called by
+ * all 32 lanes of a warp, mdl_sync() by all threads of a block. */
+#ifndef MDL_SIMT_H
+#define MDL_SIMT_H
+
+#define MDL_ALIGN8 __attribute__((aligned(8)))
+#define MDL_ALIGN16 __attribute__((aligned(16)))
+
+#define MDL_ARGS(NAME, BUFFERS, INTEGERS) \
+    typedef struct {                      \
+        void *buffer[BUFFERS];            \
+        int64_t immediate[INTEGERS];      \
+    } NAME##_args
+
+/* 16 bytes, as one access moves them. */
+typedef struct {
+    uint32_t w[4];
+} mdl_16 MDL_ALIGN16;
+typedef struct {
+    uint32_t w[2];
+} mdl_8 MDL_ALIGN8;
+
+#ifndef MDL_EMULATED
+
+#define MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT) \
+    MDL_ARGS(NAME, BUFFERS, INTEGERS);                         \
+    extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) NAME(const __grid_constant__ NAME##_args args)
+#define MDL_SHARED __shared__
+
+MDL_FN int mdl_thread(void) { return (int)threadIdx.x; }
+MDL_FN int64_t mdl_block(void) { return (int64_t)blockIdx.x; }
+/* The launch's shared bytes, aligned to 128. */
+MDL_FN char *mdl_dynamic_shared(void) {
+    extern __shared__ __align__(128) char mdl_dynamic[];
+    return mdl_dynamic;
+}
+MDL_FN void mdl_sync(void) { __syncthreads(); }
+MDL_FN void mdl_sync_warp(void) { __syncwarp(); }
+/* x of the lane whose number differs by the bits of mask; of lane `lane`. */
+MDL_FN float mdl_shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+MDL_FN float mdl_shuffle(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+MDL_FN int32_t mdl_shuffle_xor_i32(int32_t x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+MDL_FN int32_t mdl_shuffle_i32(int32_t x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+
+/* 2^x, to 2 ulp; results below 2^-126 are 0. */
+MDL_FN float mdl_exp2_fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* The two bf16 of a word, the first in its lower half. */
+MDL_FN uint32_t mdl_pack_bf16(float low, float high) {
+    uint32_t w;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(high), "f"(low));
+    return w;
+}
+
+MDL_FN uint32_t mdl_shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
+
+/* Matrices of 8 x 8 bf16 from shared memory: lane i gives the address of row i % 8 of matrix i / 8 (16 bytes, aligned). Lane i gets
+ * elements (i / 4, 2 (i % 4)) and the next one of each matrix, or of its transposed. */
+MDL_FN void mdl_ldmatrix4(uint32_t r[4], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(mdl_shared_address(row))
+                 : "memory");
+}
+MDL_FN void mdl_ldmatrix4_transposed(uint32_t r[4], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(mdl_shared_address(row))
+                 : "memory");
+}
+MDL_FN void mdl_ldmatrix2(uint32_t r[2], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(mdl_shared_address(row))
+                 : "memory");
+}
+MDL_FN void mdl_ldmatrix2_transposed(uint32_t r[2], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(mdl_shared_address(row))
+                 : "memory");
+}
+
+/* d[16,8] += a[16,16] b[16,8] and d[16,8] += a[16,8] b[8,8], bf16 with f32 sums, in the fragments of PTX's mma.m16n8k16, m16n8k8.
+ */
+MDL_FN void mdl_mma_k16(float d[4], const uint32_t a[4], const uint32_t b[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+MDL_FN void mdl_mma_k8(float d[4], const uint32_t a[2], const uint32_t b[1]) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b[0]));
+}
+
+/* Starts a copy of 16 bytes to shared memory (aligned on both sides); zeros where `there` is false, and nothing is read. commit
+ * closes a group of copies, wait returns when at most `n` of the thread's groups are still under way. */
+MDL_FN void mdl_copy_async(void *shared, const void *global, bool there) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(mdl_shared_address(shared)), "l"(global), "r"(there ? 16 : 0)
+                 : "memory");
+}
+MDL_FN void mdl_copy_commit(void) { asm volatile("cp.async.commit_group;" : : : "memory"); }
+#define mdl_copy_wait(n) asm volatile("cp.async.wait_group %0;" : : "n"(n) : "memory")
+
+#endif
+#endif
