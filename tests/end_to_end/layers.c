@@ -30,6 +30,7 @@ static const rule rules[] = {
     {"compiler/op/", {"compiler/ir/", "compiler/kernel/", "runtime/base/"}},
     {"compiler/kernel/", {"compiler/ir/", "compiler/op/", "runtime/base/"}},
     {"compiler/kernel/cpu/", {0}},
+    {"compiler/kernel/cuda/", {0}},
     {"compiler/target/", {"compiler/ir/", "compiler/op/", "compiler/kernel/", "runtime/base/", "runtime/plan/"}},
     {"compiler/front/", {"compiler/ir/", "compiler/op/", "grammar/", "runtime/base/"}},
     {"compiler/pass/",
