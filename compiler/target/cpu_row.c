@@ -1,20 +1,10 @@
 /* Loop IR as C for the CPU: one thread runs a block; lanes are the vector lanes of `omp simd`. */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
-#include "compiler/kernel/loop.h"
+#include "compiler/target/c_expr.h"
 #include "compiler/target/cpu.h"
 #include "runtime/base/status.h"
-
-typedef struct {
-    const char *reg, *memory; /* C types in a register and in memory; NULL: this target has none */
-} c_types;
-
-static const c_types types[MDL_DTYPE_COUNT] = {
-    [MDL_F32] = {"float", "float"},      [MDL_BF16] = {"mdl_bf16", "mdl_bf16"}, [MDL_I32] = {"int32_t", "int32_t"},
-    [MDL_BOOL] = {"int32_t", "uint8_t"}, [MDL_SEG] = {"int32_t", "int32_t"},
-};
 
 typedef struct {
     mdl_arena *arena;
@@ -29,25 +19,7 @@ static bool blocked(const printer *p) { return p->k->schedule.row_block > 1; }
 static void indent(printer *p, int depth) { mdl_text_printf(p->t, "%*s", 4 * depth, ""); }
 
 /* ---- expressions ---- */
-static void print_affine(mdl_text *t, const mdl_affine *a) {
-    bool first = true;
-    for (int i = 0; i < a->n; i++) {
-        if (a->term[i].k != 1) mdl_text_printf(t, "%s%" PRId64 " * ", first ? "" : " + ", a->term[i].k);
-        if (a->term[i].k == 1 && !first) mdl_text_printf(t, " + ");
-        if (a->term[i].var == MDL_VAR_ROW || a->term[i].var == MDL_VAR_HEAD)
-            mdl_text_printf(t, a->term[i].var == MDL_VAR_ROW ? "row" : "head");
-        else
-            mdl_text_printf(t, "i%d", a->term[i].var);
-        first = false;
-    }
-    if (a->c || first) mdl_text_printf(t, "%s%" PRId64, first ? "" : " + ", a->c);
-}
-
-static const char *affine_text(printer *p, const mdl_affine *a) {
-    mdl_text t = {.arena = p->arena};
-    print_affine(&t, a);
-    return t.at;
-}
+static const char *affine_text(printer *p, const mdl_affine *a) { return mdl_c_affine(p->arena, a, -1); }
 
 static char letter(mdl_mem_space space) { return "aocrtl"[space]; }
 
@@ -63,37 +35,6 @@ static const char *element(printer *p, int array, const mdl_affine *row, const m
     mdl_affine at = *col;
     if (a->space == MDL_MEM_OPERAND || a->space == MDL_MEM_RESULT) at = mdl_affine_add(mdl_affine_scale(*row, a->row_stride), *col);
     return mdl_printf(p->arena, "%c%d[%s]", c, array, affine_text(p, &at));
-}
-
-static const char *constant(printer *p, mdl_dtype dtype, double x) {
-    if (!mdl_dtype_is_real(dtype)) return mdl_printf(p->arena, "%" PRId64, (int64_t)x);
-    float rounded = (float)x;
-    if (dtype == MDL_BF16) return mdl_printf(p->arena, "mdl_to_bf16(%s)", constant(p, MDL_F32, x));
-    if (isnan(rounded)) return "__builtin_nanf(\"\")";
-    if (isinf(rounded)) return rounded < 0 ? "(-__builtin_inff())" : "__builtin_inff()";
-    char digits[64];
-    snprintf(digits, sizeof digits, "%.9g", (double)rounded);
-    return mdl_printf(p->arena, x < 0 ? "(%s%sf)" : "%s%sf", digits, strpbrk(digits, ".en") ? "" : ".0");
-}
-
-static const char *converted(printer *p, const char *x, mdl_dtype from, mdl_dtype to) {
-    if (to == from) return x;
-    if (from == MDL_BF16) x = mdl_printf(p->arena, "mdl_from_bf16(%s)", x);
-    if (to == MDL_BF16) return mdl_printf(p->arena, "mdl_to_bf16((float)%s)", x);
-    if (to == MDL_BOOL) return mdl_printf(p->arena, "%s != 0", x);
-    return mdl_printf(p->arena, "(%s)%s", types[to].reg, x);
-}
-
-/* The op's `emit` text with operands in place of $0 $1 $2. */
-static const char *expand(printer *p, const mdl_loop_stmt *s) {
-    mdl_text t = {.arena = p->arena};
-    for (const char *c = mdl_ops[s->op].emit; *c; c++) {
-        if (*c != '$')
-            mdl_text_append(&t, c, 1);
-        else
-            mdl_text_printf(&t, "%s", p->reg[s->in[*++c - '0']]);
-    }
-    return t.at;
 }
 
 static const char *random_text(printer *p, const mdl_loop_stmt *s) {
@@ -114,22 +55,16 @@ static const char *value_text(printer *p, const mdl_loop_stmt *s) {
         case MDL_LOOP_LOAD: return element(p, s->array, &s->row, &s->col);
         case MDL_LOOP_GATHER: return gather_text(p, s);
         case MDL_LOOP_RANDOM: return random_text(p, s);
-        default: return s->op == MDL_OP_CAST ? converted(p, p->reg[s->in[0]], p->k->regs.at[s->in[0]], s->dtype) : expand(p, s);
+        default: return mdl_c_compute(p->arena, p->k, p->reg, s);
     }
 }
 
 /* ---- statements ---- */
 static void print_list(printer *p, const mdl_loop_list *list, int depth);
 
-static const char *neutral(mdl_opcode op, mdl_dtype dtype) {
-    bool real = mdl_dtype_is_real(dtype);
-    if (op == MDL_OP_SUM) return real ? "0.0f" : "0";
-    return real ? "-__builtin_inff()" : "INT32_MIN";
-}
-
 static void print_clear(printer *p, const mdl_loop_stmt *s, int depth) {
     const mdl_loop_array *a = &p->k->arrays.at[s->array];
-    const char *start = neutral(s->op, a->dtype), *type = types[a->dtype].reg, *offset = "";
+    const char *start = mdl_c_neutral(s->op, a->dtype), *type = mdl_c_types[a->dtype].reg, *offset = "";
     char c = letter(a->space);
     indent(p, depth);
     if (p->scalar[s->array]) {
@@ -147,10 +82,7 @@ static void print_clear(printer *p, const mdl_loop_stmt *s, int depth) {
 static void print_fold(printer *p, const mdl_loop_stmt *s, int depth) {
     const char *to = element(p, s->array, &s->row, &s->col), *x = p->reg[s->in[0]];
     indent(p, depth);
-    if (s->op == MDL_OP_SUM)
-        mdl_text_printf(p->t, "%s += %s;\n", to, x);
-    else
-        mdl_text_printf(p->t, "%s = %s > %s ? %s : %s;\n", to, x, to, x, to);
+    mdl_text_printf(p->t, "%s;\n", mdl_c_fold(p->arena, s->op, to, x));
 }
 
 /* Lanes may run side by side when what they fold into is a variable that the clause can name, or moves with the loop. */
@@ -185,7 +117,7 @@ static void print_for(printer *p, const mdl_loop_stmt *s, int depth) {
 
 static void print_stmt(printer *p, const mdl_loop_stmt *s, int depth) {
     switch (s->code) {
-        case MDL_LOOP_CONST: p->reg[s->reg] = constant(p, s->dtype, s->value); return;
+        case MDL_LOOP_CONST: p->reg[s->reg] = mdl_c_constant(p->arena, s->dtype, s->value); return;
         case MDL_LOOP_IMM: p->reg[s->reg] = mdl_printf(p->arena, "(int32_t)immediate[%d]", (int)s->value); return;
         case MDL_LOOP_CLEAR: print_clear(p, s, depth); return;
         case MDL_LOOP_FOLD: print_fold(p, s, depth); return;
@@ -199,7 +131,7 @@ static void print_stmt(printer *p, const mdl_loop_stmt *s, int depth) {
     const char *value = value_text(p, s);
     p->reg[s->reg] = mdl_printf(p->arena, "v%d", s->reg);
     indent(p, depth);
-    mdl_text_printf(p->t, "%s v%d = %s;\n", types[s->dtype].reg, s->reg, value);
+    mdl_text_printf(p->t, "%s v%d = %s;\n", mdl_c_types[s->dtype].reg, s->reg, value);
 }
 
 static void print_list(printer *p, const mdl_loop_list *list, int depth) {
@@ -209,7 +141,7 @@ static void print_list(printer *p, const mdl_loop_list *list, int depth) {
 /* ---- the function ---- */
 static void print_pointer(printer *p, int i) {
     const mdl_loop_array *a = &p->k->arrays.at[i];
-    const char *type = types[a->dtype].memory, *read = a->space == MDL_MEM_OPERAND ? "const " : "";
+    const char *type = mdl_c_types[a->dtype].memory, *read = a->space == MDL_MEM_OPERAND ? "const " : "";
     mdl_text_printf(p->t, "    %s%s *%c%d = (%s%s *)buffer[%d]", read, type, letter(a->space), i, read, type, a->index);
     if (a->space == MDL_MEM_PARTIAL) mdl_text_printf(p->t, " + %s * %" PRId64, p->pasted ? "chunk" : "block", a->row_stride);
     if (a->first) mdl_text_printf(p->t, " + %" PRId64, a->first);
@@ -225,7 +157,7 @@ static void print_block_arrays(printer *p) {
     for (int i = 0; i < p->k->arrays.n; i++) {
         const mdl_loop_array *a = &p->k->arrays.at[i];
         if (p->scalar[i] || (a->space != MDL_MEM_TILE && !(a->space == MDL_MEM_ROW && blocked(p)))) continue;
-        mdl_text_printf(p->t, "        %s %c%d[%" PRId64 "];\n", types[a->dtype].reg, letter(a->space), i,
+        mdl_text_printf(p->t, "        %s %c%d[%" PRId64 "];\n", mdl_c_types[a->dtype].reg, letter(a->space), i,
                         a->width * p->k->schedule.row_block);
     }
 }
@@ -272,17 +204,6 @@ static void note_scalars(printer *p, const mdl_loop_list *list, bool in_loop) {
     }
 }
 
-static const char *unsupported(const mdl_loop_kernel *k, const mdl_loop_list *list) {
-    for (int i = 0; i < k->arrays.n; i++)
-        if (!types[k->arrays.at[i].dtype].memory) return mdl_dtype_name(k->arrays.at[i].dtype);
-    for (int i = 0; i < list->n; i++) {
-        if (list->at[i].reg >= 0 && !types[list->at[i].dtype].reg) return mdl_dtype_name(list->at[i].dtype);
-        const char *inner = list->at[i].body ? unsupported(k, list->at[i].body) : NULL;
-        if (inner) return inner;
-    }
-    return NULL;
-}
-
 static printer begin(mdl_arena *arena, const mdl_loop_kernel *k, mdl_text *t, bool pasted) {
     printer p = {arena, k, t, MDL_NEW_ARRAY(arena, const char *, k->regs.n + 1), MDL_NEW_ARRAY(arena, bool, k->arrays.n + 1),
                  pasted};
@@ -290,14 +211,8 @@ static printer begin(mdl_arena *arena, const mdl_loop_kernel *k, mdl_text *t, bo
     return p;
 }
 
-static const char *check_types(mdl_arena *arena, const mdl_loop_kernel *k) {
-    const char *wrong = unsupported(k, &k->block);
-    for (int i = 0; i < k->phases.n && !wrong; i++) wrong = unsupported(k, &k->phases.at[i].body);
-    return wrong ? mdl_printf(arena, "values of %s in a kernel", wrong) : NULL;
-}
-
 const char *mdl_cpu_print_row(mdl_arena *arena, const mdl_loop_kernel *k, const char *symbol, const char **error) {
-    if ((*error = check_types(arena, k))) return NULL;
+    if ((*error = mdl_c_unsupported(arena, k))) return NULL;
     mdl_text t = {.arena = arena};
     printer p = begin(arena, k, &t, false);
     mdl_text_printf(&t, "void %s(void *const *buffer, const int64_t *immediate, int64_t block) {\n", symbol);
@@ -311,7 +226,7 @@ const char *mdl_cpu_print_row(mdl_arena *arena, const mdl_loop_kernel *k, const 
 }
 
 const char *mdl_cpu_print_pasted(mdl_arena *arena, const mdl_loop_kernel *k, const char *symbol, bool store, const char **error) {
-    if ((*error = check_types(arena, k))) return NULL;
+    if ((*error = mdl_c_unsupported(arena, k))) return NULL;
     mdl_text t = {.arena = arena};
     printer p = begin(arena, k, &t, true);
     mdl_text_printf(&t,
