@@ -1,3 +1,4 @@
+/* See c_expr.h. */
 #include "compiler/target/c_expr.h"
 
 #include <inttypes.h>

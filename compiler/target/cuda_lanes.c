@@ -1,0 +1,263 @@
+/* See cuda_lanes.h: which loops the lanes share, where arrays live, and how many lanes a row has. */
+#include "compiler/target/cuda_lanes.h"
+
+#include "runtime/base/status.h"
+
+/* Of a block, where rows are narrow; registers of a processor, and what a thread needs beside its arrays; vectors of a lane, above
+ * which arrays do not live in registers. 16-byte vectors of at most 5 an operand keep loads in flight without filling the registers. */
+enum { THREADS = 128, MOST_LANES = 256, REGISTERS = 65536, OTHER_REGISTERS = 48, LANE_REGISTERS = 96, MOST_ITERATIONS = 16 };
+enum { FEW_ITERATIONS = 5, LEAST_LANES = 8, WARP = 32, WIDEST_ALIKE = 256, MOST_RESIDENT = 16, SHARED_BYTES = 24 << 10 };
+
+typedef struct {
+    mdl_arena *arena;
+    const mdl_loop_kernel *k;
+    mdl_lanes *l;
+    int want; /* columns of an access: 8 where some array is of 2 bytes, else 4 */
+    bool *shared, *lane, *memory; /* by array: some access asks for it */
+} analysis;
+
+static int64_t bytes_of(const mdl_loop_array *a) { return mdl_dtype_bits(a->dtype) / 8; }
+static bool is_private(const mdl_loop_array *a) { return a->space == MDL_MEM_ROW || a->space == MDL_MEM_TILE; }
+
+/* ---- walks ---- */
+static bool moves_with(const mdl_affine *a, const mdl_lane_walk *w) {
+    for (int i = 0; i < a->n; i++)
+        for (int k = 0; k < w->n; k++)
+            if (a->term[i].var == w->vars[k]) return true;
+    return false;
+}
+
+/* Is a lane loop the last of the loop's statements, behind such that only make registers? */
+static const mdl_loop_stmt *only_loop_of(const mdl_loop_stmt *s) {
+    const mdl_loop_list *body = s->body;
+    for (int i = 0; i + 1 < body->n; i++)
+        if (body->at[i].reg < 0) return NULL;
+    const mdl_loop_stmt *last = body->n ? &body->at[body->n - 1] : NULL;
+    return last && last->code == MDL_LOOP_FOR ? last : NULL;
+}
+
+/* What is folded for a row must not move within the walk, or be reached at every point of its own. */
+static bool folds_allow(const mdl_loop_kernel *k, const mdl_lane_walk *w, const mdl_loop_list *body) {
+    for (int i = 0; i < body->n; i++) {
+        const mdl_loop_stmt *s = &body->at[i];
+        if (s->code == MDL_LOOP_FOR || s->code == MDL_LOOP_CLEAR) return false;
+        bool row = s->code == MDL_LOOP_FOLD && k->arrays.at[s->array].space == MDL_MEM_ROW;
+        if (row && w->n > 1 && moves_with(&s->col, w) && !mdl_affine_equal(&s->col, &w->place)) return false;
+    }
+    return true;
+}
+
+static mdl_lane_walk *walk_from(analysis *a, const mdl_loop_stmt *s, bool nested) {
+    mdl_lane_walk *w = MDL_NEW(a->arena, mdl_lane_walk);
+    *w = (mdl_lane_walk){.extent = 1, .nested = nested, .place = mdl_affine_const(0)};
+    for (const mdl_loop_stmt *at = s; at; at = at->lanes ? NULL : only_loop_of(at)) {
+        if (w->n == MDL_MAX_NEST) return NULL;
+        w->vars[w->n] = at->var, w->extents[w->n++] = at->extent;
+        w->extent *= at->extent;
+        w->place = mdl_affine_add(mdl_affine_scale(w->place, at->extent), mdl_affine_var(at->var));
+        if (at->lanes) return folds_allow(a->k, w, at->body) ? w : NULL;
+    }
+    return NULL;
+}
+
+static void find_walks(analysis *a, const mdl_loop_list *list, bool nested) {
+    for (int i = 0; i < list->n; i++) {
+        const mdl_loop_stmt *s = &list->at[i];
+        if (s->code != MDL_LOOP_FOR) continue;
+        mdl_lane_walk *w = walk_from(a, s, nested);
+        for (int k = 0; w && k < w->n; k++) a->l->walk[w->vars[k]] = w;
+        if (!w) find_walks(a, s->body, true);
+    }
+}
+
+static bool divides(int64_t vector, const mdl_affine *at, int innermost) {
+    for (int i = 0; i < at->n; i++)
+        if (at->term[i].var != innermost && at->term[i].k % vector) return false;
+    return at->c % vector == 0;
+}
+
+static int64_t step_of(const mdl_affine *at, int var) {
+    for (int i = 0; i < at->n; i++)
+        if (at->term[i].var == var) return at->term[i].k;
+    return 0;
+}
+
+bool mdl_lane_contiguous(const mdl_loop_kernel *k, const mdl_lane_walk *w, const mdl_loop_stmt *s) {
+    const mdl_loop_array *a = &k->arrays.at[s->array];
+    int var = mdl_lane_var(w);
+    bool accesses = s->code == MDL_LOOP_LOAD || s->code == MDL_LOOP_STORE || s->code == MDL_LOOP_GATHER;
+    if (!accesses || is_private(a) || a->column_major || w->vector * bytes_of(a) % 16) return false;
+    return step_of(&s->col, var) == 1 && !step_of(&s->row, var) && divides(w->vector, &s->col, var) &&
+           a->row_stride % w->vector == 0 && a->first % w->vector == 0;
+}
+
+static void choose_vectors(analysis *a) {
+    a->want = 4;
+    for (int i = 0; i < a->k->arrays.n; i++)
+        if (mdl_dtype_is_narrow(a->k->arrays.at[i].dtype)) a->want = 8;
+    for (int v = 0; v < a->k->vars; v++) {
+        mdl_lane_walk *w = a->l->walk[v];
+        if (!w || w->vector) continue;
+        w->vector = a->want;
+        while (w->extents[w->n - 1] % w->vector) w->vector /= 2;
+    }
+}
+
+/* ---- homes ---- */
+static bool same_shape(const mdl_lane_walk *a, const mdl_lane_walk *b) {
+    return a->extent == b->extent && a->vector == b->vector && a->extents[a->n - 1] == b->extents[b->n - 1];
+}
+
+/* A row's own array, reached in a walk. */
+static void note_private(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w) {
+    mdl_lane_walk **of = &a->l->of[s->array];
+    if (s->code == MDL_LOOP_FOLD && !moves_with(&s->col, w)) return; /* lanes fold into variables of their own */
+    if (mdl_affine_equal(&s->col, &w->place) && (!*of || same_shape(*of, w))) {
+        a->lane[s->array] = true;
+        *of = w;
+    } else if (s->code != MDL_LOOP_LOAD || a->lane[s->array]) {
+        a->shared[s->array] = true;
+    }
+}
+
+/* Folds that do not move with the walk go to a variable; those that do to registers, where the walk has a fixed place for them. */
+static void note_partial(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w, bool nested) {
+    mdl_lane_walk **of = &a->l->of[s->array];
+    bool moves = w && moves_with(&s->col, w);
+    if (moves && (!*of || (*of)->extent < w->extent)) *of = w;
+    if (moves) a->lane[s->array] = true;
+    if (moves ? nested : s->col.n && a->k->arrays.at[s->array].width > WIDEST_ALIKE) a->memory[s->array] = true;
+}
+
+static void note_access(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w, bool nested) {
+    const mdl_loop_array *array = &a->k->arrays.at[s->array];
+    if (array->space == MDL_MEM_PARTIAL) {
+        note_partial(a, s, w, nested);
+    } else if (is_private(array) && w) {
+        note_private(a, s, w);
+    } else if (is_private(array)) {
+        a->memory[s->array] = true; /* reached outside walks */
+    }
+}
+
+static bool accesses(const mdl_loop_stmt *s) {
+    return s->code == MDL_LOOP_LOAD || s->code == MDL_LOOP_STORE || s->code == MDL_LOOP_FOLD;
+}
+
+static void note_list(analysis *a, const mdl_loop_list *list, mdl_lane_walk *w, bool nested) {
+    for (int i = 0; i < list->n; i++) {
+        const mdl_loop_stmt *s = &list->at[i];
+        if (s->code == MDL_LOOP_FOR) {
+            mdl_lane_walk *inner = a->l->walk[s->var];
+            note_list(a, s->body, inner, nested || !inner);
+        } else if (accesses(s)) {
+            note_access(a, s, w, nested);
+        }
+    }
+}
+
+static mdl_array_home home_of(const analysis *a, int i) {
+    const mdl_loop_array *array = &a->k->arrays.at[i];
+    bool both = a->lane[i] && a->memory[i];
+    if (array->space == MDL_MEM_PARTIAL) return a->memory[i] ? MDL_HOME_MEMORY : a->lane[i] ? MDL_HOME_LANE : MDL_HOME_ALIKE;
+    if (!is_private(array)) return MDL_HOME_MEMORY;
+    if (a->shared[i] || both || (!a->lane[i] && array->width > WIDEST_ALIKE)) return MDL_HOME_SHARED;
+    return a->lane[i] ? MDL_HOME_LANE : MDL_HOME_ALIKE;
+}
+
+static void find_homes(analysis *a) {
+    for (int p = 0; p < a->k->phases.n; p++) note_list(a, &a->k->phases.at[p].body, NULL, false);
+    for (int i = 0; i < a->k->arrays.n; i++) a->l->home[i] = home_of(a, i);
+}
+
+/* ---- lanes ---- */
+/* Registers that a vector of every array at home in lanes takes. */
+static int64_t registers_of_a_vector(const analysis *a) {
+    int64_t registers = 0;
+    for (int i = 0; i < a->k->arrays.n; i++) {
+        const mdl_loop_array *array = &a->k->arrays.at[i];
+        if (a->l->home[i] == MDL_HOME_LANE)
+            registers += a->l->of[i]->vector * (array->space == MDL_MEM_PARTIAL ? 4 : bytes_of(array)) / 4;
+    }
+    return registers;
+}
+
+static int64_t power_of_two_from(int64_t n) {
+    int64_t p = 1;
+    while (p < n) p *= 2;
+    return p;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static int64_t most_vectors(const analysis *a) {
+    int64_t most = 1;
+    for (int v = 0; v < a->k->vars; v++) {
+        const mdl_lane_walk *w = a->l->walk[v];
+        if (w && divide_up(w->extent, w->vector) > most) most = divide_up(w->extent, w->vector);
+    }
+    return most;
+}
+
+/* One row at a time, where rows share something in memory. */
+static bool alone(const analysis *a) {
+    for (int i = 0; i < a->k->arrays.n; i++) {
+        const mdl_loop_array *array = &a->k->arrays.at[i];
+        if (array->space == MDL_MEM_PARTIAL && a->l->home[i] == MDL_HOME_MEMORY) return true;
+    }
+    return false;
+}
+
+static int64_t shared_bytes_of_a_row(const analysis *a) {
+    int64_t bytes = 0;
+    for (int i = 0; i < a->k->arrays.n; i++)
+        if (a->l->home[i] == MDL_HOME_SHARED) bytes += a->k->arrays.at[i].width * 4;
+    return bytes;
+}
+
+static void choose_lanes(analysis *a) {
+    int64_t vectors = most_vectors(a), cost = registers_of_a_vector(a), few = cost ? LANE_REGISTERS / cost : MOST_ITERATIONS;
+    few = few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few;
+    int64_t lanes = power_of_two_from(divide_up(vectors, few));
+    int64_t least = power_of_two_from(vectors) < LEAST_LANES ? power_of_two_from(vectors) : LEAST_LANES;
+    lanes = lanes < least ? least : lanes > MOST_LANES ? MOST_LANES : lanes;
+    int64_t threads = lanes > THREADS ? lanes : lanes * WARP < THREADS ? lanes * WARP : THREADS;
+    if (alone(a)) threads = lanes = lanes < WARP ? WARP : lanes;
+    int64_t groups = lanes > WARP ? 1 : threads / lanes;
+    while (groups > 1 && groups * shared_bytes_of_a_row(a) > SHARED_BYTES) groups = groups * lanes > WARP ? groups / 2 : 1;
+    a->l->lanes = (int)(groups == 1 && lanes < WARP ? WARP : lanes);
+    a->l->groups = (int)groups;
+    for (int v = 0; v < a->k->vars; v++) {
+        mdl_lane_walk *w = a->l->walk[v];
+        if (w) w->iterations = divide_up(divide_up(w->extent, w->vector), a->l->lanes);
+    }
+    int64_t registers = OTHER_REGISTERS + cost * divide_up(vectors, lanes);
+    int64_t resident = REGISTERS / (a->l->lanes * a->l->groups * (registers < 255 ? registers : 255));
+    a->l->resident = (int)(resident < 1 ? 1 : resident > MOST_RESIDENT ? MOST_RESIDENT : resident);
+}
+
+/* Arrays that would take too many registers live elsewhere. */
+static bool move_out(analysis *a) {
+    bool moved = false;
+    for (int i = 0; i < a->k->arrays.n; i++) {
+        if (a->l->home[i] != MDL_HOME_LANE || a->l->of[i]->iterations <= MOST_ITERATIONS) continue;
+        a->l->home[i] = a->k->arrays.at[i].space == MDL_MEM_PARTIAL ? MDL_HOME_MEMORY : MDL_HOME_SHARED;
+        moved = true;
+    }
+    return moved;
+}
+
+mdl_lanes mdl_cuda_lanes(mdl_arena *arena, const mdl_loop_kernel *k) {
+    mdl_lanes l = {.home = MDL_NEW_ARRAY(arena, mdl_array_home, k->arrays.n + 1),
+                   .walk = MDL_NEW_ARRAY(arena, mdl_lane_walk *, k->vars + 1),
+                   .of = MDL_NEW_ARRAY(arena, mdl_lane_walk *, k->arrays.n + 1)};
+    analysis a = {.arena = arena, .k = k, .l = &l};
+    bool **flags[] = {&a.shared, &a.lane, &a.memory};
+    for (int i = 0; i < 3; i++) *flags[i] = MDL_NEW_ARRAY(arena, bool, k->arrays.n + 1);
+    for (int p = 0; p < k->phases.n; p++) find_walks(&a, &k->phases.at[p].body, false);
+    choose_vectors(&a);
+    find_homes(&a);
+    choose_lanes(&a);
+    if (move_out(&a)) choose_lanes(&a);
+    return l;
+}

@@ -1,0 +1,46 @@
+/* How a GPU's threads share the rows of a row kernel.
+ *
+ * A row has `lanes` threads side by side, a block `groups` rows at a time. A lane loop runs over the lanes in vectors: iteration n of
+ * lane l is the vector that begins at vector * (l + lanes * n). What stands outside lane loops is run by all lanes of a row alike. */
+#ifndef MDL_TARGET_CUDA_LANES_H
+#define MDL_TARGET_CUDA_LANES_H
+
+#include "compiler/kernel/loop.h"
+
+/* A lane loop: one loop of the kernel, or a perfect nest of loops that is walked as one. */
+typedef struct {
+    int n, vars[MDL_MAX_NEST]; /* its loops, outermost first */
+    int64_t extents[MDL_MAX_NEST];
+    int64_t extent;   /* of the whole nest */
+    mdl_affine place; /* of a point of the nest, counted from 0 */
+    bool nested;      /* stands in a loop that is none of its own */
+    int vector;       /* columns of one access; it divides the innermost extent */
+    int64_t iterations;
+} mdl_lane_walk;
+
+/* Where an array lives. */
+typedef enum {
+    MDL_HOME_MEMORY, /* of the launch. Partial sums there are added to by one row at a time */
+    MDL_HOME_ALIKE,  /* a variable of each thread, the same in all lanes of a row */
+    MDL_HOME_LANE,   /* registers: a lane has what its own vectors reach. Of partial sums, those of one fold */
+    MDL_HOME_SHARED  /* shared memory of the block */
+} mdl_array_home;
+
+typedef struct {
+    int lanes, groups;
+    int resident;         /* blocks that a processor should hold at once */
+    mdl_array_home *home; /* by array */
+    mdl_lane_walk **walk; /* by loop variable: the walk that it is a loop of; NULL: all lanes run it alike */
+    mdl_lane_walk **of;   /* by array in registers: a walk that reaches it */
+} mdl_lanes;
+
+static inline int mdl_lane_var(const mdl_lane_walk *w) { return w->vars[w->n - 1]; }
+/* Elements of an array in registers that one lane has. */
+static inline int64_t mdl_lane_elements(const mdl_lane_walk *w) { return w->iterations * w->vector; }
+
+/* Can `vector` columns from this element on be moved by accesses of 16 bytes? The index must move with the walk's innermost loop. */
+bool mdl_lane_contiguous(const mdl_loop_kernel *kernel, const mdl_lane_walk *walk, const mdl_loop_stmt *access);
+
+mdl_lanes mdl_cuda_lanes(mdl_arena *arena, const mdl_loop_kernel *kernel);
+
+#endif
