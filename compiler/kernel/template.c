@@ -38,16 +38,27 @@ const char *mdl_instantiate(mdl_arena *arena, const char *name, const mdl_entry 
     return text.at;
 }
 
-const char *mdl_template_prelude(void) {
-    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "vector.h"};
-    static mdl_text all; /* lives as long as the process */
-    if (all.arena) return all.at;
-    all.arena = mdl_arena_new();
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *part = mdl_embedded(names[i]);
-        mdl_text_append(&all, part, strlen(part));
+/* The texts one after the other, once; they live as long as the process. */
+static const char *joined(mdl_text *all, const char *const *names) {
+    if (all->arena) return all->at;
+    all->arena = mdl_arena_new();
+    for (; *names; names++) {
+        const char *part = mdl_embedded(*names);
+        mdl_text_append(all, part, strlen(part));
     }
-    return all.at;
+    return all->at;
+}
+
+const char *mdl_template_prelude(void) {
+    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "vector.h", NULL};
+    static mdl_text all;
+    return joined(&all, names);
+}
+
+const char *mdl_cuda_prelude(void) {
+    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "simt.h", NULL};
+    static mdl_text all;
+    return joined(&all, names);
 }
 
 int64_t mdl_template_grid(mdl_template_blocks blocks, int64_t tokens, int64_t segments) {
