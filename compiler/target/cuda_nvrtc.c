@@ -2,9 +2,10 @@
  * toolkit's headers are not needed to build. */
 #include "compiler/target/cuda_nvrtc.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime/base/library.h"
 
 typedef struct program *program; /* NVRTC's own */
 
@@ -47,42 +48,8 @@ bool mdl_cuda_is_ptx(const char *arch) { return !strncmp(arch, "compute_", 8); }
 
 /* ---- loading ---- */
 
-/* Where toolkits and wheels put it; NULL-terminated. */
-static const char *const *places(mdl_arena *arena) {
-    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-    enum { NAMES = sizeof names / sizeof *names };
-    const char *cuda = getenv("CUDA_HOME"), *home = getenv("HOME");
-    MDL_VEC(const char *) folders = {0};
-    MDL_VEC(const char *) all = {0};
-    if (cuda && *cuda) MDL_PUSH(arena, folders, mdl_printf(arena, "%s/lib64/", cuda));
-    MDL_PUSH(arena, folders, "");
-    MDL_PUSH(arena, folders, "/usr/local/cuda/lib64/");
-    if (home && *home) MDL_PUSH(arena, folders, mdl_printf(arena, "%s/.local/share/mdl/cuda/lib/", home));
-    for (int f = 0; f < folders.n; f++)
-        for (int i = 0; i < NAMES; i++) MDL_PUSH(arena, all, mdl_printf(arena, "%s%s", folders.at[f], names[i]));
-    MDL_PUSH(arena, all, NULL);
-    return all.at;
-}
-
-static mdl_status load(mdl_arena *arena, void **library) {
-    mdl_text tried = {.arena = arena};
-    for (const char *const *path = places(arena); *path; path++) {
-        if ((*library = dlopen(*path, RTLD_NOW | RTLD_LOCAL))) return MDL_OK;
-        mdl_text_printf(&tried, "\n  %s", dlerror());
-    }
-    return mdl_fail(MDL_SYSTEM,
-                    "NVRTC, the compiler for CUDA kernels, was not found. scripts/install-dependencies --cuda installs it; a CUDA "
-                    "toolkit of 12 or 13 has it. Tried:%s",
-                    tried.at);
-}
-
 static mdl_status find_functions(void *library, mdl_nvrtc *nvrtc) {
-#define FUNCTION(member, symbol, parameters)                                         \
-    {                                                                                \
-        void *address = dlsym(library, #symbol);                                     \
-        if (!address) return mdl_fail(MDL_SYSTEM, "NVRTC has no function " #symbol); \
-        memcpy(&nvrtc->member, &address, sizeof address);                            \
-    }
+#define FUNCTION(member, symbol, parameters) MDL_TRY(mdl_library_function(library, #symbol, &nvrtc->member), "NVRTC");
     FUNCTIONS(FUNCTION)
     FUNCTION(text, nvrtcGetErrorString, )
 #undef FUNCTION
@@ -91,12 +58,13 @@ static mdl_status find_functions(void *library, mdl_nvrtc *nvrtc) {
 }
 
 mdl_status mdl_nvrtc_open(mdl_arena *arena, const mdl_nvrtc **nvrtc) {
+    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", NULL};
     void *library = NULL;
     mdl_nvrtc *made = MDL_NEW(arena, mdl_nvrtc);
-    mdl_status status = load(arena, &library);
-    if (!status) status = find_functions(library, made);
+    MDL_TRY(mdl_library_open(names, &library),
+            "NVRTC, the compiler of CUDA kernels, was not found; scripts/install-dependencies --cuda installs it");
     *nvrtc = made;
-    return status;
+    return find_functions(library, made);
 }
 
 const char *mdl_nvrtc_recipe(mdl_arena *arena, const mdl_nvrtc *nvrtc, const char *arch) {
