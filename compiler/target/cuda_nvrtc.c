@@ -2,6 +2,7 @@
  * toolkit's headers are not needed to build. */
 #include "compiler/target/cuda_nvrtc.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,12 +50,24 @@ bool mdl_cuda_is_ptx(const char *arch) { return !strncmp(arch, "compute_", 8); }
 /* ---- loading ---- */
 
 static mdl_status find_functions(void *library, mdl_nvrtc *nvrtc) {
-#define FUNCTION(member, symbol, parameters) MDL_TRY(mdl_library_function(library, #symbol, &nvrtc->member), "NVRTC");
+#define FUNCTION(member, symbol, parameters) MDL_TRY(mdl_library_function(library, #symbol, &nvrtc->member), "functions");
     FUNCTIONS(FUNCTION)
     FUNCTION(text, nvrtcGetErrorString, )
 #undef FUNCTION
     MDL_TRY_NVRTC(nvrtc, nvrtc->version(&nvrtc->major, &nvrtc->minor), "its version");
     return MDL_OK;
+}
+
+/* NVRTC asks the loader for its other half by name alone, and finds it only where the loader looks: unless it is loaded already. */
+static void load_builtins(mdl_arena *arena, const mdl_nvrtc *nvrtc) {
+    Dl_info place;
+    void *address;
+    memcpy(&address, &nvrtc->version, sizeof address);
+    const char *slash = dladdr(address, &place) ? strrchr(place.dli_fname, '/') : NULL;
+    if (slash)
+        dlopen(mdl_printf(arena, "%.*s/libnvrtc-builtins.so.%d.%d", (int)(slash - place.dli_fname), place.dli_fname, nvrtc->major,
+                          nvrtc->minor),
+               RTLD_NOW | RTLD_LOCAL);
 }
 
 mdl_status mdl_nvrtc_open(mdl_arena *arena, const mdl_nvrtc **nvrtc) {
@@ -63,8 +76,10 @@ mdl_status mdl_nvrtc_open(mdl_arena *arena, const mdl_nvrtc **nvrtc) {
     mdl_nvrtc *made = MDL_NEW(arena, mdl_nvrtc);
     MDL_TRY(mdl_library_open(names, &library),
             "NVRTC, the compiler of CUDA kernels, was not found; scripts/install-dependencies --cuda installs it");
+    MDL_TRY(find_functions(library, made), "NVRTC");
+    load_builtins(arena, made);
     *nvrtc = made;
-    return find_functions(library, made);
+    return MDL_OK;
 }
 
 const char *mdl_nvrtc_recipe(mdl_arena *arena, const mdl_nvrtc *nvrtc, const char *arch) {
