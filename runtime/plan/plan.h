@@ -14,6 +14,7 @@ enum { MDL_PLAN_VERSION = 2, MDL_PLAN_ALIGN = 64 };
 /* Files with a meaning of their own. CONSTANTS: what the CONST arena holds after load, exactly arena_bytes[CONST] bytes. */
 #define MDL_PLAN_CONSTANTS "assets/constants.bin"
 #define MDL_PLAN_CPU_OBJECT "kernels/cpu.so"
+#define MDL_PLAN_HOST_OBJECT "kernels/host.so"
 
 /* ARENA(id, name, bits): PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each);
  * FROZEN holds frozen and carried parameters; INPUT and RESULT are exchanged with the host; TALLY holds what a step of several
