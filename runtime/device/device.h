@@ -27,6 +27,9 @@ typedef struct {
 } mdl_backend;
 
 extern const mdl_backend mdl_backend_cpu, mdl_backend_cuda;
+/* On a GPU a program runs as one graph, or (false) launch by launch, each to its end before the next: slower, and a failing launch
+ * is named where it fails. For devices that are loaded afterwards as well as before; true at first. */
+void mdl_cuda_set_graphs(bool on);
 /* By the plan's target, from one list. */
 mdl_status mdl_backend_find(const char *target, const mdl_backend **backend);
 

@@ -135,5 +135,10 @@ static mdl_status host_profile(mdl_device *d, int program, double *seconds) {
 
 static mdl_status host_run(mdl_device *d, int program) { return host_profile(d, program, NULL); }
 
-const mdl_cuda_place mdl_cuda_host = {host_open, host_close,   host_allocate, host_copy_in, host_copy_out,
-                                      host_set,  host_prepare, host_run,      host_profile};
+static int host_lost(mdl_device *d) {
+    (void)d;
+    return -1;
+}
+
+const mdl_cuda_place mdl_cuda_host = {host_open,    host_close, host_allocate, host_copy_in, host_copy_out, host_set,
+                                      host_prepare, host_run,   host_profile,  host_run,     host_lost};

@@ -1,4 +1,4 @@
-/* What both places do with a launch. */
+/* What both places do with a launch, and whether programs run as graphs. */
 #include "runtime/device/cuda/place.h"
 
 int64_t *mdl_cuda_argument(mdl_arena *memory, const mdl_bound_launch *launch) {
@@ -15,3 +15,8 @@ mdl_status mdl_cuda_blame(const mdl_device *d, int program, int l, mdl_status st
     return mdl_context(status, "program %s, launch %d (%s)%s%s%s%s", p->name, l, launch->label, kernel ? ", kernel " : "",
                        kernel ? d->plan->kernels.at[launch->kernel].symbol : "", *launch->span ? ", " : "", launch->span);
 }
+
+static bool graphs = true;
+
+void mdl_cuda_set_graphs(bool on) { graphs = on; }
+bool mdl_cuda_graphs(void) { return graphs; }

@@ -19,6 +19,9 @@ typedef struct {
     /* By index of the program. All in the order of calls; errors of a launch may come with a later call. */
     mdl_status (*run)(mdl_device *d, int program);
     mdl_status (*profile)(mdl_device *d, int program, double *seconds);
+    mdl_status (*step)(mdl_device *d, int program); /* launch by launch, each to its end: a failing one is named */
+    /* The program whose launches made the device unusable, -1 when it is not. A fresh one may be opened afterwards. */
+    int (*lost)(mdl_device *d);
 } mdl_cuda_place;
 
 struct mdl_device {
@@ -29,6 +32,7 @@ struct mdl_device {
     char *arena[MDL_ARENA_COUNT];
     int64_t held;
     mdl_bound_launch **programs; /* programs[p][l] */
+    char *input;                 /* what the host has last put into arena INPUT */
     const char *note;            /* or NULL */
 };
 
@@ -38,5 +42,7 @@ extern const mdl_cuda_place mdl_cuda_host, mdl_cuda_gpu;
 int64_t *mdl_cuda_argument(mdl_arena *memory, const mdl_bound_launch *launch);
 /* A failure of launch l, said with its kernel and its place in the model. */
 mdl_status mdl_cuda_blame(const mdl_device *d, int program, int l, mdl_status status) __attribute__((warn_unused_result));
+
+bool mdl_cuda_graphs(void); /* what mdl_cuda_set_graphs has set */
 
 #endif
