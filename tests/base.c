@@ -1,4 +1,4 @@
-/* Suite `base`: arenas, status, element types. */
+/* Suite `base`: arenas, status, element types, libraries. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -8,6 +8,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/compare.h"
 #include "runtime/base/dtype.h"
+#include "runtime/base/library.h"
 #include "runtime/base/status.h"
 #include "tests/check.h"
 
@@ -124,7 +125,28 @@ static void comparisons(mdl_test *t) {
     CHECK(t, first && !same && larger && bad && !after && !again && told.at == 3 && told.bad == 2, "at %" PRId64, told.at);
 }
 
+static void libraries(mdl_test *t) {
+    static const char *const there[] = {"libmdl_none.so.2", "libm.so.6", NULL}, *const none[] = {"libmdl_none.so.2", NULL};
+    void *library = NULL;
+    double (*cosine)(double) = NULL;
+    mdl_case(t, "libraries: the first name that there is; what was tried");
+    mdl_status status = mdl_library_open(there, &library);
+    if (!status) status = mdl_library_function(library, "cos", &cosine);
+    CHECK(t, !status && cosine && cosine(0) == 1, "%s", mdl_message(status));
+    mdl_status_free(status);
+    status = mdl_library_function(library, "mdl_no_such_function", &cosine);
+    CHECK(t, strstr(mdl_message(status), "no function mdl_no_such_function"), "%s", mdl_message(status));
+    mdl_status_free(status);
+    status = mdl_library_open(none, &library);
+    const char *text = mdl_message(status);
+    CHECK(t,
+          !library && strstr(text, "libmdl_none.so.2 cannot be loaded. Tried:\n") && strstr(text, "/usr/local/cuda/lib64/libmdl"),
+          "%s", text);
+    mdl_status_free(status);
+}
+
 void suite_base(mdl_test *t) {
+    libraries(t);
     comparisons(t);
     arenas(t);
     statuses(t);

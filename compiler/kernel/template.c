@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "compiler/kernel/embed.h"
+#include "compiler/kernel/template_parts.h"
 #include "runtime/base/status.h"
 
 const char *mdl_number(mdl_arena *arena, int64_t n) { return mdl_printf(arena, "%lld", (long long)n); }
@@ -38,16 +39,27 @@ const char *mdl_instantiate(mdl_arena *arena, const char *name, const mdl_entry 
     return text.at;
 }
 
-const char *mdl_template_prelude(void) {
-    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "vector.h"};
-    static mdl_text all; /* lives as long as the process */
-    if (all.arena) return all.at;
-    all.arena = mdl_arena_new();
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *part = mdl_embedded(names[i]);
-        mdl_text_append(&all, part, strlen(part));
+/* The texts one after the other, once; they live as long as the process. */
+static const char *joined(mdl_text *all, const char *const *names) {
+    if (all->arena) return all->at;
+    all->arena = mdl_arena_new();
+    for (; *names; names++) {
+        const char *part = mdl_embedded(*names);
+        mdl_text_append(all, part, strlen(part));
     }
-    return all.at;
+    return all->at;
+}
+
+const char *mdl_template_prelude(void) {
+    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "vector.h", NULL};
+    static mdl_text all;
+    return joined(&all, names);
+}
+
+const char *mdl_cuda_prelude(void) {
+    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "simt.h", NULL};
+    static mdl_text all;
+    return joined(&all, names);
 }
 
 int64_t mdl_template_grid(mdl_template_blocks blocks, int64_t tokens, int64_t segments) {
@@ -58,18 +70,18 @@ int64_t mdl_template_grid(mdl_template_blocks blocks, int64_t tokens, int64_t se
 
 enum { SCATTER_WIDTH = 64, FINISH_WIDTH = 256, SEGMENT_WIDTH = 1024, SEGSUM_WIDTH = 256, SEGSUM_ROWS = 16 };
 
-static const char *c_type(mdl_dtype dtype) {
+const char *mdl_template_type(mdl_dtype dtype) {
     MDL_ASSERT(dtype == MDL_F32 || dtype == MDL_BF16);
     return dtype == MDL_F32 ? "float" : "mdl_bf16";
 }
 
-static const char *widen(mdl_dtype dtype) { return dtype == MDL_F32 ? "" : "mdl_from_bf16"; }
+const char *mdl_template_widen(mdl_dtype dtype) { return dtype == MDL_F32 ? "" : "mdl_from_bf16"; }
 
 const char *mdl_template_scatter_add(mdl_arena *arena, mdl_dtype dtype, int64_t cols, bool with_init, const char *symbol) {
     const mdl_entry entries[] = {
         {"SYMBOL", symbol},
-        {"TYPE", c_type(dtype)},
-        {"WIDEN", widen(dtype)},
+        {"TYPE", mdl_template_type(dtype)},
+        {"WIDEN", mdl_template_widen(dtype)},
         {"COLS", mdl_number(arena, cols)},
         {"WIDTH", mdl_number(arena, SCATTER_WIDTH)},
         {"WHAT", with_init ? "init" : "0"},
@@ -116,45 +128,41 @@ int64_t mdl_template_finish_grid(int n, const int64_t *cols) { return mdl_templa
 
 /* ---- segments ---- */
 
-/* One row per name: the template it fills, per token or per segment. */
-static const struct segment_kernel {
-    const char *name, *file, *what, *value, *tail;
-} segment_kernels[] = {
-    {"segment_id", "segment_token.c.in", "its segment, -1 in the tail", "s", "-1"},
-    {"position", "segment_token.c.in", "its offset in its segment, 0 in the tail", "t - seq[s]", "0"},
-    {"seglen", "segment_each.c.in", "its length", "seq[s + 1] - seq[s]", ""},
-    {"first", "segment_each.c.in", "its first token, -1 when it is empty", "seq[s + 1] > seq[s] ? seq[s] : -1", ""},
-    {"segsum", "segment_sum.c.in", "", "", ""},
-};
-
-static const struct segment_kernel *segment_kernel(const char *name) {
-    for (size_t i = 0; i < sizeof segment_kernels / sizeof *segment_kernels; i++)
-        if (!strcmp(segment_kernels[i].name, name)) return &segment_kernels[i];
-    mdl_bug("no segment kernel '%s'", name);
+const mdl_segment_op *mdl_segment_op_find(const char *name) {
+    static const mdl_segment_op ops[] = {
+        {"segment_id", true, "its segment, -1 in the tail", "s", "-1"},
+        {"position", true, "its offset in its segment, 0 in the tail", "t - seq[s]", "0"},
+        {"seglen", false, "its length", "seq[s + 1] - seq[s]", ""},
+        {"first", false, "its first token, -1 when it is empty", "seq[s + 1] > seq[s] ? seq[s] : -1", ""},
+        {"segsum", false, "", "", ""},
+    };
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (!strcmp(ops[i].name, name)) return &ops[i];
+    mdl_bug("no segment op '%s'", name);
 }
 
 const char *mdl_template_segment(mdl_arena *arena, const char *name, mdl_dtype dtype, int64_t cols, const char *symbol) {
-    const struct segment_kernel *kernel = segment_kernel(name);
+    const mdl_segment_op *op = mdl_segment_op_find(name);
     bool sum = !strcmp(name, "segsum");
+    const char *file = sum ? "segment_sum.c.in" : op->of_tokens ? "segment_token.c.in" : "segment_each.c.in";
     const mdl_entry entries[] = {
         {"SYMBOL", symbol},
         {"COLS", mdl_number(arena, cols)},
         {"WIDTH", mdl_number(arena, sum ? SEGSUM_WIDTH : SEGMENT_WIDTH)},
         {"PARTS", mdl_number(arena, ceil_div(cols, SEGSUM_WIDTH))},
-        {"WHAT", kernel->what},
-        {"VALUE", kernel->value},
-        {"TAIL", kernel->tail},
-        {"TYPE", sum ? c_type(dtype) : ""},
-        {"WIDEN", sum ? widen(dtype) : ""},
+        {"WHAT", op->what},
+        {"VALUE", op->value},
+        {"TAIL", op->tail},
+        {"TYPE", sum ? mdl_template_type(dtype) : ""},
+        {"WIDEN", sum ? mdl_template_widen(dtype) : ""},
         {NULL, NULL},
     };
-    return mdl_instantiate(arena, kernel->file, entries);
+    return mdl_instantiate(arena, file, entries);
 }
 
 mdl_template_blocks mdl_template_segment_blocks(const char *name, int64_t cols) {
-    bool tokens = !strcmp(segment_kernel(name)->file, "segment_token.c.in");
     if (!strcmp(name, "segsum")) return (mdl_template_blocks){1, SEGSUM_ROWS, ceil_div(cols, SEGSUM_WIDTH)};
-    return (mdl_template_blocks){tokens ? 0 : 1, SEGMENT_WIDTH, 1};
+    return (mdl_template_blocks){mdl_segment_op_find(name)->of_tokens ? 0 : 1, SEGMENT_WIDTH, 1};
 }
 
 int64_t mdl_template_segment_grid(const char *name, int64_t cols, int64_t tokens, int64_t segments) {

@@ -13,6 +13,8 @@
 
 /* The text that every generated source begins with: includes nothing but <stdint.h>; mdl_math; bf16; vector types. */
 const char *mdl_template_prelude(void);
+/* The same for CUDA kernels: mdl_math; bf16; random numbers; what simt.h says. */
+const char *mdl_cuda_prelude(void);
 
 /* out [N, cols] = init (or 0) + sum over t with index[t] == n of x[t, cols], in order of t; index outside 0..N-1 is skipped.
  * Buffers x [T,cols] of `dtype` (f32 or bf16; sums are f32), index i32[T], (init [N,cols] when with_init; may be the same memory as

@@ -178,16 +178,47 @@ static void show_products(const inspection *in) {
     finish("products", &table);
 }
 
+/* Of each arch of the plan, in order: "40 / 168, 48 B spilled". */
+static const char *registers_text(const inspection *in, const mdl_plan_kernel *kernel) {
+    mdl_text text = {.arena = in->scratch};
+    mdl_text_append(&text, "", 0);
+    for (int i = 0; i < kernel->resources.n; i++) {
+        const mdl_plan_resources *r = &kernel->resources.at[i];
+        mdl_text_printf(&text, "%s%d", i ? " / " : "", r->registers);
+        if (r->spill_bytes) mdl_text_printf(&text, ", %" PRId64 " B spilled", r->spill_bytes);
+    }
+    return text.at;
+}
+
+/* Bytes of a block: the most that an arch has as static memory and the most that a launch adds. */
+static int64_t shared_bytes(const mdl_plan *plan, int kernel) {
+    int64_t fixed = 0, added = 0;
+    for (int i = 0; i < plan->kernels.at[kernel].resources.n; i++) {
+        int64_t bytes = plan->kernels.at[kernel].resources.at[i].shared_bytes;
+        if (bytes > fixed) fixed = bytes;
+    }
+    for (int p = 0; p < plan->programs.n; p++)
+        for (int i = 0; i < plan->programs.at[p].launches.n; i++) {
+            const mdl_plan_launch *l = &plan->programs.at[p].launches.at[i];
+            if (l->kind == MDL_LAUNCH_KERNEL && l->kernel == kernel && l->shared_bytes > added) added = l->shared_bytes;
+        }
+    return fixed + added;
+}
+
 static mdl_status show_kernels(const inspection *in) {
     const mdl_plan *plan = in->plan;
     int *launches = MDL_NEW_ARRAY(in->scratch, int, plan->kernels.n + 1);
     const char **label = MDL_NEW_ARRAY(in->scratch, const char *, plan->kernels.n + 1);
-    mdl_table table = headed(in, "rlrlll", "#|class|launches|label|symbol|model line");
+    bool cuda = !strcmp(plan->target, "cuda");
+    mdl_table table = cuda ? headed(in, "rlrrrlll", "#|class|launches|regs|shared|label|symbol|model line")
+                           : headed(in, "rlrlll", "#|class|launches|label|symbol|model line");
     count_launches(plan, launches, label);
     for (int i = 0; i < plan->kernels.n; i++) {
         mdl_table_cell(&table, "%d", i);
         mdl_table_cell(&table, "%s", plan->kernels.at[i].class);
         mdl_table_cell(&table, "%d", launches[i]);
+        if (cuda) mdl_table_cell(&table, "%s", registers_text(in, &plan->kernels.at[i]));
+        if (cuda) mdl_table_cell(&table, "%" PRId64, shared_bytes(plan, i));
         mdl_table_cell(&table, "%s", label[i] ? label[i] : "");
         mdl_table_cell(&table, "%s", plan->kernels.at[i].symbol);
         mdl_table_cell(&table, "%s", plan->kernels.at[i].span);

@@ -3,7 +3,7 @@
 
 #include "runtime/device/device.h"
 
-static const mdl_backend *const backends[] = {&mdl_backend_cpu};
+static const mdl_backend *const backends[] = {&mdl_backend_cpu, &mdl_backend_cuda};
 
 mdl_status mdl_backend_find(const char *target, const mdl_backend **backend) {
     enum { COUNT = sizeof backends / sizeof *backends };

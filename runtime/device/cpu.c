@@ -5,20 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "runtime/device/device.h"
 #include "runtime/device/gemm.h"
+#include "runtime/device/kernel_abi.h"
+#include "runtime/device/launch.h"
 #include "runtime/device/native.h"
 
-/* A launch with its addresses filled in. */
+/* How a launch is run. */
 typedef struct {
-    const mdl_plan_launch *record;
+    const mdl_bound_launch *bound;
     mdl_kernel_fn kernel;
-    void **buffer;
-    int64_t *immediate;
     mdl_cpu_gemm *gemm;
-    int64_t copy_bytes;
     int threads, chunk;
 } prepared;
 
@@ -29,7 +27,7 @@ struct mdl_device {
     int64_t held;
     mdl_native *native;
     mdl_cpu_products *products;
-    mdl_kernel_fn *kernels;
+    mdl_native_fn *kernels;
     prepared **programs; /* programs[p][l] */
     int threads;
 };
@@ -60,53 +58,33 @@ static mdl_status allocate_all(mdl_device *d) {
 }
 
 static void choose_threads(const mdl_device *d, prepared *to) {
-    const mdl_plan_launch *record = to->record;
+    const mdl_plan_launch *record = to->bound->record;
     bool small = record->bytes + record->flops > 0 && record->bytes < small_launch && record->flops < small_launch;
     to->threads = small || record->grid < 2 ? 1 : d->threads; /* 1 or all: libgomp ends threads when teams change size */
     int64_t chunk = record->grid / (16 * (int64_t)to->threads);
     to->chunk = chunk < 1 ? 1 : chunk > 64 ? 64 : (int)chunk;
 }
 
-static mdl_status prepare_gemm(mdl_device *d, prepared *to) {
-    const mdl_gemm *g = &to->record->gemm;
-    void **next = to->buffer;
-    mdl_gemm_memory memory = {.a = *next++, .b = *next++};
-    if (g->has_c) memory.c = *next++;
-    if (g->has_bias) memory.bias = *next++;
-    memory.d = *next;
-    to->gemm = mdl_cpu_gemm_prepare(d->products, g, &memory);
-    return to->gemm ? MDL_OK : mdl_fail(MDL_SYSTEM, "not enough memory for a product's tiles");
-}
-
-static mdl_status prepare(mdl_device *d, const mdl_plan_program *program, const mdl_plan_launch *record, prepared *to) {
-    int buffers = 0, immediates = 0;
-    to->record = record;
-    to->buffer = MDL_NEW_ARRAY(d->memory, void *, record->args.n);
-    to->immediate = MDL_NEW_ARRAY(d->memory, int64_t, record->args.n);
-    for (int i = 0; i < record->args.n; i++) {
-        const mdl_plan_arg *arg = &record->args.at[i];
-        if (arg->kind == MDL_ARG_IMMEDIATE) {
-            to->immediate[immediates++] = arg->value;
-            continue;
-        }
-        const mdl_plan_buffer *b = &program->buffers.at[arg->value];
-        to->copy_bytes = b->bytes;
-        to->buffer[buffers++] = d->arena[b->arena] + mdl_plan_place(program, (int)arg->value);
-    }
-    if (record->kind == MDL_LAUNCH_KERNEL) {
-        to->kernel = d->kernels[record->kernel];
+static mdl_status prepare(mdl_device *d, const mdl_bound_launch *bound, prepared *to) {
+    to->bound = bound;
+    if (bound->record->kind == MDL_LAUNCH_KERNEL) {
+        to->kernel = (mdl_kernel_fn)d->kernels[bound->record->kernel];
         choose_threads(d, to);
+    } else if (bound->record->kind == MDL_LAUNCH_GEMM) {
+        mdl_gemm_memory memory = mdl_bound_gemm(bound);
+        to->gemm = mdl_cpu_gemm_prepare(d->products, &bound->record->gemm, &memory);
+        if (!to->gemm) return mdl_fail(MDL_SYSTEM, "not enough memory for a product's tiles");
     }
-    return record->kind == MDL_LAUNCH_GEMM ? prepare_gemm(d, to) : MDL_OK;
+    return MDL_OK;
 }
 
 static mdl_status prepare_all(mdl_device *d) {
+    mdl_bound_launch **bound = mdl_bind_launches(d->memory, d->plan, d->arena);
     d->programs = MDL_NEW_ARRAY(d->memory, prepared *, d->plan->programs.n);
     for (int p = 0; p < d->plan->programs.n; p++) {
         const mdl_plan_program *program = &d->plan->programs.at[p];
         d->programs[p] = MDL_NEW_ARRAY(d->memory, prepared, program->launches.n);
-        for (int l = 0; l < program->launches.n; l++)
-            MDL_TRY(prepare(d, program, &program->launches.at[l], &d->programs[p][l]), "load");
+        for (int l = 0; l < program->launches.n; l++) MDL_TRY(prepare(d, &bound[p][l], &d->programs[p][l]), "load");
     }
     d->held += mdl_cpu_products_bytes(d->products);
     return MDL_OK;
@@ -132,8 +110,9 @@ static mdl_status cpu_load(const mdl_plan *plan, int threads, mdl_device **devic
     d->plan = plan;
     d->threads = threads ? threads : omp_get_max_threads();
     d->products = mdl_cpu_products_new(d->threads);
-    d->kernels = MDL_NEW_ARRAY(memory, mdl_kernel_fn, plan->kernels.n + 1);
-    mdl_status status = mdl_native_open(plan, d->kernels, &d->native);
+    d->kernels = MDL_NEW_ARRAY(memory, mdl_native_fn, plan->kernels.n + 1);
+    mdl_status status = mdl_context(mdl_native_check_isa(plan), "plan");
+    if (!status) status = mdl_native_open(plan, MDL_PLAN_CPU_OBJECT, d->kernels, &d->native);
     if (!status) status = allocate_all(d);
     if (!status) status = prepare_all(d);
     if (status) {
@@ -144,81 +123,62 @@ static mdl_status cpu_load(const mdl_plan *plan, int threads, mdl_device **devic
     return MDL_OK;
 }
 
-static mdl_status check_range(const mdl_device *d, const char *what, mdl_arena_id arena, int64_t offset, int64_t bytes) {
-    if ((unsigned)arena >= MDL_ARENA_COUNT) return mdl_fail(MDL_USAGE, "%s: no arena %d", what, (int)arena);
-    int64_t size = d->plan->arena_bytes[arena];
-    if (offset >= 0 && bytes >= 0 && offset <= size && bytes <= size - offset) return MDL_OK;
-    return mdl_fail(MDL_USAGE, "%s: %" PRId64 " bytes at %" PRId64 " lie outside arena %s of %" PRId64 " bytes", what, bytes,
-                    offset, mdl_arena_name(arena), size);
-}
-
 static mdl_status cpu_upload(mdl_device *d, mdl_arena_id arena, int64_t offset, const void *from, int64_t bytes) {
-    MDL_TRY(check_range(d, "upload", arena, offset, bytes), "cpu");
+    MDL_TRY(mdl_check_arena_range(d->plan, "upload", arena, offset, bytes), "cpu");
     if (bytes) memcpy(d->arena[arena] + offset, from, (size_t)bytes);
     return MDL_OK;
 }
 
 static mdl_status cpu_download(mdl_device *d, mdl_arena_id arena, int64_t offset, void *to, int64_t bytes) {
-    MDL_TRY(check_range(d, "download", arena, offset, bytes), "cpu");
+    MDL_TRY(mdl_check_arena_range(d->plan, "download", arena, offset, bytes), "cpu");
     if (bytes) memcpy(to, d->arena[arena] + offset, (size_t)bytes);
     return MDL_OK;
 }
 
 static mdl_status cpu_fill(mdl_device *d, mdl_arena_id arena, int byte) {
-    MDL_TRY(check_range(d, "fill", arena, 0, 0), "cpu");
+    MDL_TRY(mdl_check_arena_range(d->plan, "fill", arena, 0, 0), "cpu");
     memset(d->arena[arena], byte, (size_t)d->plan->arena_bytes[arena]);
     return MDL_OK;
 }
 
 static void run_kernel(const prepared *p) {
     mdl_kernel_fn kernel = p->kernel;
-    int64_t grid = p->record->grid;
+    const mdl_bound_launch *b = p->bound;
+    int64_t grid = b->record->grid;
     if (p->threads == 1) {
-        for (int64_t block = 0; block < grid; block++) kernel(p->buffer, p->immediate, block);
+        for (int64_t block = 0; block < grid; block++) kernel(b->buffer, b->immediate, block);
         return;
     }
 #pragma omp parallel for schedule(dynamic, p->chunk) num_threads(p->threads)
-    for (int64_t block = 0; block < grid; block++) kernel(p->buffer, p->immediate, block);
+    for (int64_t block = 0; block < grid; block++) kernel(b->buffer, b->immediate, block);
 }
 
 static mdl_status run_launch(const prepared *p) {
-    switch (p->record->kind) {
+    const mdl_bound_launch *b = p->bound;
+    switch (b->record->kind) {
         case MDL_LAUNCH_KERNEL: run_kernel(p); return MDL_OK;
         case MDL_LAUNCH_GEMM: return mdl_cpu_gemm_run(p->gemm);
-        case MDL_LAUNCH_COPY: memcpy(p->buffer[1], p->buffer[0], (size_t)p->copy_bytes); return MDL_OK;
+        case MDL_LAUNCH_COPY: memcpy(b->buffer[1], b->buffer[0], (size_t)b->copy_bytes); return MDL_OK;
         default: return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the cpu does not have");
     }
 }
 
-static mdl_status find(const mdl_device *d, const char *name, int *index) {
-    const mdl_plan_program *program = mdl_plan_find_program(d->plan, name);
-    if (!program) return mdl_fail(MDL_USAGE, "the plan has no program %s", name);
-    *index = (int)(program - d->plan->programs.at);
-    return MDL_OK;
-}
-
 static mdl_status cpu_run(mdl_device *d, const char *name) {
     int index = 0;
-    MDL_TRY(find(d, name, &index), "run");
+    MDL_TRY(mdl_program_index(d->plan, name, &index), "run");
     int n = d->plan->programs.at[index].launches.n;
     for (int i = 0; i < n; i++) MDL_TRY(run_launch(&d->programs[index][i]), "program %s, launch %d", name, i);
     return MDL_OK;
 }
 
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static mdl_status cpu_profile(mdl_device *d, const char *name, double *seconds) {
     int index = 0;
-    MDL_TRY(find(d, name, &index), "profile");
+    MDL_TRY(mdl_program_index(d->plan, name, &index), "profile");
     int n = d->plan->programs.at[index].launches.n;
     for (int i = 0; i < n; i++) {
-        double start = seconds_now();
+        double start = mdl_seconds_now();
         MDL_TRY(run_launch(&d->programs[index][i]), "program %s, launch %d", name, i);
-        seconds[i] = seconds_now() - start;
+        seconds[i] = mdl_seconds_now() - start;
     }
     return MDL_OK;
 }

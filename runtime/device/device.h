@@ -8,7 +8,7 @@
 typedef struct mdl_device mdl_device;
 
 typedef struct {
-    const char *name; /* "cpu" */
+    const char *name; /* "cpu", "cuda" */
     /* Loads a verified plan: allocates every arena (zeroed), maps native code, prepares GEMMs. Afterwards nothing is
      * allocated. threads: 0 = all cores; results are the same bits for any number. The plan must outlive the device. */
     mdl_status (*load)(const mdl_plan *plan, int threads, mdl_device **device);
@@ -26,7 +26,10 @@ typedef struct {
     const char *(*note)(const mdl_device *device);
 } mdl_backend;
 
-extern const mdl_backend mdl_backend_cpu;
+extern const mdl_backend mdl_backend_cpu, mdl_backend_cuda;
+/* On a GPU a program runs as one graph, or (false) launch by launch, each to its end before the next: slower, and a failing launch
+ * is named where it fails. For devices that are loaded afterwards as well as before; true at first. */
+void mdl_cuda_set_graphs(bool on);
 /* By the plan's target, from one list. */
 mdl_status mdl_backend_find(const char *target, const mdl_backend **backend);
 

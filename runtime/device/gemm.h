@@ -5,6 +5,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/status.h"
+#include "runtime/device/launch.h"
 #include "runtime/plan/plan.h"
 
 /* What the products of one device share: threads, the memory each of them works in, and the library's bf16 code. */
@@ -12,11 +13,6 @@ typedef struct mdl_cpu_products mdl_cpu_products;
 mdl_cpu_products *mdl_cpu_products_new(int threads);
 void mdl_cpu_products_free(mdl_cpu_products *products);
 int64_t mdl_cpu_products_bytes(const mdl_cpu_products *products); /* working memory, of all threads together */
-
-typedef struct {
-    const void *a, *b, *c, *bias; /* c and bias: NULL where the product has none; c == d: accumulation in place */
-    void *d;
-} mdl_gemm_memory;
 
 /* One product, cut into tiles. It belongs to the products that it was prepared for. */
 typedef struct mdl_cpu_gemm mdl_cpu_gemm;

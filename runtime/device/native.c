@@ -17,7 +17,7 @@ struct mdl_native {
     int fd;
 };
 
-static mdl_status check_isa(const mdl_plan *plan) {
+mdl_status mdl_native_check_isa(const mdl_plan *plan) {
     if (mdl_isa_runs(plan->isa)) return MDL_OK;
     if (!mdl_isa_known(plan->isa))
         return mdl_fail(MDL_BAD_INPUT, "the plan was compiled for %s, which is not known here", plan->isa);
@@ -46,26 +46,27 @@ static mdl_status map_object(const mdl_plan_file *file, mdl_native *native) {
     return MDL_OK;
 }
 
-static mdl_status resolve(const mdl_plan *plan, mdl_native *native, mdl_kernel_fn *kernels) {
+void *mdl_native_symbol(const mdl_native *native, const char *name) { return dlsym(native->object, name); }
+
+static mdl_status resolve(const mdl_plan *plan, const char *path, const mdl_native *native, mdl_native_fn *kernels) {
     for (int i = 0; i < plan->kernels.n; i++) {
-        void *symbol = dlsym(native->object, plan->kernels.at[i].symbol);
-        if (!symbol) return mdl_fail(MDL_BAD_INPUT, "%s has no kernel %s", MDL_PLAN_CPU_OBJECT, plan->kernels.at[i].symbol);
+        void *symbol = mdl_native_symbol(native, plan->kernels.at[i].symbol);
+        if (!symbol) return mdl_fail(MDL_BAD_INPUT, "%s has no kernel %s", path, plan->kernels.at[i].symbol);
         memcpy(&kernels[i], &symbol, sizeof symbol); /* ISO C has no cast from object to function pointers */
     }
     return MDL_OK;
 }
 
-mdl_status mdl_native_open(const mdl_plan *plan, mdl_kernel_fn *kernels, mdl_native **native) {
+mdl_status mdl_native_open(const mdl_plan *plan, const char *path, mdl_native_fn *kernels, mdl_native **native) {
     *native = NULL;
-    MDL_TRY(check_isa(plan), "plan");
     if (!plan->kernels.n) return MDL_OK;
-    const mdl_plan_file *file = mdl_plan_find_file(plan, MDL_PLAN_CPU_OBJECT);
-    if (!file) return mdl_fail(MDL_BAD_INPUT, "the plan has kernels but no file %s", MDL_PLAN_CPU_OBJECT);
+    const mdl_plan_file *file = mdl_plan_find_file(plan, path);
+    if (!file) return mdl_fail(MDL_BAD_INPUT, "the plan has kernels but no file %s", path);
     mdl_native *fresh = calloc(1, sizeof *fresh);
     if (!fresh) return mdl_fail(MDL_SYSTEM, "out of memory");
     fresh->fd = -1;
     mdl_status status = map_object(file, fresh);
-    if (!status) status = resolve(plan, fresh, kernels);
+    if (!status) status = resolve(plan, path, fresh, kernels);
     if (status)
         mdl_native_close(fresh);
     else

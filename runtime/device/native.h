@@ -3,13 +3,16 @@
 #define MDL_DEVICE_NATIVE_H
 
 #include "runtime/base/status.h"
-#include "runtime/device/kernel_abi.h"
 #include "runtime/plan/plan.h"
 
 typedef struct mdl_native mdl_native;
+typedef void (*mdl_native_fn)(void); /* to be cast to what it is */
 
-/* Checks the instruction set, maps the object and resolves every kernel: kernels[i] is plan->kernels.at[i]. */
-mdl_status mdl_native_open(const mdl_plan *plan, mdl_kernel_fn *kernels, mdl_native **native);
-void mdl_native_close(mdl_native *native); /* NULL is allowed */
+/* Does this machine run code for the plan's instruction set? */
+mdl_status mdl_native_check_isa(const mdl_plan *plan);
+/* Maps the plan's file `path` and resolves every kernel: kernels[i] is plan->kernels.at[i]. *native is NULL when there are none. */
+mdl_status mdl_native_open(const mdl_plan *plan, const char *path, mdl_native_fn *kernels, mdl_native **native);
+void *mdl_native_symbol(const mdl_native *native, const char *name); /* NULL: it has none of this name */
+void mdl_native_close(mdl_native *native);                           /* NULL is allowed */
 
 #endif

@@ -101,6 +101,22 @@ static bool parse_signature(const char *s, mdl_plan_signature *out) {
     return !*s;
 }
 
+/* "sm_90a:40:0:0:1024": arch, registers, bytes of spills, stack, shared memory */
+static bool parse_resources(const char *s, mdl_plan_resources *out) {
+    int64_t number[4];
+    size_t n = strcspn(s, ":");
+    *out = (mdl_plan_resources){0};
+    if (!n || n >= sizeof out->arch) return false;
+    memcpy(out->arch, s, n);
+    s += n;
+    for (int i = 0; i < 4; i++)
+        if (*s != ':' || !parse_integer(s + 1, &s, &number[i])) return false;
+    if (*s || number[0] < 0 || number[0] > INT32_MAX) return false;
+    out->registers = (int)number[0];
+    out->spill_bytes = number[1], out->stack_bytes = number[2], out->shared_bytes = number[3];
+    return true;
+}
+
 static bool parse_name(const char *s, const char *(*name)(int), int count, int *value) {
     for (int i = 0; i < count; i++)
         if (!strcmp(s, name(i))) return *value = i, true;
@@ -123,6 +139,8 @@ static mdl_status get_item(mdl_arena *arena, mdl_field_kind kind, const json_t *
         *(const char **)to = mdl_strdup(arena, s);
     else if (kind == MDL_FIELD_SIGNATURE && !parse_signature(s, to))
         return expected("what a kernel takes, such as \"rf32:320*i0\", \"wf32:64*g\", \"i\", \"i0/g\"", value);
+    else if (kind == MDL_FIELD_RESOURCES && !parse_resources(s, to))
+        return expected("what a kernel takes of an arch, such as \"sm_90a:40:0:0:1024\"", value);
     else if (kind == MDL_FIELD_ARGS && !parse_arg(s, to))
         return expected("an argument such as \"r12\", \"w3\", \"u4\", \"i2048\"", value);
     return MDL_OK;
@@ -131,6 +149,7 @@ static mdl_status get_item(mdl_arena *arena, mdl_field_kind kind, const json_t *
 static mdl_status get_list(mdl_arena *arena, mdl_field_kind kind, const json_t *value, void *at) {
     size_t size = kind == MDL_FIELD_ARGS        ? sizeof(mdl_plan_arg)
                   : kind == MDL_FIELD_SIGNATURE ? sizeof(mdl_plan_signature)
+                  : kind == MDL_FIELD_RESOURCES ? sizeof(mdl_plan_resources)
                   : kind == MDL_FIELD_INTS      ? sizeof(int)
                                                 : sizeof(const char *);
     if (!json_is_array(value)) return expected("a list", value);
@@ -200,6 +219,7 @@ static mdl_status get(mdl_arena *arena, const mdl_field *f, const json_t *value,
             return MDL_OK;
         case MDL_FIELD_ARGS:
         case MDL_FIELD_SIGNATURE:
+        case MDL_FIELD_RESOURCES:
         case MDL_FIELD_INTS:
         case MDL_FIELD_STRS: return get_list(arena, f->kind, value, at);
         case MDL_FIELD_SIZES: return get_sizes(value, at);

@@ -60,6 +60,12 @@ static void put_signature(mdl_text *text, const mdl_plan_signature *s) {
     mdl_text_append(text, "\"", 1);
 }
 
+/* "sm_90a:40:0:0:1024" */
+static void put_resources(mdl_text *text, const mdl_plan_resources *r) {
+    mdl_text_printf(text, "\"%s:%d:%" PRId64 ":%" PRId64 ":%" PRId64 "\"", r->arch, r->registers, r->spill_bytes, r->stack_bytes,
+                    r->shared_bytes);
+}
+
 static mdl_status put_list(mdl_text *text, mdl_field_kind kind, const void *at) {
     mdl_any_vec vec;
     memcpy(&vec, at, sizeof vec);
@@ -70,6 +76,8 @@ static mdl_status put_list(mdl_text *text, mdl_field_kind kind, const void *at) 
             put_arg(text, (const mdl_plan_arg *)vec.at + i);
         else if (kind == MDL_FIELD_SIGNATURE)
             put_signature(text, (const mdl_plan_signature *)vec.at + i);
+        else if (kind == MDL_FIELD_RESOURCES)
+            put_resources(text, (const mdl_plan_resources *)vec.at + i);
         else if (kind == MDL_FIELD_INTS)
             mdl_text_printf(text, "%d", ((const int *)vec.at)[i]);
         else
@@ -105,6 +113,7 @@ static mdl_status put(mdl_text *text, mdl_field_kind kind, const void *at) {
         case MDL_FIELD_LAUNCH: mdl_text_printf(text, "\"%s\"", mdl_launch_name(*(const mdl_launch_kind *)at)); break;
         case MDL_FIELD_ARGS:
         case MDL_FIELD_SIGNATURE:
+        case MDL_FIELD_RESOURCES:
         case MDL_FIELD_INTS:
         case MDL_FIELD_STRS: return put_list(text, kind, at);
         case MDL_FIELD_SIZES: put_sizes(text, at); break;
@@ -120,6 +129,7 @@ static bool is_default(const mdl_field *field, const void *at) {
         case MDL_FIELD_INT: return *(const int *)at == field->otherwise;
         case MDL_FIELD_BOOL: return *(const bool *)at == field->otherwise;
         case MDL_FIELD_DTYPE: return *(const mdl_dtype *)at == (mdl_dtype)field->otherwise;
+        case MDL_FIELD_RESOURCES:
         case MDL_FIELD_INTS: memcpy(&vec, at, sizeof vec); return vec.n == 0;
         default: return false;
     }

@@ -73,6 +73,7 @@ static const mdl_field kernel_fields[] = {
     GRID(most, I64, 0),
     GRID(times, I64, 1),
     FIELD(mdl_plan_kernel, launches, INT),
+    OPTIONAL(mdl_plan_kernel, resources, RESOURCES, 0),
     END,
 };
 

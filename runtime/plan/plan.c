@@ -48,6 +48,14 @@ const char *mdl_plan_hash(mdl_arena *arena, const void *bytes, int64_t size) {
     return hex;
 }
 
+const char *mdl_plan_source_path(mdl_arena *arena, const mdl_plan *plan, const mdl_plan_kernel *kernel) {
+    return mdl_printf(arena, "kernels/%s.%s", kernel->symbol, strcmp(plan->target, "cuda") ? "c" : "cu");
+}
+
+const char *mdl_plan_code_path(mdl_arena *arena, const mdl_plan_kernel *kernel, const char *arch) {
+    return mdl_printf(arena, "kernels/%s.%s.%s", kernel->symbol, arch, strncmp(arch, "compute_", 8) ? "cubin" : "ptx");
+}
+
 #define FIND(list, key, wanted)                                              \
     do {                                                                     \
         for (int i_ = 0; i_ < (list).n; i_++)                                \

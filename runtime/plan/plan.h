@@ -14,6 +14,7 @@ enum { MDL_PLAN_VERSION = 2, MDL_PLAN_ALIGN = 64 };
 /* Files with a meaning of their own. CONSTANTS: what the CONST arena holds after load, exactly arena_bytes[CONST] bytes. */
 #define MDL_PLAN_CONSTANTS "assets/constants.bin"
 #define MDL_PLAN_CPU_OBJECT "kernels/cpu.so"
+#define MDL_PLAN_HOST_OBJECT "kernels/host.so"
 
 /* ARENA(id, name, bits): PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each);
  * FROZEN holds frozen and carried parameters; INPUT and RESULT are exchanged with the host; TALLY holds what a step of several
@@ -160,15 +161,25 @@ typedef struct {
     int64_t per, most, times;
 } mdl_plan_grid;
 
+/* What a thread or a block of a kernel takes on an arch that it has been compiled for, as the assembler says. */
 typedef struct {
-    const char *symbol; /* in the shared object, unique */
+    char arch[16];        /* "sm_90a" */
+    int registers;        /* of a thread */
+    int64_t spill_bytes;  /* of a thread's registers that do not fit: the larger of what is stored and what is loaded */
+    int64_t stack_bytes;  /* of a thread */
+    int64_t shared_bytes; /* of a block, static: the launch's are on top of it */
+} mdl_plan_resources;
+
+typedef struct {
+    const char *symbol; /* in the native code, unique */
     const char *class;  /* "row", "attention", "attention_bwd", "scatter", "segment", "finish", "optimizer", "random" */
     const char *hash;   /* mdl_plan_hash of its source text; NULL: set by the writer */
-    const char *source; /* C text of this one function; the entry kernels/<symbol>.c */
+    const char *source; /* text of this one function; the entry mdl_plan_source_path */
     const char *span;   /* of the first launch that uses it */
     MDL_VEC(mdl_plan_signature) args;
     mdl_plan_grid grid;
     int launches; /* over all programs; set by the writer */
+    MDL_VEC(mdl_plan_resources) resources; /* of a cuda plan's native code, one an arch */
 } mdl_plan_kernel;
 
 /* A file inside the plan: sources, vocabulary, generated C, shared object. */
@@ -277,6 +288,11 @@ mdl_plan_lives mdl_plan_lifetimes(mdl_arena *arena, const mdl_plan_program *prog
 bool mdl_plan_dies_before(const mdl_plan_lives *lives, int a, int b);
 int mdl_plan_first_use(const mdl_plan_lives *lives, int buffer); /* in recorded order; -1: never used */
 int mdl_plan_last_use(const mdl_plan_lives *lives, int buffer);
+
+/* "kernels/<symbol>.c"; of a cuda plan ".cu". */
+const char *mdl_plan_source_path(mdl_arena *arena, const mdl_plan *plan, const mdl_plan_kernel *kernel);
+/* "kernels/<symbol>.<arch>.cubin"; of an arch "compute_*", whose code is PTX, ".ptx". */
+const char *mdl_plan_code_path(mdl_arena *arena, const mdl_plan_kernel *kernel, const char *arch);
 
 const mdl_plan_program *mdl_plan_find_program(const mdl_plan *plan, const char *name);
 const mdl_plan_file *mdl_plan_find_file(const mdl_plan *plan, const char *path);

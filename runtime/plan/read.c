@@ -145,7 +145,7 @@ static mdl_status read_files(reader *r) {
     int64_t size;
     for (int i = 0; i < plan->kernels.n; i++) {
         mdl_plan_kernel *k = &plan->kernels.at[i];
-        MDL_TRY(read_entry(r, mdl_printf(plan->memory, "kernels/%s.c", k->symbol), &k->source, &size), "kernel %d", i);
+        MDL_TRY(read_entry(r, mdl_plan_source_path(plan->memory, plan, k), &k->source, &size), "kernel %d", i);
         if ((int64_t)strlen(k->source) != size) return mdl_fail(MDL_BAD_INPUT, "kernel %s: its source holds a NUL byte", k->symbol);
     }
     for (int i = 0; i < plan->files.n; i++) {

@@ -203,6 +203,28 @@ static mdl_status check_hash(const char *hash, const void *bytes, int64_t size) 
     return status;
 }
 
+/* Is `arch` a part of the list "sm_80,sm_90a"? */
+static bool is_listed(const char *list, const char *arch) {
+    size_t n = strlen(arch);
+    for (; list; list = strchr(list, ',') ? strchr(list, ',') + 1 : NULL)
+        if (n && strcspn(list, ",") == n && !memcmp(list, arch, n)) return true;
+    return false;
+}
+
+static mdl_status check_resources(const mdl_plan *plan, const mdl_plan_kernel *k) {
+    if (k->resources.n && strcmp(plan->target, "cuda"))
+        return mdl_fail(MDL_BAD_INPUT, "resources of an arch in a plan for %s", plan->target);
+    for (int i = 0; i < k->resources.n; i++) {
+        const mdl_plan_resources *r = &k->resources.at[i];
+        if (!is_listed(plan->isa, r->arch)) return mdl_fail(MDL_BAD_INPUT, "resources of %s, which the plan is not for", r->arch);
+        for (int j = 0; j < i; j++)
+            if (!strcmp(k->resources.at[j].arch, r->arch)) return mdl_fail(MDL_BAD_INPUT, "resources of %s twice", r->arch);
+        if (r->registers < 0 || r->spill_bytes < 0 || r->stack_bytes < 0 || r->shared_bytes < 0)
+            return mdl_fail(MDL_BAD_INPUT, "resources of %s below 0", r->arch);
+    }
+    return MDL_OK;
+}
+
 static mdl_status check_kernels(const mdl_plan *plan) {
     MDL_TRY(
         mdl_check_names("kernel", plan->kernels.at, plan->kernels.n, sizeof *plan->kernels.at, offsetof(mdl_plan_kernel, symbol)),
@@ -214,6 +236,7 @@ static mdl_status check_kernels(const mdl_plan *plan) {
         if (!k->source) return mdl_fail(MDL_BAD_INPUT, "kernel %s has no source", k->symbol);
         MDL_TRY(check_hash(k->hash, k->source, (int64_t)strlen(k->source)), "kernel %s", k->symbol);
         MDL_TRY(mdl_check_signature(k), "kernel %s", k->symbol);
+        MDL_TRY(check_resources(plan, k), "kernel %s", k->symbol);
     }
     return MDL_OK;
 }
@@ -225,13 +248,12 @@ static bool is_safe_path(const mdl_plan *plan, const char *path) {
         size_t n = strcspn(part, "/");
         if (!n || (n == 1 && *part == '.') || (n == 2 && !memcmp(part, "..", 2))) return false;
     }
-    size_t n = strlen(path);
-    if (strncmp(path, "kernels/", 8) || n < 11 || strcmp(path + n - 2, ".c")) return true;
-    for (int i = 0; i < plan->kernels.n; i++) {
-        const char *symbol = plan->kernels.at[i].symbol;
-        if (strlen(symbol) == n - 10 && !memcmp(symbol, path + 8, n - 10)) return false;
-    }
-    return true;
+    mdl_arena *scratch = mdl_arena_new();
+    bool apart = true;
+    for (int i = 0; i < plan->kernels.n; i++)
+        apart &= strcmp(path, mdl_plan_source_path(scratch, plan, &plan->kernels.at[i])) != 0;
+    mdl_arena_free(scratch);
+    return apart;
 }
 
 static mdl_status check_files(const mdl_plan *plan) {

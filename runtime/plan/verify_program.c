@@ -5,7 +5,7 @@
 #include "runtime/plan/fields.h"
 #include "runtime/plan/verify.h"
 
-enum { MAX_ARGS = 1024 };
+enum { MAX_ARGS = 1024, MAX_THREADS = 1024, MAX_SHARED = 227 << 10 /* of a block, on any arch so far */ };
 
 /* The bytes from the first to the last that a type touches. */
 static mdl_status check_extent(const mdl_plan_buffer *b, int64_t *need) {
@@ -86,15 +86,28 @@ static mdl_status check_kind(const mdl_plan *plan, const mdl_plan_program *progr
     }
 }
 
+static mdl_status check_block(const mdl_plan *plan, const mdl_plan_launch *launch) {
+    if (launch->cluster != 1 || launch->workspace != -1)
+        return mdl_fail(MDL_BAD_INPUT, "this target has no clusters or workspace of a launch");
+    if (strcmp(plan->target, "cuda") || launch->kind != MDL_LAUNCH_KERNEL) {
+        if (launch->threads != 1 || launch->shared_bytes)
+            return mdl_fail(MDL_BAD_INPUT, "this target has no threads or shared memory of a launch");
+    } else if (launch->threads < 1 || launch->threads > MAX_THREADS || launch->shared_bytes < 0 ||
+               launch->shared_bytes > MAX_SHARED) {
+        return mdl_fail(MDL_BAD_INPUT, "%d threads with %" PRId64 " bytes of shared memory", launch->threads, launch->shared_bytes);
+    }
+    return MDL_OK;
+}
+
 static mdl_status check_launch(const mdl_plan *plan, const mdl_plan_program *program, int index) {
     const mdl_plan_launch *launch = &program->launches.at[index];
     if (launch->args.n > MAX_ARGS) return mdl_fail(MDL_BAD_INPUT, "%d arguments, at most %d", launch->args.n, MAX_ARGS);
     for (int i = 0; i < launch->args.n; i++) MDL_TRY(check_arg(program, &launch->args.at[i]), "argument %d", i);
     if (launch->bytes < 0 || launch->flops < 0) return mdl_fail(MDL_BAD_INPUT, "negative bytes or flops");
-    if (launch->threads != 1 || launch->shared_bytes || launch->cluster != 1 || launch->workspace != -1)
-        return mdl_fail(MDL_BAD_INPUT, "this target has no threads, shared memory, clusters or workspace of a launch");
+    mdl_status status = check_block(plan, launch);
+    if (status) return status;
     if (!launch->label || !launch->span) return mdl_fail(MDL_BAD_INPUT, "no label or span");
-    mdl_status status = check_waits(launch, index);
+    status = check_waits(launch, index);
     return status ? status : check_kind(plan, program, launch);
 }
 

@@ -66,7 +66,7 @@ static mdl_status add_entries(zip_t *zip, const mdl_plan *plan, const mdl_text *
     MDL_TRY(add_entry(zip, "plan.json", json->at, (int64_t)json->n), "plan");
     for (int i = 0; i < plan->kernels.n; i++) {
         const mdl_plan_kernel *k = &plan->kernels.at[i];
-        MDL_TRY(add_entry(zip, mdl_printf(plan->memory, "kernels/%s.c", k->symbol), k->source, (int64_t)strlen(k->source)),
+        MDL_TRY(add_entry(zip, mdl_plan_source_path(plan->memory, plan, k), k->source, (int64_t)strlen(k->source)),
                 "kernel");
     }
     for (int i = 0; i < plan->files.n; i++) {

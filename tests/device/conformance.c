@@ -43,16 +43,17 @@ const char *mdl_conformance_message(mdl_status status) {
 
 /* y = x * 3 + 7 block by block, then result = y - x, then a copy; the immediates stand among the buffers. */
 static const char *const affine =
-    "#include <stdint.h>\n"
-    "void k_affine(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
-    "    const float *x = buffer[0]; float *y = buffer[1];\n"
-    "    for (int64_t i = block * 16; i < immediate[1] && i < block * 16 + 16; i++) y[i] = x[i] * (float)immediate[0] + 7.0f;\n"
+    "KERNEL(k_affine, 2, 2) {\n"
+    "    const float *x = (const float *)buffer[0];\n"
+    "    float *y = (float *)buffer[1];\n"
+    "    for (int64_t i = block * 16 + thread; i < immediate[1] && i < block * 16 + 16; i += threads)\n"
+    "        y[i] = x[i] * (float)immediate[0] + 7.0f;\n"
     "}\n";
 static const char *const difference =
-    "void k_difference(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
-    "    const float *y = buffer[0], *x = buffer[1]; float *out = buffer[2];\n"
-    "    for (int64_t i = 0; i < immediate[0]; i++) out[i] = y[i] - x[i];\n"
-    "    (void)block;\n"
+    "KERNEL(k_difference, 3, 1) {\n"
+    "    const float *y = (const float *)buffer[0], *x = (const float *)buffer[1];\n"
+    "    float *out = (float *)buffer[2];\n"
+    "    for (int64_t i = block + thread; i < immediate[0]; i += threads) out[i] = y[i] - x[i];\n"
     "}\n";
 
 static mdl_plan *kernel_plan(mdl_test *t, const mdl_conformance_target *target) {
@@ -73,6 +74,7 @@ static mdl_plan *kernel_plan(mdl_test *t, const mdl_conformance_target *target) 
     l->kernel = 1;
     mdl_fixture_launch(plan, p, MDL_LAUNCH_COPY, "copy", "r2 w3");
     MDL_PUSH(plan->memory, p->results, ((mdl_plan_result){"out", out}));
+    for (int i = 0; i < 2; i++) p->launches.at[i].threads = target->threads;
     mdl_fixture_finish(plan);
     bool compiled = target->compile(t, plan);
     CHECK(t, compiled, "the kernels do not compile");
@@ -84,18 +86,18 @@ static mdl_plan *kernel_plan(mdl_test *t, const mdl_conformance_target *target) 
 
 /* Two launches on two streams write halves of rows [100, 20]; a third, which waits, sums each row. */
 static const char *const half =
-    "#include <stdint.h>\n"
-    "void k_half(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
-    "    const float *x = buffer[0]; float *y = buffer[1];\n"
-    "    for (int64_t i = 0; i < 10; i++) y[block * 20 + i] = x[block * 10 + i] * (float)immediate[1];\n"
-    "    (void)immediate;\n"
+    "KERNEL(k_half, 2, 2) {\n"
+    "    const float *x = (const float *)buffer[0];\n"
+    "    float *y = (float *)buffer[1];\n"
+    "    for (int64_t i = thread; i < 10; i += threads) y[block * 20 + i] = x[block * 10 + i] * (float)immediate[1];\n"
     "}\n";
 static const char *const whole =
-    "void k_whole(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
-    "    const float *y = buffer[0]; float *out = buffer[1];\n"
-    "    out[block] = 0;\n"
-    "    for (int64_t i = 0; i < 20; i++) out[block] += y[block * 20 + i];\n"
-    "    (void)immediate;\n"
+    "KERNEL(k_whole, 2, 1) {\n"
+    "    const float *y = (const float *)buffer[0];\n"
+    "    float *out = (float *)buffer[1];\n"
+    "    float sum = 0;\n"
+    "    for (int64_t i = 0; i < 20; i++) sum += y[block * 20 + i];\n"
+    "    if (thread == 0 && block < immediate[0]) out[block] = sum;\n"
     "}\n";
 
 static mdl_plan *view_plan(mdl_test *t, const mdl_conformance_target *target) {
@@ -122,6 +124,7 @@ static mdl_plan *view_plan(mdl_test *t, const mdl_conformance_target *target) {
     l->kernel = 1, l->grid = 100, l->stream = 2;
     MDL_PUSH(plan->memory, l->waits, 1);
     MDL_PUSH(plan->memory, p->results, ((mdl_plan_result){"out", out}));
+    for (int i = 0; i < 3; i++) p->launches.at[i].threads = target->threads;
     mdl_fixture_finish(plan);
     CHECK(t, target->compile(t, plan), "the kernels do not compile");
     OK(mdl_plan_verify(plan));

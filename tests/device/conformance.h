@@ -8,9 +8,29 @@
 typedef struct {
     const mdl_backend *backend;
     const char *isa;
+    int threads; /* of a block of the suite's kernels */
     /* Turns the C sources of the plan's kernels into the file that the backend loads. */
     bool (*compile)(mdl_test *t, mdl_plan *plan);
+    mdl_status (*takes)(const mdl_gemm *g); /* NULL: every product; else whether the backend has this one */
 } mdl_conformance_target;
+
+/* The suite's kernels are KERNEL(NAME, BUFFERS, INTEGERS) { ... buffer[i], immediate[i], block, thread of threads ... } for every
+ * target; what stands in front of them says what that means. */
+#define MDL_CONFORMANCE_CPU                                                                                             \
+    "#include <stdint.h>\n"                                                                                             \
+    "#define KERNEL(NAME, BUFFERS, INTEGERS) void NAME(void *const *buffer, const int64_t *immediate, int64_t block)\n" \
+    "enum { thread = 0, threads = 1 };\n"
+enum { MDL_CONFORMANCE_THREADS = 64 };
+#define MDL_CONFORMANCE_BODY(NAME) \
+    "MDL_FN void " NAME "_body(void *const *buffer, const int64_t *immediate, int64_t block, int thread)"
+#define MDL_CONFORMANCE_CUDA \
+    "enum { threads = 64 };\n" \
+    "#define KERNEL(NAME, BUFFERS, INTEGERS) \\\n" \
+    MDL_CONFORMANCE_BODY("NAME##") "; \\\n" \
+    "    MDL_KERNEL(NAME, BUFFERS, INTEGERS, 64, 1) { \\\n" \
+    "        NAME##_body(args.buffer, args.immediate, mdl_block(), mdl_thread()); \\\n" \
+    "    } \\\n" \
+    MDL_CONFORMANCE_BODY("NAME##") "\n"
 
 void mdl_conformance(mdl_test *t, const mdl_conformance_target *target);
 

@@ -20,6 +20,7 @@ static bool compile(mdl_test *t, mdl_plan *plan) {
     snprintf(path, sizeof path, "%s/kernels.c", folder);
     FILE *f = fopen(path, "w");
     if (!f) return false;
+    fputs(MDL_CONFORMANCE_CPU, f);
     for (int i = 0; i < plan->kernels.n; i++) fputs(plan->kernels.at[i].source, f);
     fclose(f);
     int status = mdl_shell(t, &output, "cc -std=c11 -O1 -shared -fPIC -o '%s/kernels.so' '%s'", folder, path);
@@ -35,7 +36,7 @@ static bool compile(mdl_test *t, mdl_plan *plan) {
     return status == 0;
 }
 
-static mdl_conformance_target cpu(void) { return (mdl_conformance_target){&mdl_backend_cpu, mdl_cpu_isa(), compile}; }
+static mdl_conformance_target cpu(void) { return (mdl_conformance_target){&mdl_backend_cpu, mdl_cpu_isa(), 1, compile, NULL}; }
 
 /* A plan with one kernel that stores `number`. */
 static mdl_plan *store_plan(mdl_test *t, const char *symbol, int number) {
@@ -43,7 +44,7 @@ static mdl_plan *store_plan(mdl_test *t, const char *symbol, int number) {
     mdl_plan *plan = mdl_conformance_plan(&target, 0, 0, 64, 0);
     mdl_fixture_kernel(plan, symbol,
                        mdl_printf(plan->memory,
-                                  "#include <stdint.h>\nvoid %s(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
+                                  "void %s(void *const *buffer, const int64_t *immediate, int64_t block) {\n"
                                   "    *(int *)buffer[0] = %d; (void)immediate; (void)block;\n}\n",
                                   symbol, number));
     MDL_PUSH(plan->memory, plan->programs, ((mdl_plan_program){.name = "store"}));
@@ -118,7 +119,7 @@ static void test_backends(mdl_test *t) {
     const char *text = mdl_conformance_message(mdl_backend_find("cpu", &backend));
     CHECK(t, backend == &mdl_backend_cpu, "%s", text);
     text = mdl_conformance_message(mdl_backend_find("abacus", &backend));
-    CHECK(t, !backend && !strcmp(text, "the plan is for target abacus, this program has: cpu"), "%s", text);
+    CHECK(t, !backend && !strcmp(text, "the plan is for target abacus, this program has: cpu, cuda"), "%s", text);
 }
 
 static void test_isa(mdl_test *t) {

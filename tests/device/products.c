@@ -207,6 +207,12 @@ static void run_product(mdl_test *t, const mdl_conformance_target *target, produ
     mdl_plan_free(plan);
 }
 
+static bool takes(const mdl_conformance_target *target, const mdl_gemm *g) {
+    mdl_status status = target->takes ? target->takes(g) : MDL_OK;
+    mdl_status_free(status);
+    return !status;
+}
+
 static void test_product(mdl_test *t, const mdl_conformance_target *target, const int64_t size[3], int variant, int kind) {
     static const char *const starts[] = {"", ", added in place", ", C"}, *const batches[] = {"", ", batch", ", batch side by side"};
     bool large = size[0] * size[1] * size[2] > SMALL;
@@ -214,6 +220,7 @@ static void test_product(mdl_test *t, const mdl_conformance_target *target, cons
     product p;
     make_problem(&p, size, variant, &kinds[kind], how, (variant + kind) % 4);
     const mdl_gemm *g = &p.g;
+    if (!takes(target, g)) return;
     if (!mdl_case(t, "%s: product %ldx%ldx%ld%s%s%s%s%s, %s to %s", target->backend->name, (long)g->m, (long)g->n, (long)g->k,
                   g->trans_a ? ", A transposed" : "", g->trans_b ? ", B transposed" : "", g->has_bias ? ", bias" : "",
                   starts[p.start], batches[how], mdl_dtype_name(g->type_ab), mdl_dtype_name(g->type_d)))

@@ -24,6 +24,7 @@ static const struct {
 } upwards[] = {
     {"compiler/ir/", "compiler/op/table.c", "the IR asks the table for an op's type, and the interpreter for its value"},
     {"compiler/op/", "compiler/pass/autodiff.c", "a gradient rule hands its terms to the sweep that called it"},
+    {"runtime/device/backend.c", "runtime/device/cuda/cuda.c", "the one list of backends"},
     {"compiler/op/leaf.c", "compiler/kernel/philox.c", "the interpreter draws the very numbers that kernels draw"},
 };
 enum { N_CIRCLES = sizeof circles / sizeof *circles, N_UPWARDS = sizeof upwards / sizeof *upwards };

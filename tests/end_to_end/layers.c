@@ -20,6 +20,7 @@ static const rule rules[] = {
     {"runtime/base/", {0}},
     {"runtime/plan/", {"runtime/base/"}},
     {"runtime/device/", {"runtime/base/", "runtime/plan/"}},
+    {"runtime/device/cuda/", {"runtime/base/", "runtime/plan/", "runtime/device/"}},
     {"runtime/data/", {"runtime/base/", "runtime/plan/"}},
     {"runtime/report/", {"runtime/base/"}},
     {"runtime/train/", {"runtime/base/", "runtime/plan/", "runtime/device/", "runtime/data/", "runtime/report/"}},

@@ -27,6 +27,16 @@ static const char *inspect(mdl_test *t, mdl_arena *memory, const char *plan, con
     return text;
 }
 
+/* As if compiled for two arches, on one of which the first kernel spills. */
+static void make_cuda(mdl_plan *plan) {
+    plan->target = "cuda";
+    plan->isa = "sm_80,sm_90a";
+    for (int k = 0; k < plan->kernels.n; k++) {
+        MDL_PUSH(plan->memory, plan->kernels.at[k].resources, ((mdl_plan_resources){"sm_80", 32 + k, 0, 0, 512}));
+        MDL_PUSH(plan->memory, plan->kernels.at[k].resources, ((mdl_plan_resources){"sm_90a", 168, k ? 0 : 48, k ? 0 : 64, 512}));
+    }
+}
+
 void mdl_test_inspect(mdl_test *t) {
     static const char *const calls[][2] = {
         {"list", NULL},    {"source", "1"},      {"source", "k_sum"}, {"launches", "eval"}, {"buffers", "eval"}, {"params", NULL},
@@ -47,6 +57,11 @@ void mdl_test_inspect(mdl_test *t) {
     }
     mdl_text_printf(&all, "$ inspect --help\n%s\n", inspect(t, memory, "--help", NULL, NULL));
     mdl_text_printf(&all, "$ inspect\n%s", inspect(t, memory, NULL, NULL, NULL));
+    make_cuda(plan);
+    status = mdl_plan_write(plan, path);
+    CHECK(t, !status, "%s", mdl_message(status));
+    mdl_status_free(status);
+    mdl_text_printf(&all, "\n$ inspect PLAN kernels, of a plan for CUDA\n%s", inspect(t, memory, path, "kernels", NULL));
     mdl_golden(t, "plan/inspect.txt", all.at);
     mdl_plan_free(plan);
     mdl_arena_free(memory);

@@ -293,7 +293,26 @@ static void test_launch_fields(mdl_test *t) {
         if (i == 1) l->shared_bytes = 64;
         if (i == 2) l->cluster = 2;
         if (i == 3) l->workspace = 6;
-        expect(t, plan, "this target has no threads, shared memory, clusters or workspace of a launch");
+        expect(t, plan,
+               i < 2 ? "this target has no threads or shared memory of a launch"
+                     : "this target has no clusters or workspace of a launch");
+    }
+    mdl_case(t, "blocks of target cuda");
+    static const struct {
+        int threads;
+        int64_t shared_bytes;
+        const char *expected;
+    } blocks[] = {{1024, 227 << 10, NULL},
+                  {0, 0, "0 threads with 0 bytes of shared memory"},
+                  {1025, 0, "1025 threads with 0 bytes of shared memory"},
+                  {32, -1, "32 threads with -1 bytes of shared memory"},
+                  {32, (227 << 10) + 1, "32 threads with 232449 bytes of shared memory"}};
+    for (int i = 0; i < 5; i++) {
+        mdl_plan *plan = parts_of_rows("w1 w2 w3", "r0");
+        mdl_plan_launch *l = &plan->programs.at[0].launches.at[0];
+        plan->target = "cuda";
+        l->threads = blocks[i].threads, l->shared_bytes = blocks[i].shared_bytes;
+        expect(t, plan, blocks[i].expected);
     }
     mdl_case(t, "a workspace lives while its launch does");
     mdl_plan *plan = parts_of_rows("w1 w2 w3", "r0");

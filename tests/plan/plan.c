@@ -135,6 +135,14 @@ static void gemm_bias(mdl_plan *plan, int buffer) {
     add_operand(plan, buffer);
 }
 
+static void resources(mdl_plan *plan, const char *target, const char *arch, int registers) {
+    mdl_plan_resources r = {.registers = registers};
+    strncpy(r.arch, arch, sizeof r.arch - 1);
+    plan->target = target;
+    plan->isa = "sm_80,sm_90a";
+    MDL_PUSH(plan->memory, plan->kernels.at[0].resources, r);
+}
+
 #define MUTATIONS(M)                                                                                                       \
     M("version", plan->version = 7)                                                                                        \
     M("empty model", plan->model = "")                                                                                     \
@@ -171,6 +179,11 @@ static void gemm_bias(mdl_plan *plan, int buffer) {
     M("kernel twice", plan->kernels.at[0].symbol = "k_bias")                                                               \
     M("kernel source changed", plan->kernels.at[0].source = "int x;")                                                      \
     M("kernel hash", plan->kernels.at[0].hash = "00")                                                                      \
+    M("resources of a cpu", resources(plan, "cpu", "sm_80", 40))                                                           \
+    M("resources of another arch", resources(plan, "cuda", "sm_90", 40))                                                   \
+    M("resources of a part of an arch", resources(plan, "cuda", "sm_9", 40))                                               \
+    M("resources twice", resources(plan, "cuda", "sm_80", 40); resources(plan, "cuda", "sm_80", 40))                       \
+    M("resources below 0", resources(plan, "cuda", "sm_80", -1))                                                           \
     M("file path up", plan->files.at[0].path = "assets/../../x")                                                           \
     M("file path absolute", plan->files.at[0].path = "/etc/x")                                                             \
     M("file path of a kernel", plan->files.at[0].path = "kernels/k_sum.c")                                                 \
@@ -327,6 +340,10 @@ static void test_json(mdl_test *t) {
         {"f32[4,8]", "f32[99999999999999999999]"},
         {"\"arena\":\"param\"", "\"arena\":\"heap\""},
         {"\"decay\":true", "\"decay\":1"},
+        {"\"launches\":1}", "\"launches\":1,\"resources\":[\"sm_80:40:0:0\"]}"},
+        {"\"launches\":1}", "\"launches\":1,\"resources\":[\"sm_80:40:0:0:0:0\"]}"},
+        {"\"launches\":1}", "\"launches\":1,\"resources\":[\":40:0:0:0\"]}"},
+        {"\"launches\":1}", "\"launches\":1,\"resources\":[\"sm_80:40:0:0:0\"]}"},
         {"\"group\":\"\"", "\"group\":[]"},
         {"0.10000000000000001", "\"0.1\""},
         {"\"programs\":", "\"programmes\":"},

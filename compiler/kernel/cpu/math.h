@@ -17,13 +17,16 @@ typedef unsigned long long uint64_t;
 #include <stdint.h>
 #endif
 
+#define MDL_PRAGMA(TEXT) _Pragma(#TEXT)
 #ifdef __CUDACC__
+#define MDL_UNROLL(N) MDL_PRAGMA(unroll N) /* before a loop */
 #define MDL_FN static __device__ __forceinline__
 #define MDL_FMA(a, b, c) fmaf((a), (b), (c))
 #define MDL_SQRT(x) sqrtf(x)
 #define MDL_INF __int_as_float(0x7f800000)
 #define MDL_NAN __int_as_float(0x7fc00000)
 #else
+#define MDL_UNROLL(N) MDL_PRAGMA(GCC unroll N)
 #define MDL_FN static inline __attribute__((always_inline, unused))
 #define MDL_FMA(a, b, c) __builtin_fmaf((a), (b), (c))
 #define MDL_SQRT(x) __builtin_sqrtf(x)

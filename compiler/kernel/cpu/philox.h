@@ -6,7 +6,7 @@
 /* In place: counter[4] becomes the four random words. */
 MDL_FN void mdl_philox(uint32_t counter[4], uint32_t k0, uint32_t k1) {
     uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3];
-#pragma GCC unroll 10
+    MDL_UNROLL(10)
     for (int round = 0; round < 10; round++) {
         uint64_t u = (uint64_t)a * 0xD2511F53u, v = (uint64_t)c * 0xCD9E8D57u;
         a = (uint32_t)(v >> 32) ^ b ^ k0;

@@ -115,5 +115,64 @@ MDL_FN void mdl_copy_async(void *shared, const void *global, bool there) {
 MDL_FN void mdl_copy_commit(void) { asm volatile("cp.async.commit_group;" : : : "memory"); }
 #define mdl_copy_wait(n) asm volatile("cp.async.wait_group %0;" : : "n"(n) : "memory")
 
+#else /* ---- the host: what the emulator gives ---- */
+#include <stdbool.h>
+
+/* The emulator's side is runtime/device/cuda/emulator.h, which says what each does; the two are one, member for member. */
+struct mdl_emulator {
+    int thread; /* that runs now */
+    int64_t block;
+    char *shared;
+    void (*sync)(struct mdl_emulator *);
+    void (*sync_warp)(struct mdl_emulator *);
+    uint32_t (*shuffle_xor)(struct mdl_emulator *, uint32_t word, int mask);
+    uint32_t (*shuffle)(struct mdl_emulator *, uint32_t word, int lane);
+    void (*ldmatrix)(struct mdl_emulator *, uint32_t *r, const void *row, int matrices, bool transposed);
+    void (*mma)(struct mdl_emulator *, float *d, const uint32_t *a, const uint32_t *b, int k);
+    void (*copy_async)(struct mdl_emulator *, void *shared, const void *global, bool there);
+    void (*copy_commit)(struct mdl_emulator *);
+    void (*copy_wait)(struct mdl_emulator *, int n);
+    float (*exp2_fast)(float x);
+};
+/* Set by who loads the object. Weak: texts that are compiled apart share one. */
+__attribute__((weak)) struct mdl_emulator *mdl_emulator;
+
+/* One thread of a block. The blocks run one after the other, so that a block's shared memory can be the object's. */
+#define MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT)                 \
+    MDL_ARGS(NAME, BUFFERS, INTEGERS);                                         \
+    static void NAME##_thread(const NAME##_args args);                         \
+    extern void NAME(const void *args);                                        \
+    void NAME(const void *args) { NAME##_thread(*(const NAME##_args *)args); } \
+    static void NAME##_thread(const NAME##_args args)
+#define MDL_SHARED static
+
+MDL_FN int mdl_thread(void) { return mdl_emulator->thread; }
+MDL_FN int64_t mdl_block(void) { return mdl_emulator->block; }
+MDL_FN char *mdl_dynamic_shared(void) { return mdl_emulator->shared; }
+MDL_FN void mdl_sync(void) { mdl_emulator->sync(mdl_emulator); }
+MDL_FN void mdl_sync_warp(void) { mdl_emulator->sync_warp(mdl_emulator); }
+MDL_FN int32_t mdl_shuffle_xor_i32(int32_t x, int mask) {
+    return (int32_t)mdl_emulator->shuffle_xor(mdl_emulator, (uint32_t)x, mask);
+}
+MDL_FN int32_t mdl_shuffle_i32(int32_t x, int lane) { return (int32_t)mdl_emulator->shuffle(mdl_emulator, (uint32_t)x, lane); }
+MDL_FN float mdl_shuffle_xor(float x, int mask) { return mdl_from_bits(mdl_shuffle_xor_i32(mdl_bits(x), mask)); }
+MDL_FN float mdl_shuffle(float x, int lane) { return mdl_from_bits(mdl_shuffle_i32(mdl_bits(x), lane)); }
+
+MDL_FN float mdl_exp2_fast(float x) { return mdl_emulator->exp2_fast(x); }
+MDL_FN uint32_t mdl_pack_bf16(float low, float high) { return (uint32_t)mdl_to_bf16(high) << 16 | mdl_to_bf16(low); }
+
+MDL_FN void mdl_ldmatrix4(uint32_t r[4], const void *row) { mdl_emulator->ldmatrix(mdl_emulator, r, row, 4, false); }
+MDL_FN void mdl_ldmatrix4_transposed(uint32_t r[4], const void *row) { mdl_emulator->ldmatrix(mdl_emulator, r, row, 4, true); }
+MDL_FN void mdl_ldmatrix2(uint32_t r[2], const void *row) { mdl_emulator->ldmatrix(mdl_emulator, r, row, 2, false); }
+MDL_FN void mdl_ldmatrix2_transposed(uint32_t r[2], const void *row) { mdl_emulator->ldmatrix(mdl_emulator, r, row, 2, true); }
+MDL_FN void mdl_mma_k16(float d[4], const uint32_t a[4], const uint32_t b[2]) { mdl_emulator->mma(mdl_emulator, d, a, b, 16); }
+MDL_FN void mdl_mma_k8(float d[4], const uint32_t a[2], const uint32_t b[1]) { mdl_emulator->mma(mdl_emulator, d, a, b, 8); }
+
+MDL_FN void mdl_copy_async(void *shared, const void *global, bool there) {
+    mdl_emulator->copy_async(mdl_emulator, shared, global, there);
+}
+MDL_FN void mdl_copy_commit(void) { mdl_emulator->copy_commit(mdl_emulator); }
+#define mdl_copy_wait(n) mdl_emulator->copy_wait(mdl_emulator, (n))
+
 #endif
 #endif

@@ -1,0 +1,51 @@
+/* Where libraries are looked for. */
+#include "runtime/base/library.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/arena.h"
+
+typedef MDL_VEC(const char *) folders;
+
+static const char *variable(const char *name) {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* Each ends with a slash; the empty one is the loader's own search. */
+static folders places(mdl_arena *memory) {
+    const char *toolkit = variable("CUDA_HOME"), *wheels = variable("MDL_CUDA"), *home = variable("HOME");
+    folders all = {0};
+    if (toolkit) MDL_PUSH(memory, all, mdl_printf(memory, "%s/lib64/", toolkit));
+    MDL_PUSH(memory, all, "");
+    MDL_PUSH(memory, all, "/usr/local/cuda/lib64/");
+    if (wheels)
+        MDL_PUSH(memory, all, mdl_printf(memory, "%s/lib/", wheels));
+    else if (home)
+        MDL_PUSH(memory, all, mdl_printf(memory, "%s/.local/share/mdl/cuda/lib/", home));
+    return all;
+}
+
+mdl_status mdl_library_open(const char *const *names, void **library) {
+    mdl_arena *scratch = mdl_arena_new();
+    mdl_text tried = {.arena = scratch};
+    folders all = places(scratch);
+    *library = NULL;
+    for (int f = 0; f < all.n && !*library; f++)
+        for (int i = 0; names[i] && !*library; i++) {
+            *library = dlopen(mdl_printf(scratch, "%s%s", all.at[f], names[i]), RTLD_NOW | RTLD_LOCAL);
+            if (!*library) mdl_text_printf(&tried, "\n  %s", dlerror());
+        }
+    mdl_status status = *library ? MDL_OK : mdl_fail(MDL_SYSTEM, "the library %s cannot be loaded. Tried:%s", names[0], tried.at);
+    mdl_arena_free(scratch);
+    return status;
+}
+
+mdl_status mdl_library_function(void *library, const char *name, void *function) {
+    void *address = dlsym(library, name);
+    if (!address) return mdl_fail(MDL_SYSTEM, "the library has no function %s", name);
+    memcpy(function, &address, sizeof address); /* ISO C has no cast from object to function pointers */
+    return MDL_OK;
+}

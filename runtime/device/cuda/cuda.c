@@ -1,0 +1,131 @@
+/* The cuda backend: plans of GPU kernels, on a GPU or on the host in emulation. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "runtime/device/cuda/arch.h"
+#include "runtime/device/cuda/place.h"
+
+enum { MAX_THREADS = 1024 };
+
+/* ---- loading ---- */
+static mdl_status allocate_all(mdl_device *d) {
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) {
+        if (!d->plan->arena_bytes[i]) continue;
+        MDL_TRY(d->place->allocate(d, d->plan->arena_bytes[i], &d->arena[i]), "arena %s", mdl_arena_name((mdl_arena_id)i));
+        d->held += d->plan->arena_bytes[i];
+    }
+    return MDL_OK;
+}
+
+static mdl_status fill_all(mdl_device *d) {
+    for (int i = 0; i < MDL_ARENA_COUNT; i++)
+        if (d->arena[i]) MDL_TRY(d->place->set(d, d->arena[i], 0, d->plan->arena_bytes[i]), "zeros");
+    const mdl_plan_file *constants = mdl_plan_find_file(d->plan, MDL_PLAN_CONSTANTS);
+    if (!constants || !constants->size) return MDL_OK;
+    return d->place->copy_in(d, d->arena[MDL_ARENA_CONST], constants->bytes, constants->size);
+}
+
+static mdl_status prepare(mdl_device *d) {
+    d->programs = mdl_bind_launches(d->memory, d->plan, d->arena);
+    return d->place->prepare(d);
+}
+
+static void cuda_unload(mdl_device *d) {
+    if (!d) return;
+    d->place->close(d);
+    mdl_arena_free(d->memory);
+}
+
+static mdl_status load(const mdl_plan *plan, mdl_device **device) {
+    mdl_arena *memory = mdl_arena_new();
+    mdl_device *d = MDL_NEW(memory, mdl_device);
+    d->memory = memory;
+    d->plan = plan;
+    d->place = strcmp(plan->isa, MDL_CUDA_HOST) ? &mdl_cuda_gpu : &mdl_cuda_host;
+    d->input = MDL_NEW_ARRAY(memory, char, plan->arena_bytes[MDL_ARENA_INPUT]);
+    mdl_status status = d->place->open(d);
+    if (!status) status = allocate_all(d);
+    if (!status) status = prepare(d);
+    if (!status) status = fill_all(d);
+    if (status)
+        cuda_unload(d);
+    else
+        *device = d;
+    return status;
+}
+
+static mdl_status cuda_load(const mdl_plan *plan, int threads, mdl_device **device) {
+    *device = NULL;
+    if (strcmp(plan->target, "cuda"))
+        return mdl_fail(MDL_BAD_INPUT, "the plan is for target %s, this is the cuda backend", plan->target);
+    if (threads < 0 || threads > MAX_THREADS)
+        return mdl_fail(MDL_USAGE, "%d threads: expected 0 (all cores) to %d", threads, MAX_THREADS);
+    return load(plan, device);
+}
+
+/* ---- errors that end a context ---- */
+/* The program again, launch by launch, on a fresh device with the same inputs and everything else zero: where launches go wrong
+ * depends on the inputs first. */
+static mdl_status run_again(const mdl_device *d, int program) {
+    mdl_device *again = NULL;
+    int64_t bytes = d->plan->arena_bytes[MDL_ARENA_INPUT];
+    mdl_status status = load(d->plan, &again);
+    if (!status && bytes) status = again->place->copy_in(again, again->arena[MDL_ARENA_INPUT], d->input, bytes);
+    if (!status) status = again->place->step(again, program);
+    cuda_unload(again);
+    return status;
+}
+
+/* Passes `status` on. When the device is lost with it, says which launch it was, if that can be found. */
+static mdl_status explain(mdl_device *d, mdl_status status) {
+    int program = status ? d->place->lost(d) : -1;
+    if (program < 0) return status;
+    mdl_status found = run_again(d, program);
+    const char *name = d->plan->programs.at[program].name;
+    mdl_status whole =
+        found ? mdl_fail(MDL_SYSTEM, "%s. Found by running program %s again, launch by launch: %s", mdl_message(status), name,
+                         mdl_message(found))
+              : mdl_fail(MDL_SYSTEM,
+                         "%s. It came from program %s, which runs well launch by launch on the same inputs with weights "
+                         "of zero; --no-graph names the launch where it happens",
+                         mdl_message(status), name);
+    mdl_status_free(status);
+    mdl_status_free(found);
+    return whole;
+}
+
+/* ---- the rest of the vtable ---- */
+static mdl_status cuda_upload(mdl_device *d, mdl_arena_id arena, int64_t offset, const void *from, int64_t bytes) {
+    MDL_TRY(mdl_check_arena_range(d->plan, "upload", arena, offset, bytes), "cuda");
+    if (!bytes) return MDL_OK;
+    if (arena == MDL_ARENA_INPUT) memcpy(d->input + offset, from, (size_t)bytes);
+    return explain(d, d->place->copy_in(d, d->arena[arena] + offset, from, bytes));
+}
+
+static mdl_status cuda_download(mdl_device *d, mdl_arena_id arena, int64_t offset, void *to, int64_t bytes) {
+    MDL_TRY(mdl_check_arena_range(d->plan, "download", arena, offset, bytes), "cuda");
+    return bytes ? explain(d, d->place->copy_out(d, to, d->arena[arena] + offset, bytes)) : MDL_OK;
+}
+
+static mdl_status cuda_fill(mdl_device *d, mdl_arena_id arena, int byte) {
+    MDL_TRY(mdl_check_arena_range(d->plan, "fill", arena, 0, 0), "cuda");
+    return d->arena[arena] ? explain(d, d->place->set(d, d->arena[arena], byte, d->plan->arena_bytes[arena])) : MDL_OK;
+}
+
+static mdl_status cuda_run(mdl_device *d, const char *name) {
+    int program = 0;
+    MDL_TRY(mdl_program_index(d->plan, name, &program), "run");
+    return explain(d, d->place->run(d, program));
+}
+
+static mdl_status cuda_profile(mdl_device *d, const char *name, double *seconds) {
+    int program = 0;
+    MDL_TRY(mdl_program_index(d->plan, name, &program), "profile");
+    return explain(d, d->place->profile(d, program, seconds));
+}
+
+static int64_t cuda_memory(const mdl_device *d) { return d->held; }
+static const char *cuda_note(const mdl_device *d) { return d->note; }
+
+const mdl_backend mdl_backend_cuda = {"cuda",    cuda_load, cuda_unload,  cuda_upload, cuda_download,
+                                      cuda_fill, cuda_run,  cuda_profile, cuda_memory, cuda_note};

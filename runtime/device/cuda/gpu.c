@@ -1,0 +1,144 @@
+/* The GPU as a place for plans: device, code, memory. All work goes through one stream, in order. */
+#include "runtime/device/cuda/gpu.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "runtime/device/cuda/arch.h"
+
+/* ---- the device ---- */
+static mdl_status open_device(mdl_device *d, mdl_gpu *gpu, char arch[MDL_ARCH_LETTERS]) {
+    const mdl_driver *cu = gpu->cu;
+    int major = 0, minor = 0;
+    MDL_TRY_CUDA(cu, cu->cuDeviceGet(&gpu->device, 0), "the first GPU");
+    MDL_TRY_CUDA(cu, cu->cuDeviceGetName(gpu->name, sizeof gpu->name, gpu->device), "its name");
+    MDL_TRY_CUDA(cu, cu->cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, gpu->device), "its arch");
+    MDL_TRY_CUDA(cu, cu->cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, gpu->device), "its arch");
+    MDL_TRY(mdl_cuda_pick_arch(d->plan->isa, major, minor, arch), "%s", gpu->name);
+    MDL_TRY_CUDA(cu, cu->cuDevicePrimaryCtxRetain(&gpu->context, gpu->device), "%s", gpu->name);
+    MDL_TRY_CUDA(cu, cu->cuCtxSetCurrent(gpu->context), "%s", gpu->name);
+    MDL_TRY_CUDA(cu, cu->cuStreamCreate(&gpu->stream, CU_STREAM_NON_BLOCKING), "%s", gpu->name);
+    return MDL_OK;
+}
+
+static mdl_status check_memory(const mdl_device *d, const mdl_gpu *gpu) {
+    size_t available = 0, total = 0;
+    int64_t needed = 0;
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) needed += d->plan->arena_bytes[i];
+    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuMemGetInfo(&available, &total), "%s", gpu->name);
+    if (needed <= (int64_t)available) return MDL_OK;
+    return mdl_fail(MDL_SYSTEM,
+                    "not enough memory on the %s: the plan needs %" PRId64
+                    " MiB, %zu of %zu MiB are free. Compile it for fewer tokens "
+                    "(mdlc --tokens, now %" PRId64 "), or free the GPU",
+                    gpu->name, (needed >> 20) + 1, available >> 20, total >> 20, d->plan->tokens);
+}
+
+/* ---- code ---- */
+static mdl_status load_kernel(const mdl_device *d, mdl_gpu *gpu, int i, const char *arch) {
+    const char *symbol = d->plan->kernels.at[i].symbol, *kind = strncmp(arch, "compute_", 8) ? "cubin" : "ptx";
+    char log[4096] = "";
+    const char *path = mdl_printf(d->memory, "kernels/%s.%s.%s", symbol, arch, kind);
+    const mdl_plan_file *file = mdl_plan_find_file(d->plan, path);
+    CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+    void *values[] = {log, (void *)(uintptr_t)sizeof log};
+    if (!file) return mdl_fail(MDL_BAD_INPUT, "the plan has no file %s", path);
+    const char *code = file->bytes; /* PTX must end with a NUL, which a file does not */
+    if (*kind == 'p') code = mdl_strndup(d->memory, file->bytes, (size_t)file->size);
+    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuModuleLoadDataEx(&gpu->modules[i], code, 2, options, values), "%s on the %s%s%s", path,
+                 gpu->name, *log ? ": " : "", log);
+    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuModuleGetFunction(&gpu->functions[i], gpu->modules[i], symbol), "%s", path);
+    return MDL_OK;
+}
+
+static mdl_status gpu_open(mdl_device *d) {
+    char arch[MDL_ARCH_LETTERS] = "";
+    mdl_gpu *gpu = MDL_NEW(d->memory, mdl_gpu);
+    d->at = gpu;
+    gpu->started = -1;
+    gpu->modules = MDL_NEW_ARRAY(d->memory, CUmodule, d->plan->kernels.n + 1);
+    gpu->functions = MDL_NEW_ARRAY(d->memory, CUfunction, d->plan->kernels.n + 1);
+    gpu->graphs = MDL_NEW_ARRAY(d->memory, CUgraphExec, d->plan->programs.n + 1);
+    mdl_status status = mdl_driver_get(&gpu->cu);
+    if (!status) status = open_device(d, gpu, arch);
+    if (!status) status = check_memory(d, gpu);
+    for (int i = 0; i < d->plan->kernels.n && !status; i++) status = load_kernel(d, gpu, i, arch);
+    return status;
+}
+
+/* What comes back from here is of no interest: the device is given up. */
+static void gpu_close(mdl_device *d) {
+    mdl_gpu *gpu = d->at;
+    const mdl_driver *cu = gpu->cu;
+    if (!gpu->context || gpu->lost) return;
+    cu->cuCtxSetCurrent(gpu->context);
+    if (gpu->stream) cu->cuStreamSynchronize(gpu->stream);
+    for (int p = 0; p < d->plan->programs.n; p++)
+        if (gpu->graphs[p]) cu->cuGraphExecDestroy(gpu->graphs[p]);
+    mdl_gpu_products_close(gpu->products);
+    for (int i = 0; i < d->plan->kernels.n; i++)
+        if (gpu->modules[i]) cu->cuModuleUnload(gpu->modules[i]);
+    for (int i = 0; i < gpu->blocks.n; i++) cu->cuMemFree(gpu->blocks.at[i]);
+    if (gpu->stream) cu->cuStreamDestroy(gpu->stream);
+    cu->cuDevicePrimaryCtxRelease(gpu->device);
+}
+
+/* ---- memory ---- */
+static mdl_status gpu_allocate(mdl_device *d, int64_t bytes, char **address) {
+    mdl_gpu *gpu = d->at;
+    CUdeviceptr block = 0;
+    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuMemAlloc(&block, (size_t)bytes), "%" PRId64 " bytes on the %s", bytes, gpu->name);
+    MDL_PUSH(d->memory, gpu->blocks, block);
+    *address = (char *)(uintptr_t)block; /* never followed on the host */
+    return MDL_OK;
+}
+
+static CUdeviceptr on_device(const char *address) { return (CUdeviceptr)(uintptr_t)address; }
+
+/* The calling thread may be another than at load. */
+static mdl_status enter(mdl_gpu *gpu) { return mdl_gpu_check(gpu, gpu->cu->cuCtxSetCurrent(gpu->context)); }
+
+static mdl_status finish(mdl_gpu *gpu) { return mdl_gpu_check(gpu, gpu->cu->cuStreamSynchronize(gpu->stream)); }
+
+static mdl_status gpu_copy_in(mdl_device *d, char *to, const void *from, int64_t bytes) {
+    mdl_gpu *gpu = d->at;
+    mdl_status status = enter(gpu);
+    if (!status) status = mdl_gpu_check(gpu, gpu->cu->cuMemcpyHtoDAsync(on_device(to), from, (size_t)bytes, gpu->stream));
+    return status ? status : finish(gpu);
+}
+
+static mdl_status gpu_copy_out(mdl_device *d, void *to, const char *from, int64_t bytes) {
+    mdl_gpu *gpu = d->at;
+    mdl_status status = enter(gpu);
+    if (!status) status = mdl_gpu_check(gpu, gpu->cu->cuMemcpyDtoHAsync(to, on_device(from), (size_t)bytes, gpu->stream));
+    return status ? status : finish(gpu);
+}
+
+static mdl_status gpu_set(mdl_device *d, char *at, int byte, int64_t bytes) {
+    mdl_gpu *gpu = d->at;
+    mdl_status status = enter(gpu);
+    if (status) return status;
+    return mdl_gpu_check(gpu, gpu->cu->cuMemsetD8Async(on_device(at), (unsigned char)byte, (size_t)bytes, gpu->stream));
+}
+
+static mdl_status gpu_run(mdl_device *d, int program) {
+    mdl_status status = enter(d->at);
+    if (status) return status;
+    return mdl_cuda_graphs() ? mdl_gpu_run(d, program) : mdl_gpu_step(d, program);
+}
+
+static mdl_status gpu_profile(mdl_device *d, int program, double *seconds) {
+    mdl_status status = enter(d->at);
+    return status ? status : mdl_gpu_profile(d, program, seconds);
+}
+
+/* A context that is lost takes the process's other calls with it, until it is reset. */
+static int gpu_lost(mdl_device *d) {
+    mdl_gpu *gpu = d->at;
+    if (!gpu->lost) return -1;
+    gpu->cu->cuDevicePrimaryCtxReset(gpu->device);
+    return gpu->started;
+}
+
+const mdl_cuda_place mdl_cuda_gpu = {gpu_open,        gpu_close, gpu_allocate, gpu_copy_in,  gpu_copy_out, gpu_set,
+                                     mdl_gpu_prepare, gpu_run,   gpu_profile,  mdl_gpu_step, gpu_lost};

@@ -1,0 +1,144 @@
+/* Emulation: kernels by the emulator, products by the CPU's, memory on the host. One OS thread. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/device/cuda/emulator.h"
+#include "runtime/device/cuda/gemm_layout.h"
+#include "runtime/device/cuda/place.h"
+#include "runtime/device/gemm.h"
+#include "runtime/device/native.h"
+
+/* How a launch is run. */
+typedef struct {
+    const mdl_bound_launch *bound;
+    mdl_emulated_launch kernel;
+    mdl_cpu_gemm *gemm;
+} prepared;
+
+typedef struct {
+    mdl_emulator_abi *emulator;
+    mdl_native *native;
+    mdl_native_fn *kernels;
+    mdl_cpu_products *products;
+    prepared **programs;
+    MDL_VEC(void *) blocks; /* of memory */
+} host;
+
+static mdl_status host_open(mdl_device *d) {
+    host *h = MDL_NEW(d->memory, host);
+    d->at = h;
+    h->kernels = MDL_NEW_ARRAY(d->memory, mdl_native_fn, d->plan->kernels.n + 1);
+    h->products = mdl_cpu_products_new(1);
+    MDL_TRY(mdl_emulator_new(&h->emulator), "load");
+    MDL_TRY(mdl_native_open(d->plan, MDL_PLAN_HOST_OBJECT, h->kernels, &h->native), "load");
+    if (!h->native) return MDL_OK;
+    mdl_emulator_abi **variable = mdl_native_symbol(h->native, "mdl_emulator");
+    if (!variable) return mdl_fail(MDL_BAD_INPUT, "%s is not for the emulator", MDL_PLAN_HOST_OBJECT);
+    *variable = h->emulator;
+    return MDL_OK;
+}
+
+static void host_close(mdl_device *d) {
+    host *h = d->at;
+    for (int i = 0; i < h->blocks.n; i++) free(h->blocks.at[i]);
+    mdl_native_close(h->native);
+    mdl_emulator_free(h->emulator);
+    mdl_cpu_products_free(h->products);
+}
+
+static mdl_status host_allocate(mdl_device *d, int64_t bytes, char **address) {
+    enum { ALIGN = 256 };
+    host *h = d->at;
+    *address = aligned_alloc(ALIGN, ((size_t)bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1));
+    if (!*address) return mdl_fail(MDL_SYSTEM, "not enough memory: %" PRId64 " bytes are needed", bytes);
+    MDL_PUSH(d->memory, h->blocks, *address);
+    return MDL_OK;
+}
+
+static mdl_status host_copy_in(mdl_device *d, char *to, const void *from, int64_t bytes) {
+    (void)d;
+    memcpy(to, from, (size_t)bytes);
+    return MDL_OK;
+}
+
+static mdl_status host_copy_out(mdl_device *d, void *to, const char *from, int64_t bytes) {
+    (void)d;
+    memcpy(to, from, (size_t)bytes);
+    return MDL_OK;
+}
+
+static mdl_status host_set(mdl_device *d, char *at, int byte, int64_t bytes) {
+    (void)d;
+    memset(at, byte, (size_t)bytes);
+    return MDL_OK;
+}
+
+/* What the GPU refuses is refused here, so that it is seen without one. */
+static mdl_status prepare_gemm(host *h, const mdl_bound_launch *bound, prepared *to) {
+    mdl_gemm_memory memory = mdl_bound_gemm(bound);
+    mdl_status status = mdl_cuda_gemm_takes(&bound->record->gemm);
+    if (status) return status;
+    to->gemm = mdl_cpu_gemm_prepare(h->products, &bound->record->gemm, &memory);
+    return to->gemm ? MDL_OK : mdl_fail(MDL_SYSTEM, "not enough memory for a product's tiles");
+}
+
+static mdl_status prepare_launch(mdl_device *d, const mdl_bound_launch *bound, prepared *to) {
+    host *h = d->at;
+    const mdl_plan_launch *record = bound->record;
+    to->bound = bound;
+    if (record->kind == MDL_LAUNCH_GEMM) return prepare_gemm(h, bound, to);
+    if (record->kind == MDL_LAUNCH_KERNEL)
+        to->kernel = (mdl_emulated_launch){.name = d->plan->kernels.at[record->kernel].symbol,
+                                           .kernel = (mdl_emulated_kernel)h->kernels[record->kernel],
+                                           .args = mdl_cuda_argument(d->memory, bound),
+                                           .blocks = record->grid,
+                                           .threads = record->threads,
+                                           .shared_bytes = record->shared_bytes};
+    return MDL_OK;
+}
+
+static mdl_status host_prepare(mdl_device *d) {
+    host *h = d->at;
+    h->programs = MDL_NEW_ARRAY(d->memory, prepared *, d->plan->programs.n);
+    for (int p = 0; p < d->plan->programs.n; p++) {
+        int n = d->plan->programs.at[p].launches.n;
+        h->programs[p] = MDL_NEW_ARRAY(d->memory, prepared, n);
+        for (int l = 0; l < n; l++) {
+            mdl_status status = prepare_launch(d, &d->programs[p][l], &h->programs[p][l]);
+            if (status) return mdl_cuda_blame(d, p, l, status);
+        }
+    }
+    d->held += mdl_cpu_products_bytes(h->products);
+    return MDL_OK;
+}
+
+static mdl_status run_launch(const host *h, const prepared *p) {
+    switch (p->bound->record->kind) {
+        case MDL_LAUNCH_KERNEL: return mdl_emulator_run(h->emulator, &p->kernel);
+        case MDL_LAUNCH_GEMM: return mdl_cpu_gemm_run(p->gemm);
+        case MDL_LAUNCH_COPY: memcpy(p->bound->buffer[1], p->bound->buffer[0], (size_t)p->bound->copy_bytes); return MDL_OK;
+        default: return mdl_fail(MDL_BAD_INPUT, "a launch of a kind that the emulation does not have");
+    }
+}
+
+static mdl_status host_profile(mdl_device *d, int program, double *seconds) {
+    const host *h = d->at;
+    for (int l = 0; l < d->plan->programs.at[program].launches.n; l++) {
+        double start = mdl_seconds_now();
+        mdl_status status = run_launch(h, &h->programs[program][l]);
+        if (status) return mdl_cuda_blame(d, program, l, status);
+        if (seconds) seconds[l] = mdl_seconds_now() - start;
+    }
+    return MDL_OK;
+}
+
+static mdl_status host_run(mdl_device *d, int program) { return host_profile(d, program, NULL); }
+
+static int host_lost(mdl_device *d) {
+    (void)d;
+    return -1;
+}
+
+const mdl_cuda_place mdl_cuda_host = {host_open,    host_close, host_allocate, host_copy_in, host_copy_out, host_set,
+                                      host_prepare, host_run,   host_profile,  host_run,     host_lost};

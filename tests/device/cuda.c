@@ -1,0 +1,241 @@
+/* The cuda backend: conformance in emulation, and on the GPU where there is one; what is said where there is none. */
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/device/cuda/arch.h"
+#include "runtime/device/cuda/gemm_layout.h"
+#include "tests/device/conformance.h"
+#include "tests/device/emulated.h"
+#include "tests/plan/fixture.h"
+
+/* All kernels of the plan as one text. */
+static const char *kernel_text(mdl_plan *plan) {
+    mdl_text text = {.arena = plan->memory};
+    mdl_text_printf(&text, "%s", MDL_CONFORMANCE_CUDA);
+    for (int i = 0; i < plan->kernels.n; i++) mdl_text_printf(&text, "%s", plan->kernels.at[i].source);
+    return text.at;
+}
+
+static bool add_file(mdl_test *t, mdl_plan *plan, const char *path, const char *name) {
+    char full[512], block[4096];
+    mdl_text text = {.arena = plan->memory};
+    snprintf(full, sizeof full, "%s/%s", mdl_test_scratch(t), name);
+    FILE *f = fopen(full, "rb");
+    if (!f) return false;
+    for (size_t n; (n = fread(block, 1, sizeof block, f));) mdl_text_append(&text, block, n);
+    fclose(f);
+    mdl_fixture_file(plan, path, text.at, (int64_t)text.n);
+    mdl_fixture_finish(plan);
+    return true;
+}
+
+/* Compiles every kernel into kernels/host.so. */
+static bool compile_host(mdl_test *t, mdl_plan *plan) {
+    const char *output = NULL;
+    if (!native_write(t, "host", EMULATED_PRELUDE, kernel_text(plan))) return false;
+    int status = mdl_shell(t, &output, "cd '%s' && cc %s -o host.so host.c", mdl_test_scratch(t), NATIVE_FLAGS);
+    CHECK(t, !status, "%s", output);
+    return !status && add_file(t, plan, MDL_PLAN_HOST_OBJECT, "host.so");
+}
+
+static mdl_conformance_target host(void) {
+    return (mdl_conformance_target){&mdl_backend_cuda, MDL_CUDA_HOST, MDL_CONFORMANCE_THREADS, compile_host, mdl_cuda_gemm_takes};
+}
+
+/* A plan with one kernel of 64 threads that stores a number, or does something wrong. */
+static mdl_plan *plan_of(mdl_test *t, const char *body) {
+    mdl_conformance_target target = host();
+    mdl_plan *plan = mdl_conformance_plan(&target, 0, 0, 64, 0);
+    mdl_fixture_kernel(plan, "k_it", mdl_printf(plan->memory, "KERNEL(k_it, 1, 1) {\n    %s\n}\n", body));
+    MDL_PUSH(plan->memory, plan->programs, ((mdl_plan_program){.name = "test"}));
+    mdl_fixture_buffer(plan, &plan->programs.at[0], "out", MDL_ARENA_RESULT, 0, mdl_type_make(MDL_I32, 0, NULL));
+    mdl_fixture_launch(plan, &plan->programs.at[0], MDL_LAUNCH_KERNEL, "it", "w0")->threads = MDL_CONFORMANCE_THREADS;
+    compile_host(t, plan);
+    return plan;
+}
+
+static void test_two_plans(mdl_test *t) {
+    const mdl_backend *b = &mdl_backend_cuda;
+    int value[2] = {0, 0};
+    mdl_plan *plan[2];
+    mdl_device *d[2] = {NULL, NULL};
+    if (!mdl_case(t, "cuda: two plans at once, each with its emulator")) return;
+    for (int i = 0; i < 2; i++) {
+        plan[i] =
+            plan_of(t, i ? "if (thread == 3) *(int *)buffer[0] = 20 + (int)block;" : "if (thread == 0) *(int *)buffer[0] = 10;");
+        const char *text = mdl_conformance_message(b->load(plan[i], 1, &d[i]));
+        CHECK(t, d[i], "%s", text);
+    }
+    for (int i = 0; i < 2 && d[0] && d[1]; i++) {
+        mdl_status_free(b->run(d[i], "test"));
+        mdl_status_free(b->download(d[i], MDL_ARENA_RESULT, 0, &value[i], sizeof value[i]));
+    }
+    CHECK(t, value[0] == 10 && value[1] == 20, "%d and %d", value[0], value[1]);
+    for (int i = 0; i < 2; i++) {
+        b->unload(d[i]);
+        mdl_plan_free(plan[i]);
+    }
+}
+
+static void refuses(mdl_test *t, const mdl_plan *plan, int threads, const char *expected) {
+    mdl_device *d = NULL;
+    const char *text = mdl_conformance_message(mdl_backend_cuda.load(plan, threads, &d));
+    CHECK(t, !d && strstr(text, expected), "expected \"%s\", got \"%s\"", expected, text);
+    mdl_backend_cuda.unload(d);
+}
+
+static void test_failing_launch(mdl_test *t) {
+    mdl_device *d = NULL;
+    if (!mdl_case(t, "cuda: a launch that fails is named, with its place in the model")) return;
+    mdl_plan *plan = plan_of(t, "if (thread < 40) mdl_sync();");
+    const char *text = mdl_conformance_message(mdl_backend_cuda.load(plan, 0, &d));
+    CHECK(t, d, "%s", text);
+    text = d ? mdl_conformance_message(mdl_backend_cuda.run(d, "test")) : "";
+    CHECK(t,
+          strstr(text, "program test, launch 0 (it), kernel k_it, tiny.mdl:7:5: ") && strstr(text, "24 of 64 threads have ended"),
+          "%s", text);
+    mdl_backend_cuda.unload(d);
+    mdl_plan_free(plan);
+}
+
+static void test_refusals(mdl_test *t) {
+    if (!mdl_case(t, "cuda: a plan for another target, a damaged object, a product that no library has")) return;
+    mdl_plan *plan = plan_of(t, "");
+    refuses(t, plan, -1, "-1 threads: expected 0 (all cores) to 1024");
+    plan->target = "cpu";
+    refuses(t, plan, 1, "the plan is for target cpu, this is the cuda backend");
+    plan->target = "cuda";
+    plan->kernels.at[0].symbol = "k_other";
+    refuses(t, plan, 1, "kernels/host.so has no kernel k_other");
+    plan->files.at[0].size = 100;
+    refuses(t, plan, 1, "kernels/host.so cannot be loaded");
+    plan->files.n = 0;
+    refuses(t, plan, 1, "the plan has kernels but no file kernels/host.so");
+    mdl_plan_launch *l = &plan->programs.at[0].launches.at[0];
+    l->kind = MDL_LAUNCH_GEMM;
+    l->gemm.type_d = MDL_BF16;
+    plan->kernels.n = 0;
+    refuses(t, plan, 1, "launch 0 (it), tiny.mdl:7:5: cuBLASLt has no product of f32 operands with a result in bf16");
+    mdl_plan_free(plan);
+}
+
+/* On a machine with a GPU the plan, which has no code, is refused for that. */
+static void test_no_gpu(mdl_test *t) {
+    mdl_conformance_target target = host();
+    mdl_device *d = NULL;
+    if (!mdl_case(t, "cuda: without a driver, a plan for a GPU is refused with the reason")) return;
+    mdl_plan *plan = mdl_conformance_plan(&target, 0, 0, 64, 0);
+    plan->isa = "sm_10";
+    const char *text = mdl_conformance_message(mdl_backend_cuda.load(plan, 0, &d));
+    bool said = strstr(text, "no NVIDIA driver") || strstr(text, "built without CUDA") || strstr(text, "no GPU") ||
+                strstr(text, "the plan has code for sm_10, this GPU is sm_");
+    CHECK(t, !d && said, "%s", text);
+    mdl_backend_cuda.unload(d);
+    mdl_plan_free(plan);
+}
+
+/* ---- choices that need no GPU ---- */
+static void test_arches(mdl_test *t) {
+    static const struct {
+        const char *list;
+        int major, minor;
+        const char *expected; /* NULL: refused */
+    } rows[] = {{"sm_80,sm_90a", 9, 0, "sm_90a"},
+                {"sm_90,sm_90a", 9, 0, "sm_90a"},
+                {"sm_90a,sm_90", 9, 0, "sm_90a"},
+                {"sm_80,sm_86", 8, 9, "sm_86"},
+                {"sm_80,sm_86", 8, 0, "sm_80"},
+                {"sm_80", 9, 0, NULL},
+                {"sm_90a", 8, 0, NULL},
+                {"sm_100a", 10, 3, NULL},
+                {"sm_100f", 10, 3, "sm_100f"},
+                {"sm_100,sm_100f", 10, 3, "sm_100f"},
+                {"sm_100f", 12, 0, NULL},
+                {"sm_100a,sm_120", 12, 1, "sm_120"},
+                {"sm_80,compute_80", 9, 0, "compute_80"},
+                {"compute_80,sm_80", 8, 0, "sm_80"},
+                {"compute_90a", 10, 0, NULL},
+                {"compute_80,compute_90", 10, 0, "compute_90"},
+                {"sm_8x,,sm_80", 8, 6, "sm_80"},
+                {"compute_100f", 12, 0, NULL}};
+    mdl_case(t, "cuda: the arch that a GPU takes of a plan's");
+    for (int i = 0; i < (int)(sizeof rows / sizeof *rows); i++) {
+        char arch[MDL_ARCH_LETTERS] = "";
+        const char *text = mdl_conformance_message(mdl_cuda_pick_arch(rows[i].list, rows[i].major, rows[i].minor, arch));
+        CHECK(t, !strcmp(arch, rows[i].expected ? rows[i].expected : ""), "%s on %d.%d: %s%s", rows[i].list, rows[i].major,
+              rows[i].minor, arch, text);
+    }
+    char arch[MDL_ARCH_LETTERS];
+    const char *text = mdl_conformance_message(mdl_cuda_pick_arch("sm_80,sm_100a", 9, 0, arch));
+    CHECK(t, !strcmp(text, "the plan has code for sm_80,sm_100a, this GPU is sm_90: compile it with mdlc --arch sm_90"), "%s",
+          text);
+}
+
+/* An element of a matrix as its rule says. */
+static double by_column(const float *memory, const mdl_column_major *x, int64_t batch, int64_t i, int64_t j) {
+    return memory[batch * x->stride + j * x->ld + i];
+}
+static double by_row(const float *memory, int64_t ld, int64_t stride, int64_t batch, int64_t i, int64_t j) {
+    return memory[batch * stride + i * ld + j];
+}
+
+/* D as the plan has it, and as the library that works by columns is told, on the same memory: integers, so that sums are exact. */
+static int count_differences(const mdl_gemm *g, const float *a, const float *b, const float *c, const float *bias) {
+    mdl_column_gemm x = mdl_gemm_by_columns(g);
+    int wrong = x.d.rows != g->n || x.d.columns != g->m || x.batch != g->batch;
+    for (int64_t batch = 0; batch < g->batch; batch++)
+        for (int64_t i = 0; i < g->m; i++)
+            for (int64_t j = 0; j < g->n; j++) {
+                double rows = 0, columns = 0;
+                for (int64_t k = 0; k < g->k; k++) {
+                    rows +=
+                        (g->trans_a ? by_row(a, g->lda, g->stride_a, batch, k, i) : by_row(a, g->lda, g->stride_a, batch, i, k)) *
+                        (g->trans_b ? by_row(b, g->ldb, g->stride_b, batch, j, k) : by_row(b, g->ldb, g->stride_b, batch, k, j));
+                    columns += (x.trans_a ? by_column(b, &x.a, batch, k, j) : by_column(b, &x.a, batch, j, k)) *
+                               (x.trans_b ? by_column(a, &x.b, batch, i, k) : by_column(a, &x.b, batch, k, i));
+                }
+                rows += by_row(c, g->ldc, g->stride_c, batch, i, j) + bias[j];
+                columns += by_column(c, &x.c, batch, j, i) + bias[j]; /* row j of the library's D */
+                wrong += rows != columns || batch * x.d.stride + i * x.d.ld + j != batch * g->stride_d + i * g->ldd + j;
+            }
+    return wrong;
+}
+
+static void test_layouts(mdl_test *t) {
+    enum { M = 5, N = 7, K = 3, BATCH = 2, ROOM = 1024 };
+    float memory[4][ROOM];
+    mdl_case(t, "cuda: products by rows are the library's by columns");
+    for (int i = 0; i < 4 * ROOM; i++) memory[i / ROOM][i % ROOM] = (float)(i * 7919 % 31 - 15);
+    for (int variant = 0; variant < 8; variant++) {
+        bool ta = variant & 1, tb = variant & 2;
+        int64_t pad = variant & 4 ? 3 : 0;
+        mdl_gemm g = {.m = M, .n = N, .k = K, .batch = BATCH, .trans_a = ta, .trans_b = tb, .has_c = true, .has_bias = true};
+        g.lda = (ta ? M : K) + pad, g.ldb = (tb ? K : N) + 2 * pad, g.ldc = N + pad, g.ldd = N + 4 * pad;
+        g.stride_a = g.lda * 6, g.stride_b = 0, g.stride_c = g.ldc * M + pad, g.stride_d = g.ldd * M;
+        int wrong = count_differences(&g, memory[0], memory[1], memory[2], memory[3]);
+        CHECK(t, !wrong, "variant %d: %d elements differ", variant, wrong);
+    }
+}
+
+static void test_takes(mdl_test *t) {
+    mdl_gemm g = {.type_ab = MDL_BF16, .type_d = MDL_F32, .type_c = MDL_BF16, .type_bias = MDL_BF16};
+    mdl_case(t, "cuda: products that the library does not have");
+    CHECK(t, !*mdl_conformance_message(mdl_cuda_gemm_takes(&g)), "types of what is not there do not count");
+    g.has_c = true;
+    CHECK(t, strstr(mdl_conformance_message(mdl_cuda_gemm_takes(&g)), "adds C in the result's type f32 only, not in bf16"), "C");
+    g.type_d = MDL_BF16, g.type_bias = MDL_F32, g.has_bias = true;
+    CHECK(t, strstr(mdl_conformance_message(mdl_cuda_gemm_takes(&g)), "adds a bias in the result's type bf16 only, not in f32"),
+          "bias");
+}
+
+void suite_cuda(mdl_test *t) {
+    mdl_conformance_target target = host();
+    test_arches(t);
+    test_layouts(t);
+    test_takes(t);
+    mdl_conformance(t, &target);
+    test_two_plans(t);
+    test_failing_launch(t);
+    test_refusals(t);
+    test_no_gpu(t);
+}
