@@ -1,5 +1,5 @@
 /* The kernels of template.h for CUDA: the same buffers, immediates and results but for the order of sums, which depends on sizes
- * alone here too. Each is a text in the dialect of cuda/simt.h; blocks share memory of static size, a launch adds none. */
+ * alone here too. Each is a text in the dialect of cuda/simt.h. */
 #ifndef MDL_KERNEL_CUDA_TEMPLATE_H
 #define MDL_KERNEL_CUDA_TEMPLATE_H
 
@@ -12,7 +12,8 @@
 
 typedef struct {
     const char *text;
-    int threads; /* of a block */
+    int threads;          /* of a block */
+    int64_t shared_bytes; /* of dynamic shared memory */
     mdl_template_blocks blocks;
 } mdl_cuda_template;
 

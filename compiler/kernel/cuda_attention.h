@@ -1,0 +1,31 @@
+/* Attention over packed segments for CUDA, forward and backward: what attention.h says of shapes, places in memory, masks and
+ * results holds here, but that operands are reached where they lie (no text of theirs) and that delta is given.
+ *
+ * A block is a head and a chunk of tokens, and owns the tiles of queries that, counted from their segment's start, begin in the
+ * chunk. The backward is one launch of two kinds of blocks: tiles of queries make dq, tiles of keys make dk and dv. No block needs
+ * another's results, nothing is added by atomics: the bits depend on shapes and segments alone. */
+#ifndef MDL_KERNEL_CUDA_ATTENTION_H
+#define MDL_KERNEL_CUDA_ATTENTION_H
+
+#include "compiler/kernel/attention.h"
+#include "compiler/kernel/cuda_template.h"
+
+enum { MDL_CUDA_ATTENTION_WIDEST = 256 }; /* K is even */
+
+/* By the dtype of q: f32 in fused multiply-adds, bf16 on the tensor cores with f32 sums. `buffers`: of the launch. Immediates T, S.
+ */
+mdl_cuda_template mdl_cuda_attention(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                     int buffers, const char *symbol);
+mdl_cuda_template mdl_cuda_attention_bwd(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                         int buffers, const char *symbol);
+
+mdl_cuda_template mdl_cuda_attention_f32(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                         int buffers, const char *symbol);
+mdl_cuda_template mdl_cuda_attention_bwd_f32(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                             int buffers, const char *symbol);
+mdl_cuda_template mdl_cuda_attention_bf16(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                          int buffers, const char *symbol);
+mdl_cuda_template mdl_cuda_attention_bwd_bf16(mdl_arena *arena, const mdl_attention_shape *shape,
+                                              const mdl_attention_memory *memory, int buffers, const char *symbol);
+
+#endif
