@@ -169,6 +169,7 @@ static void product(precision *p, const mdl_op *op) {
     int *which = all(p, op, WIDE), init = mdl_dot_init(op);
     which[0] = which[1] = NARROW;
     if (init > 0 && !wide) which[init] = NARROW;
+    if (mdl_dot_bias(op) > 0 && !wide && p->c->target->narrow) which[mdl_dot_bias(op)] = NARROW;
     set_all(p, op, rebuild(p, op, which, wide ? &to : NULL));
 }
 
@@ -200,13 +201,14 @@ static void view(precision *p, const mdl_op *op) {
 }
 
 /* Attention gives f32, narrowed where a product reads it: sums over rows of dq, dk and dv follow, and delta = sum of do * o must be
- * that of the o which the probabilities make, else the gradients of scores do not add up to 0. */
+ * that of the o which the probabilities make, else the gradients of scores do not add up to 0. Where memory counts for more, the
+ * target wants its results narrow. */
 static void structured(precision *p, const mdl_op *op) {
     static const int attention[] = {NARROW, NARROW, NARROW, WIDE}, backward[] = {NARROW, NARROW, NARROW, NARROW, WIDE, WIDE, WIDE},
                      xent[] = {NARROW, WIDE, WIDE, WIDE};
     const int *which = op->code == MDL_OP_ATTENTION ? attention : op->code == MDL_OP_ATTENTION_BWD ? backward : xent;
     mdl_attr to = mdl_str("to", mdl_dtype_name(MDL_F32));
-    bool rounds = op->code == MDL_OP_XENT_BWD || op->code == MDL_OP_XENT;
+    bool rounds = p->c->target->narrow || op->code == MDL_OP_XENT_BWD || op->code == MDL_OP_XENT;
     set_all(p, op, rebuild(p, op, which, rounds ? NULL : &to));
 }
 

@@ -1,5 +1,5 @@
-/* Expressions of the loop IR in C, which the printers of all targets share. Functions and types that a text needs beyond C come from
- * the target's prelude. */
+/* Expressions of the loop IR in C, which the printers of all targets share. Functions and types that a text needs beyond C come
+ * from the target's prelude. */
 #ifndef MDL_TARGET_C_EXPR_H
 #define MDL_TARGET_C_EXPR_H
 

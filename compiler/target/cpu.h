@@ -15,10 +15,6 @@ const char *mdl_cpu_print_row(mdl_arena *arena, const mdl_loop_kernel *kernel, c
 const char *mdl_cpu_print_pasted(mdl_arena *arena, const mdl_loop_kernel *kernel, const char *symbol, bool store,
                                  const char **error);
 
-/* Attention's shape from an op of either direction. */
-mdl_attention_shape mdl_cpu_attention_shape(const mdl_op *op);
-/* The op that a fused one is built around. */
-const mdl_op *mdl_fused_anchor(const mdl_op *fused);
 /* The text of a fused attention; NULL, or why there is none. */
 const char *mdl_cpu_fused_attention(mdl_arena *arena, const mdl_op *fused, const char **text);
 

@@ -5,6 +5,7 @@
 #include "compiler/kernel/rows.h"
 #include "compiler/op/op.h"
 #include "compiler/target/cpu.h"
+#include "compiler/target/describe.h"
 #include "runtime/base/status.h"
 
 typedef struct {
@@ -14,26 +15,6 @@ typedef struct {
     int first_result; /* buffers of results follow those of operands */
     const char *error;
 } pasting;
-
-mdl_attention_shape mdl_cpu_attention_shape(const mdl_op *op) {
-    const mdl_attr *cap = mdl_find_attr(op, "softcap");
-    const mdl_type *q = &op->in[0]->type;
-    bool causal = mdl_attr_int_or(op, "causal", 0);
-    return (mdl_attention_shape){
-        .heads = q->dim[1],
-        .kv_heads = op->in[1]->type.dim[1],
-        .head_dim = q->dim[2],
-        .mask = {mdl_attr_int_or(op, "left", -1), causal ? 0 : mdl_attr_int_or(op, "right", -1)},
-        .scale = mdl_attr_real(op, "scale"),
-        .softcap = cap ? cap->f : 0,
-    };
-}
-
-const mdl_op *mdl_fused_anchor(const mdl_op *fused) {
-    for (int i = 0; i < fused->body->ops.n; i++)
-        if (mdl_ops[fused->body->ops.at[i]->code].class == MDL_STRUCTURED) return fused->body->ops.at[i];
-    mdl_bug("a fused op without an anchor");
-}
 
 /* ---- mini kernels: a few values of the body as a body of their own ---- */
 typedef struct {
@@ -274,7 +255,7 @@ const char *mdl_cpu_fused_attention(mdl_arena *arena, const mdl_op *fused, const
     for (int i = 0; i < fused->n_in; i++) p.slot[i] = mdl_is(fused->in[i], MDL_OP_IMM) ? -1 : p.first_result++;
     p.yield = fused->body->ops.at[fused->body->ops.n - 1];
     bool backward = p.anchor->code == MDL_OP_ATTENTION_BWD;
-    mdl_attention_shape shape = mdl_cpu_attention_shape(p.anchor);
+    mdl_attention_shape shape = mdl_attention_shape_of(p.anchor);
     mdl_attention_memory memory = backward ? backward_memory(&p) : forward_memory(&p);
     if (p.error) return p.error;
     *text = backward ? mdl_template_attention_bwd(arena, &shape, &memory, MDL_KERNEL_PLACEHOLDER)

@@ -2,7 +2,12 @@
 #ifndef MDL_TARGET_CUDA_H
 #define MDL_TARGET_CUDA_H
 
-#include "runtime/plan/plan.h"
+#include "compiler/kernel/loop.h"
+#include "compiler/target/target.h"
+
+/* A row kernel. `buffers` and `integers` of the launch; *threads of a block. NULL and *error when a dtype has no C here. */
+const char *mdl_cuda_print_row(mdl_arena *arena, const mdl_loop_kernel *kernel, int buffers, int integers, const char *symbol,
+                               int *threads, const char **error);
 
 /* NULL, or why plan->isa cannot be a list of arches such as this: "sm_80,sm_90a,compute_90" or "host". */
 const char *mdl_cuda_refuses_arches(mdl_arena *arena, const char *arches);

@@ -4,15 +4,16 @@
 #include "runtime/base/status.h"
 
 /* Of a block, where rows are narrow; registers of a processor, and what a thread needs beside its arrays; vectors of a lane, above
- * which arrays do not live in registers. 16-byte vectors of at most 5 an operand keep loads in flight without filling the registers. */
-enum { THREADS = 128, MOST_LANES = 256, REGISTERS = 65536, OTHER_REGISTERS = 48, LANE_REGISTERS = 96, MOST_ITERATIONS = 16 };
+ * which arrays do not live in registers. 16-byte vectors of at most 5 an operand keep loads in flight without filling the
+ * registers. */
+enum { THREADS = 128, MOST_LANES = 256, REGISTERS = 65536, OTHER_REGISTERS = 48, LANE_REGISTERS = 96 };
 enum { FEW_ITERATIONS = 5, LEAST_LANES = 8, WARP = 32, WIDEST_ALIKE = 256, MOST_RESIDENT = 16, SHARED_BYTES = 24 << 10 };
 
 typedef struct {
     mdl_arena *arena;
     const mdl_loop_kernel *k;
     mdl_lanes *l;
-    int want; /* columns of an access: 8 where some array is of 2 bytes, else 4 */
+    int want;                     /* columns of an access: 8 where some array is of 2 bytes, else 4 */
     bool *shared, *lane, *memory; /* by array: some access asks for it */
 } analysis;
 
@@ -216,7 +217,7 @@ static int64_t shared_bytes_of_a_row(const analysis *a) {
 }
 
 static void choose_lanes(analysis *a) {
-    int64_t vectors = most_vectors(a), cost = registers_of_a_vector(a), few = cost ? LANE_REGISTERS / cost : MOST_ITERATIONS;
+    int64_t vectors = most_vectors(a), cost = registers_of_a_vector(a), few = cost ? LANE_REGISTERS / cost : MDL_UNROLLED;
     few = few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few;
     int64_t lanes = power_of_two_from(divide_up(vectors, few));
     int64_t least = power_of_two_from(vectors) < LEAST_LANES ? power_of_two_from(vectors) : LEAST_LANES;
@@ -240,7 +241,7 @@ static void choose_lanes(analysis *a) {
 static bool move_out(analysis *a) {
     bool moved = false;
     for (int i = 0; i < a->k->arrays.n; i++) {
-        if (a->l->home[i] != MDL_HOME_LANE || a->l->of[i]->iterations <= MOST_ITERATIONS) continue;
+        if (a->l->home[i] != MDL_HOME_LANE || a->l->of[i]->iterations <= MDL_UNROLLED) continue;
         a->l->home[i] = a->k->arrays.at[i].space == MDL_MEM_PARTIAL ? MDL_HOME_MEMORY : MDL_HOME_SHARED;
         moved = true;
     }

@@ -1,11 +1,14 @@
 /* How a GPU's threads share the rows of a row kernel.
  *
- * A row has `lanes` threads side by side, a block `groups` rows at a time. A lane loop runs over the lanes in vectors: iteration n of
- * lane l is the vector that begins at vector * (l + lanes * n). What stands outside lane loops is run by all lanes of a row alike. */
+ * A row has `lanes` threads side by side, a block `groups` rows at a time. A lane loop runs over the lanes in vectors: iteration n
+ * of lane l is the vector that begins at vector * (l + lanes * n). What stands outside lane loops is run by all lanes of a row
+ * alike. */
 #ifndef MDL_TARGET_CUDA_LANES_H
 #define MDL_TARGET_CUDA_LANES_H
 
 #include "compiler/kernel/loop.h"
+
+enum { MDL_UNROLLED = 16 }; /* iterations of a lane up to which arrays live in registers */
 
 /* A lane loop: one loop of the kernel, or a perfect nest of loops that is walked as one. */
 typedef struct {
@@ -38,7 +41,8 @@ static inline int mdl_lane_var(const mdl_lane_walk *w) { return w->vars[w->n - 1
 /* Elements of an array in registers that one lane has. */
 static inline int64_t mdl_lane_elements(const mdl_lane_walk *w) { return w->iterations * w->vector; }
 
-/* Can `vector` columns from this element on be moved by accesses of 16 bytes? The index must move with the walk's innermost loop. */
+/* Can `vector` columns from this element on be moved by accesses of 16 bytes? The index must move with the walk's innermost loop.
+ */
 bool mdl_lane_contiguous(const mdl_loop_kernel *kernel, const mdl_lane_walk *walk, const mdl_loop_stmt *access);
 
 mdl_lanes mdl_cuda_lanes(mdl_arena *arena, const mdl_loop_kernel *kernel);

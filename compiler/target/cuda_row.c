@@ -47,9 +47,7 @@ static bool packed(const printer *p, int array) {
 }
 
 /* The place of the element at hand among those that a lane has of a walk. */
-static const char *own_place(printer *p) {
-    return vectors(p) ? mdl_printf(p->arena, "%d * n + v", p->walk->vector) : "n";
-}
+static const char *own_place(printer *p) { return vectors(p) ? mdl_printf(p->arena, "%d * n + v", p->walk->vector) : "n"; }
 
 /* ---- elements ---- */
 static mdl_affine offset_of(const printer *p, const mdl_loop_stmt *s) {
@@ -119,8 +117,7 @@ static const char *random_text(printer *p, const mdl_loop_stmt *s) {
 }
 
 static const char *loaded(printer *p, const mdl_loop_stmt *s) {
-    if (p->wide[s->reg])
-        return mdl_printf(p->arena, "mdl_%s_at(p%d, v)", vector_kind(array_of(p, s)->dtype), s->reg);
+    if (p->wide[s->reg]) return mdl_printf(p->arena, "mdl_%s_at(p%d, v)", vector_kind(array_of(p, s)->dtype), s->reg);
     if (home_of(p, s) == MDL_HOME_LANE && packed(p, s->array))
         return mdl_printf(p->arena, "mdl_bf16_at(%s, %s)", name_of(p, s->array), own_place(p));
     return s->code == MDL_LOOP_GATHER ? gathered(p, s) : element(p, s);
@@ -227,7 +224,7 @@ static void open_walk(printer *p, const mdl_lane_walk *w) {
     const char *step = w->vector > 1 ? mdl_printf(p->arena, "%d * ", w->vector) : "";
     const char *at = w->n == 1 ? mdl_printf(p->arena, "i%d", w->vars[0]) : "at";
     int64_t inner = w->extent;
-    if (w->iterations <= 16) line(p, "MDL_UNROLL");
+    if (w->iterations <= MDL_UNROLLED) LINE("MDL_UNROLL(%" PRId64 ")", w->iterations);
     LINE("for (int n = 0; n < %" PRId64 "; n++) {", w->iterations);
     p->depth++;
     LINE("const int %s = %s(lane + LANES * n);", at, step);
@@ -267,7 +264,7 @@ static void print_lane_store(printer *p, const mdl_loop_stmt *s, int i) {
 
 static void print_elements(printer *p, const mdl_loop_list *list) {
     if (vectors(p)) {
-        line(p, "MDL_UNROLL");
+        LINE("MDL_UNROLL(%d)", p->walk->vector);
         LINE("for (int v = 0; v < %d; v++) {", p->walk->vector);
         p->depth++;
     }
@@ -331,7 +328,8 @@ static void print_clear(printer *p, const mdl_loop_stmt *s) {
         LINE("%s %s = %s;", type, name, start);
     } else {
         LINE("%s %s[%" PRId64 "];", type, name, width);
-        LINE("MDL_UNROLL for (int k = 0; k < %" PRId64 "; k++) %s[k] = %s;", width, name, start);
+        if (width <= MDL_UNROLLED * 8) LINE("MDL_UNROLL(%" PRId64 ")", width);
+        LINE("for (int k = 0; k < %" PRId64 "; k++) %s[k] = %s;", width, name, start);
     }
 }
 
@@ -430,12 +428,13 @@ static void print_own(printer *p, int sum, const char *to) {
         return;
     }
     p->walk = q->walk;
-    line(p, "MDL_UNROLL");
-    LINE("for (int n = 0; n < %" PRId64 "; n++)", q->walk->iterations);
-    LINE("    MDL_UNROLL for (int v = 0; v < %d; v++) {", q->walk->vector);
-    LINE("        const int k = %d * (lane + LANES * n) + v;", q->walk->vector);
-    LINE("        if (k < %" PRId64 ") %sq%d[%d * n + v];", q->walk->extent, to, sum, q->walk->vector);
-    line(p, "    }");
+    int64_t own = mdl_lane_elements(q->walk);
+    int vector = q->walk->vector;
+    LINE("MDL_UNROLL(%" PRId64 ")", own);
+    LINE("for (int m = 0; m < %" PRId64 "; m++) {", own);
+    LINE("    const int k = %d * (lane + LANES * (m / %d)) + m %% %d;", vector, vector, vector);
+    LINE("    if (k < %" PRId64 ") %sq%d[m];", q->walk->extent, to, sum);
+    line(p, "}");
     p->walk = NULL;
 }
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-const mdl_target *const mdl_targets[] = {&mdl_target_cpu, NULL};
+const mdl_target *const mdl_targets[] = {&mdl_target_cpu, &mdl_target_cuda, NULL};
 
 const mdl_target *mdl_target_find(const char *name) {
     for (int i = 0; mdl_targets[i]; i++)

@@ -33,6 +33,7 @@ typedef struct {
 typedef struct {
     const char *name;
     mdl_kernel_limits limits;
+    bool narrow; /* below f32 a product's bias, and the results of attention, are of their operands' dtype (pass/precision.c) */
     /* Does it have a template for ops of this code? What it does not have becomes primitives (pass/lower.c). */
     bool (*has)(mdl_opcode code);
     /* May `op`, which works on a row's head at a time, stand between memory and the tiles of `anchor`: where it loads, or where it
@@ -50,7 +51,7 @@ typedef struct {
     mdl_status (*compile)(mdl_plan *plan);
 } mdl_target;
 
-extern const mdl_target mdl_target_cpu;
+extern const mdl_target mdl_target_cpu, mdl_target_cuda;
 extern const mdl_target *const mdl_targets[];        /* ends in NULL; the first is the default */
 const mdl_target *mdl_target_find(const char *name); /* NULL: there is none */
 
