@@ -35,6 +35,7 @@ static void make_cuda(mdl_plan *plan) {
         MDL_PUSH(plan->memory, plan->kernels.at[k].resources, ((mdl_plan_resources){"sm_80", 32 + k, 0, 0, 512}));
         MDL_PUSH(plan->memory, plan->kernels.at[k].resources, ((mdl_plan_resources){"sm_90a", 168, k ? 0 : 48, k ? 0 : 64, 512}));
     }
+    plan->programs.at[0].launches.at[0].shared_bytes = 4096; /* on top of 512 */
 }
 
 void mdl_test_inspect(mdl_test *t) {
