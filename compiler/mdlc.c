@@ -9,14 +9,13 @@
 #include "compiler/front/front.h"
 #include "compiler/pipeline.h"
 #include "runtime/base/file.h"
-#include "runtime/base/isa.h"
 
 typedef struct {
     const char *model, *output, *library;
     int64_t tokens, segments, memory;
     MDL_VEC(const char *) sets;
     mdl_pipeline_options pipeline;
-    bool quiet;
+    bool quiet, precise; /* precise: a precision was asked for */
 } options;
 
 static void help(void) {
@@ -27,11 +26,13 @@ static void help(void) {
         "      --set NAME=VALUE   sets a config, a table entry or a dim of the model; may be repeated\n"
         "      --tokens T         tokens in a batch (the model's `batch T`)\n"
         "      --seqs S           sequences in a batch at most\n"
-        "      --target cpu       what to compile for\n"
+        "      --target T         what to compile for: cpu (the default) or cuda\n"
+        "      --arch LIST        cuda: sm_80, sm_90a, sm_120, ... or compute_90 for PTX, several with commas between;\n"
+        "                         host: for the emulator, which needs no GPU; default: sm_90a\n"
         "      --precision P      f32, or bf16: operands of products and activations in bf16, sums, parameters and\n"
-        "                         their gradients in f32; default: f32\n"
+        "                         their gradients in f32; default: f32 on cpu, bf16 on cuda\n"
         "      --memory SIZE      fail if the plan needs more than this (24G, 800M, bytes)\n"
-        "      --isa LEVEL        x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
+        "      --isa LEVEL        cpu: x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
         "      --library DIR      where `use \"std/...\"` is looked up after the model's own folder\n"
         "      --dump PASS,...    print the program after these passes, or after `all`; `launches`: buffers and launches\n"
         "      --dump-program P   only of this program (train_only, eval, ...)\n"
@@ -83,6 +84,7 @@ static const struct option long_options[] = {{"output", 1, 0, 'o'},
                                              {"precision", 1, 0, PRECISION},
                                              {"memory", 1, 0, MEMORY},
                                              {"isa", 1, 0, ISA},
+                                             {"arch", 1, 0, ISA},
                                              {"library", 1, 0, LIBRARY},
                                              {"dump", 1, 0, DUMP},
                                              {"dump-program", 1, 0, DUMP_PROGRAM},
@@ -103,15 +105,14 @@ static mdl_status take(mdl_arena *arena, options *o, int c) {
         case SET: MDL_PUSH(arena, o->sets, optarg); break;
         case TOKENS: return parse_count(optarg, &o->tokens) ? MDL_OK : bad_value("--tokens", optarg, "a positive number");
         case SEQS: return parse_count(optarg, &o->segments) ? MDL_OK : bad_value("--seqs", optarg, "a positive number");
-        case TARGET: return (o->pipeline.target = mdl_target_find(optarg)) ? MDL_OK : bad_value("--target", optarg, "cpu");
+        case TARGET: return (o->pipeline.target = mdl_target_find(optarg)) ? MDL_OK : bad_value("--target", optarg, "cpu or cuda");
         case PRECISION:
             if (strcmp(optarg, "f32") && strcmp(optarg, "bf16")) return bad_value("--precision", optarg, "f32 or bf16");
             mdl_dtype_parse(optarg, &o->pipeline.precision);
+            o->precise = true;
             break;
         case MEMORY: return parse_size(optarg, &o->memory) ? MDL_OK : bad_value("--memory", optarg, "a size such as 24G");
-        case ISA:
-            return o->pipeline.isa = optarg,
-                   mdl_isa_known(optarg) ? MDL_OK : bad_value("--isa", optarg, "x86-64-v2, -v3, -v4 or aarch64");
+        case ISA: o->pipeline.isa = optarg; break;
         case LIBRARY: o->library = optarg; break;
         case DUMP: o->pipeline.dump = optarg; break;
         case DUMP_PROGRAM: o->pipeline.dump_only = optarg; break;
@@ -140,6 +141,10 @@ static mdl_status parse(mdl_arena *arena, int argc, char **argv, options *o) {
     for (int c; (c = getopt_long(argc, argv, "o:", long_options, NULL)) != -1;) MDL_TRY(take(arena, o, c), "command line");
     if (optind + 1 != argc) return mdl_fail(MDL_USAGE, "expected one model file; see mdlc --help");
     o->model = argv[optind];
+    const mdl_target *target = o->pipeline.target ? o->pipeline.target : mdl_targets[0];
+    const char *wrong = o->pipeline.isa ? target->refuses_isa(arena, o->pipeline.isa) : NULL;
+    if (wrong) return mdl_fail(MDL_USAGE, "%s: '%s': %s", target == mdl_targets[0] ? "--isa" : "--arch", o->pipeline.isa, wrong);
+    if (!o->precise) o->pipeline.precision = target->precision;
     if (!o->output && !o->pipeline.stop_after) return mdl_fail(MDL_USAGE, "expected -o OUT.plan");
     if (!known_passes(o->pipeline.dump, MDL_DUMP_LAUNCHES))
         return bad_value("--dump", o->pipeline.dump, "passes of mdlc --help, or all");

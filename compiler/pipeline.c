@@ -7,7 +7,6 @@
 #include "compiler/emit/emit.h"
 #include "compiler/ir/order.h"
 #include "compiler/pass/pass.h"
-#include "runtime/base/isa.h"
 #include "runtime/base/nearest.h"
 
 typedef enum { MODULE, PROGRAM } level;
@@ -201,7 +200,7 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
     mdl_emitter e = {.arena = out->memory, .plan = out, .module = module, .layout = p.context.layout, .target = target};
     out->version = MDL_PLAN_VERSION;
     out->target = target->name;
-    out->isa = options->isa ? options->isa : mdl_cpu_isa();
+    out->isa = options->isa ? options->isa : target->default_isa();
     out->precision = mdl_dtype_name(options->precision);
     out->compiler = "mdlc " MDL_VERSION;
     mdl_emit_tables(&e);

@@ -57,7 +57,7 @@ const char *mdl_template_prelude(void) {
 }
 
 const char *mdl_cuda_prelude(void) {
-    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "simt.h", NULL};
+    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "simt.h", "rows.h", NULL};
     static mdl_text all;
     return joined(&all, names);
 }

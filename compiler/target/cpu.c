@@ -8,6 +8,7 @@
 #include "compiler/op/op.h"
 #include "compiler/target/cpu.h"
 #include "compiler/target/describe.h"
+#include "runtime/base/isa.h"
 #include "runtime/base/status.h"
 
 /* ---- row kernels ---- */
@@ -89,6 +90,11 @@ static int64_t fused_partials(const mdl_op *fused) {
     return mdl_template_grid(mdl_template_attention_bwd_blocks(&shape), tokens, 0) / shape.kv_heads;
 }
 
+static const char *refuses_isa(mdl_arena *arena, const char *isa) {
+    (void)arena;
+    return mdl_isa_known(isa) ? NULL : "expected x86-64-v2, -v3, -v4 or aarch64";
+}
+
 const mdl_target mdl_target_cpu = {
     .name = "cpu",
     /* Pointers: 1 KB of a kernel's parameters. Ops and copies: a native compiler's time grows faster than a function. */
@@ -100,5 +106,7 @@ const mdl_target mdl_target_cpu = {
     .fused_partials = fused_partials,
     .refuses = refuses,
     .kernel = kernel,
+    .default_isa = mdl_cpu_isa,
+    .refuses_isa = refuses_isa,
     .compile = mdl_cpu_compile,
 };

@@ -145,13 +145,17 @@ static bool absorbs(const mdl_op *anchor, const mdl_op *op, bool stores) {
     return !stores && (op->code == MDL_OP_RESHAPE || (op->code == MDL_OP_SLICE && mdl_attr_int(op, "axis") > 0));
 }
 
+/* No sums stand behind attention here. */
 static int64_t fused_partials(const mdl_op *fused) {
     (void)fused;
-    mdl_bug("no sums stand behind attention on this target");
+    return 1;
 }
+
+static const char *default_isa(void) { return "sm_90a"; }
 
 const mdl_target mdl_target_cuda = {
     .name = "cuda",
+    .precision = MDL_BF16,
     .limits = {.args = 120, .ops = 256, .copies = 32},
     .narrow = true,
     .has = mdl_has_template,
@@ -161,5 +165,7 @@ const mdl_target mdl_target_cuda = {
     .fused_partials = fused_partials,
     .refuses = refuses,
     .kernel = kernel,
+    .default_isa = default_isa,
+    .refuses_isa = mdl_cuda_refuses_arches,
     .compile = mdl_cuda_compile,
 };

@@ -66,30 +66,39 @@ static void find_walks(analysis *a, const mdl_loop_list *list, bool nested) {
         const mdl_loop_stmt *s = &list->at[i];
         if (s->code != MDL_LOOP_FOR) continue;
         mdl_lane_walk *w = walk_from(a, s, nested);
-        for (int k = 0; w && k < w->n; k++) a->l->walk[w->vars[k]] = w;
-        if (!w) find_walks(a, s->body, true);
+        if (w)
+            a->l->walk[mdl_lane_var(w)] = w;
+        else
+            find_walks(a, s->body, true);
     }
 }
 
-static bool divides(int64_t vector, const mdl_affine *at, int innermost) {
-    for (int i = 0; i < at->n; i++)
-        if (at->term[i].var != innermost && at->term[i].k % vector) return false;
-    return at->c % vector == 0;
+mdl_lane_walk *mdl_walk_of(const mdl_lanes *l, const mdl_loop_stmt *loop) {
+    const mdl_loop_stmt *s = loop;
+    while (s && !s->lanes) s = only_loop_of(s);
+    mdl_lane_walk *w = s ? l->walk[s->var] : NULL;
+    return w && w->vars[0] == loop->var ? w : NULL;
 }
 
-static int64_t step_of(const mdl_affine *at, int var) {
-    for (int i = 0; i < at->n; i++)
-        if (at->term[i].var == var) return at->term[i].k;
-    return 0;
+mdl_affine mdl_lane_offset(const mdl_loop_kernel *k, const mdl_loop_stmt *s) {
+    const mdl_loop_array *a = &k->arrays.at[s->array];
+    bool rows = a->space == MDL_MEM_OPERAND || a->space == MDL_MEM_RESULT;
+    return rows ? mdl_affine_add(mdl_affine_scale(s->row, a->row_stride), s->col) : s->col;
 }
 
 bool mdl_lane_contiguous(const mdl_loop_kernel *k, const mdl_lane_walk *w, const mdl_loop_stmt *s) {
     const mdl_loop_array *a = &k->arrays.at[s->array];
-    int var = mdl_lane_var(w);
     bool accesses = s->code == MDL_LOOP_LOAD || s->code == MDL_LOOP_STORE || s->code == MDL_LOOP_GATHER;
     if (!accesses || is_private(a) || a->column_major || w->vector * bytes_of(a) % 16) return false;
-    return step_of(&s->col, var) == 1 && !step_of(&s->row, var) && divides(w->vector, &s->col, var) &&
-           a->row_stride % w->vector == 0 && a->first % w->vector == 0;
+    mdl_affine at = mdl_lane_offset(k, s);
+    bool moves = false, aligned = at.c % w->vector == 0 && a->first % w->vector == 0;
+    if (s->code == MDL_LOOP_GATHER) aligned &= a->row_stride % w->vector == 0;
+    for (int i = 0; i < at.n; i++) {
+        bool innermost = at.term[i].var == mdl_lane_var(w);
+        moves |= innermost && at.term[i].k == 1;
+        aligned &= innermost || at.term[i].k % w->vector == 0;
+    }
+    return moves && aligned;
 }
 
 static void choose_vectors(analysis *a) {
@@ -98,7 +107,7 @@ static void choose_vectors(analysis *a) {
         if (mdl_dtype_is_narrow(a->k->arrays.at[i].dtype)) a->want = 8;
     for (int v = 0; v < a->k->vars; v++) {
         mdl_lane_walk *w = a->l->walk[v];
-        if (!w || w->vector) continue;
+        if (!w) continue;
         w->vector = a->want;
         while (w->extents[w->n - 1] % w->vector) w->vector /= 2;
     }
@@ -132,6 +141,7 @@ static void note_partial(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w, 
 
 static void note_access(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w, bool nested) {
     const mdl_loop_array *array = &a->k->arrays.at[s->array];
+    a->l->used[s->array] = true;
     if (array->space == MDL_MEM_PARTIAL) {
         note_partial(a, s, w, nested);
     } else if (is_private(array) && w) {
@@ -145,11 +155,12 @@ static bool accesses(const mdl_loop_stmt *s) {
     return s->code == MDL_LOOP_LOAD || s->code == MDL_LOOP_STORE || s->code == MDL_LOOP_FOLD;
 }
 
+/* Statements of a walk's outer loops, which only make registers, and those of its innermost one. */
 static void note_list(analysis *a, const mdl_loop_list *list, mdl_lane_walk *w, bool nested) {
     for (int i = 0; i < list->n; i++) {
         const mdl_loop_stmt *s = &list->at[i];
         if (s->code == MDL_LOOP_FOR) {
-            mdl_lane_walk *inner = a->l->walk[s->var];
+            mdl_lane_walk *inner = w ? w : mdl_walk_of(a->l, s);
             note_list(a, s->body, inner, nested || !inner);
         } else if (accesses(s)) {
             note_access(a, s, w, nested);
@@ -162,6 +173,7 @@ static mdl_array_home home_of(const analysis *a, int i) {
     bool both = a->lane[i] && a->memory[i];
     if (array->space == MDL_MEM_PARTIAL) return a->memory[i] ? MDL_HOME_MEMORY : a->lane[i] ? MDL_HOME_LANE : MDL_HOME_ALIKE;
     if (!is_private(array)) return MDL_HOME_MEMORY;
+    if (!a->l->used[i]) return MDL_HOME_ALIKE;
     if (a->shared[i] || both || (!a->lane[i] && array->width > WIDEST_ALIKE)) return MDL_HOME_SHARED;
     return a->lane[i] ? MDL_HOME_LANE : MDL_HOME_ALIKE;
 }
@@ -251,7 +263,8 @@ static bool move_out(analysis *a) {
 mdl_lanes mdl_cuda_lanes(mdl_arena *arena, const mdl_loop_kernel *k) {
     mdl_lanes l = {.home = MDL_NEW_ARRAY(arena, mdl_array_home, k->arrays.n + 1),
                    .walk = MDL_NEW_ARRAY(arena, mdl_lane_walk *, k->vars + 1),
-                   .of = MDL_NEW_ARRAY(arena, mdl_lane_walk *, k->arrays.n + 1)};
+                   .of = MDL_NEW_ARRAY(arena, mdl_lane_walk *, k->arrays.n + 1),
+                   .used = MDL_NEW_ARRAY(arena, bool, k->arrays.n + 1)};
     analysis a = {.arena = arena, .k = k, .l = &l};
     bool **flags[] = {&a.shared, &a.lane, &a.memory};
     for (int i = 0; i < 3; i++) *flags[i] = MDL_NEW_ARRAY(arena, bool, k->arrays.n + 1);

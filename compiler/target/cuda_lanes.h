@@ -33,14 +33,20 @@ typedef struct {
     int lanes, groups;
     int resident;         /* blocks that a processor should hold at once */
     mdl_array_home *home; /* by array */
-    mdl_lane_walk **walk; /* by loop variable: the walk that it is a loop of; NULL: all lanes run it alike */
+    mdl_lane_walk **walk; /* by variable of an innermost loop: its walk, or NULL */
     mdl_lane_walk **of;   /* by array in registers: a walk that reaches it */
+    bool *used;           /* by array of a row's own */
 } mdl_lanes;
+
+/* The walk that a loop begins; NULL: all lanes run the loop alike. */
+mdl_lane_walk *mdl_walk_of(const mdl_lanes *lanes, const mdl_loop_stmt *loop);
 
 static inline int mdl_lane_var(const mdl_lane_walk *w) { return w->vars[w->n - 1]; }
 /* Elements of an array in registers that one lane has. */
 static inline int64_t mdl_lane_elements(const mdl_lane_walk *w) { return w->iterations * w->vector; }
 
+/* Where in its buffer a statement reaches, from the array's `first`; of a gather, in its row. */
+mdl_affine mdl_lane_offset(const mdl_loop_kernel *kernel, const mdl_loop_stmt *access);
 /* Can `vector` columns from this element on be moved by accesses of 16 bytes? The index must move with the walk's innermost loop.
  */
 bool mdl_lane_contiguous(const mdl_loop_kernel *kernel, const mdl_lane_walk *walk, const mdl_loop_stmt *access);

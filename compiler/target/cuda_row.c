@@ -50,17 +50,11 @@ static bool packed(const printer *p, int array) {
 static const char *own_place(printer *p) { return vectors(p) ? mdl_printf(p->arena, "%d * n + v", p->walk->vector) : "n"; }
 
 /* ---- elements ---- */
-static mdl_affine offset_of(const printer *p, const mdl_loop_stmt *s) {
-    const mdl_loop_array *a = array_of(p, s);
-    bool rows = a->space == MDL_MEM_OPERAND || a->space == MDL_MEM_RESULT;
-    return rows ? mdl_affine_add(mdl_affine_scale(s->row, a->row_stride), s->col) : s->col;
-}
-
 /* The variable that a statement stores to, folds into or loads from, one element. */
 static const char *element(printer *p, const mdl_loop_stmt *s) {
     const mdl_loop_array *a = array_of(p, s);
     const char *name = name_of(p, s->array), *col = mdl_c_affine(p->arena, &s->col, moved(p));
-    mdl_affine at = offset_of(p, s);
+    mdl_affine at = mdl_lane_offset(p->k, s);
     switch (home_of(p, s)) {
         case MDL_HOME_ALIKE: return a->width == 1 ? name : mdl_printf(p->arena, "%s[%s]", name, col);
         case MDL_HOME_LANE: return mdl_printf(p->arena, "%s[%s]", name, own_place(p));
@@ -80,7 +74,7 @@ static bool is_wide(const printer *p, const mdl_loop_stmt *s) {
 
 static const char *vector_address(printer *p, const mdl_loop_stmt *s, int64_t piece) {
     const mdl_loop_array *a = array_of(p, s);
-    mdl_affine at = offset_of(p, s);
+    mdl_affine at = mdl_lane_offset(p->k, s);
     at.c += piece * 128 / mdl_dtype_bits(a->dtype);
     const char *text = mdl_c_affine(p->arena, &at, -1);
     if (s->code != MDL_LOOP_GATHER) return mdl_printf(p->arena, "%s + %s", name_of(p, s->array), text);
@@ -182,21 +176,26 @@ static void print_uniform_fold(printer *p, const mdl_loop_stmt *s, const char *x
     }
 }
 
-/* One in a walk: what does not move with it goes to a variable of the lane's own, x<array>. */
+/* What a lane folds by itself, where that does not move with the walk. */
+static const char *own_fold(printer *p, const mdl_loop_stmt *s, const mdl_lane_walk *w) {
+    return mdl_printf(p->arena, "x%d_%d", s->array, mdl_lane_var(w));
+}
+
+/* One in a walk. */
 static void print_lane_fold(printer *p, const mdl_loop_stmt *s) {
     int sum = sum_of(p, s);
     const char *x = p->reg[s->in[0]];
     if (!moves(s, p->walk))
-        LINE("%s;", mdl_c_fold(p->arena, s->op, mdl_printf(p->arena, "x%d", s->array), x));
+        LINE("%s;", mdl_c_fold(p->arena, s->op, own_fold(p, s, p->walk), x));
     else
         LINE("%s%s;", sum >= 0 ? there(p) : "", mdl_c_fold(p->arena, s->op, sum >= 0 ? sum_element(p, sum) : element(p, s), x));
 }
 
-static const char *over_lanes(printer *p, const mdl_loop_stmt *s) {
-    mdl_dtype dtype = array_of(p, s)->dtype;
-    const char *op = s->op == MDL_OP_SUM ? "sum" : "max", *kind = mdl_dtype_is_real(dtype) ? "f32" : "i32";
-    if (p->l.lanes <= 32) return mdl_printf(p->arena, "mdl_lanes_%s_%s(x%d, LANES)", op, kind, s->array);
-    return mdl_printf(p->arena, "mdl_block_%s_%s(x%d, LANES / 32, warps_%s)", op, kind, s->array, kind);
+static const char *over_lanes(printer *p, const mdl_loop_stmt *s, const mdl_lane_walk *w) {
+    const char *op = s->op == MDL_OP_SUM ? "sum" : "max", *own = own_fold(p, s, w);
+    const char *kind = mdl_dtype_is_real(array_of(p, s)->dtype) ? "f32" : "i32";
+    if (p->l.lanes <= 32) return mdl_printf(p->arena, "mdl_lanes_%s_%s(%s, LANES)", op, kind, own);
+    return mdl_printf(p->arena, "mdl_block_%s_%s(%s, LANES / 32, warps_%s)", op, kind, own, kind);
 }
 
 /* ---- walks ---- */
@@ -247,7 +246,7 @@ static void print_reduced(printer *p, const mdl_loop_list *list) {
     p->walk = NULL;
     for (int i = 0; i < list->n; i++) {
         const mdl_loop_stmt *s = &list->at[i];
-        if (s->code == MDL_LOOP_FOLD && !moves(s, w)) print_uniform_fold(p, s, over_lanes(p, s));
+        if (s->code == MDL_LOOP_FOLD && !moves(s, w)) print_uniform_fold(p, s, over_lanes(p, s, w));
     }
 }
 
@@ -292,14 +291,15 @@ static void print_innermost(printer *p, const mdl_loop_list *list) {
 }
 
 static void print_walk(printer *p, const mdl_loop_stmt *s) {
-    const mdl_lane_walk *w = p->l.walk[s->var];
+    const mdl_lane_walk *w = mdl_walk_of(&p->l, s);
     const mdl_loop_list *lists[MDL_MAX_NEST];
     int n = lists_of(s, w, lists);
     const mdl_loop_list *body = lists[n - 1];
     for (int i = 0; i < body->n; i++) {
         const mdl_loop_stmt *f = &body->at[i];
         if (f->code == MDL_LOOP_FOLD && !moves(f, w))
-            LINE("%s x%d = %s;", mdl_c_types[array_of(p, f)->dtype].reg, f->array, mdl_c_neutral(f->op, array_of(p, f)->dtype));
+            LINE("%s %s = %s;", mdl_c_types[array_of(p, f)->dtype].reg, own_fold(p, f, w),
+                 mdl_c_neutral(f->op, array_of(p, f)->dtype));
     }
     if (shares(p, body)) line(p, sync(p));
     p->walk = w;
@@ -344,7 +344,7 @@ static void print_store(printer *p, const mdl_loop_stmt *s) {
 }
 
 static void print_for(printer *p, const mdl_loop_stmt *s) {
-    if (p->l.walk[s->var]) {
+    if (mdl_walk_of(&p->l, s)) {
         print_walk(p, s);
         return;
     }
@@ -371,7 +371,7 @@ static void print_list(printer *p, const mdl_loop_list *list) {
 static void find_sums(printer *p, const mdl_loop_list *list, const mdl_lane_walk *w) {
     for (int i = 0; i < list->n; i++) {
         const mdl_loop_stmt *s = &list->at[i];
-        if (s->code == MDL_LOOP_FOR) find_sums(p, s->body, p->l.walk[s->var]);
+        if (s->code == MDL_LOOP_FOR) find_sums(p, s->body, w ? w : mdl_walk_of(&p->l, s));
         if (s->code != MDL_LOOP_FOLD || array_of(p, s)->space != MDL_MEM_PARTIAL || home_of(p, s) == MDL_HOME_MEMORY) continue;
         MDL_PUSH(p->arena, p->sums, ((column_sum){s, moves(s, w) ? w : NULL}));
     }
@@ -482,7 +482,7 @@ static void print_pointers(printer *p) {
 static bool any_reduced(const printer *p, const mdl_loop_list *list, const mdl_lane_walk *w, bool real) {
     for (int i = 0; i < list->n; i++) {
         const mdl_loop_stmt *s = &list->at[i];
-        if (s->code == MDL_LOOP_FOR && any_reduced(p, s->body, p->l.walk[s->var], real)) return true;
+        if (s->code == MDL_LOOP_FOR && any_reduced(p, s->body, w ? w : mdl_walk_of(&p->l, s), real)) return true;
         if (s->code == MDL_LOOP_FOLD && w && !moves(s, w) && mdl_dtype_is_real(array_of(p, s)->dtype) == real) return true;
     }
     return false;
@@ -521,7 +521,7 @@ static void print_block(printer *p) {
 static void print_tiles(printer *p) {
     for (int i = 0; i < p->k->arrays.n; i++) {
         const mdl_loop_array *a = &p->k->arrays.at[i];
-        if (a->space != MDL_MEM_TILE || p->l.home[i] == MDL_HOME_SHARED) continue;
+        if (a->space != MDL_MEM_TILE || p->l.home[i] == MDL_HOME_SHARED || !p->l.used[i]) continue;
         int64_t n = p->l.home[i] == MDL_HOME_LANE ? mdl_lane_elements(p->l.of[i]) : a->width;
         if (p->l.home[i] == MDL_HOME_LANE && packed(p, i))
             LINE("mdl_16 %s[%" PRId64 "];", name_of(p, i), n / 8);

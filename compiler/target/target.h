@@ -32,6 +32,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    mdl_dtype precision; /* where none is asked for */
     mdl_kernel_limits limits;
     bool narrow; /* below f32 a product's bias, and the results of attention, are of their operands' dtype (pass/precision.c) */
     /* Does it have a template for ops of this code? What it does not have becomes primitives (pass/lower.c). */
@@ -47,6 +48,9 @@ typedef struct {
     const char *(*refuses)(mdl_arena *arena, const mdl_op *op);
     /* The source of an op that is a kernel: row kernels, finishes, templates. NULL, or why there is none. */
     const char *(*kernel)(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *source);
+    /* What native code is for where nothing is said, and NULL or why it cannot be for `isa`. */
+    const char *(*default_isa)(void);
+    const char *(*refuses_isa)(mdl_arena *arena, const char *isa);
     /* Turns the plan's sources into native code; adds it to the plan's files. */
     mdl_status (*compile)(mdl_plan *plan);
 } mdl_target;

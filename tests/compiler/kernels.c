@@ -22,7 +22,7 @@ static const double tolerance = 2e-6;
  * moves by 2^-8 of its size. One element in 64, or one, may: a rounding too many or too few moves all of them. */
 static const double flip = 0x1p-8;
 enum { RANDOM_PROGRAMS = 24, BATCH = 64 };
-static const int64_t row_counts[] = {1, 7, 65, 130}, column_counts[] = {1, 3, 33, 320};
+static const int64_t column_counts[] = {1, 3, 33, 320};
 
 typedef struct {
     const char *name, *program; /* of the plan */
@@ -35,6 +35,9 @@ typedef struct {
     mdl_arena *arena;
     mdl_module module;
     mdl_dtype precision;
+    const mdl_backend *backend;
+    const mdl_target *target;
+    const char *isa; /* NULL: this machine's */
     MDL_VEC(subject) subjects;
     mdl_plan *plan;
     mdl_device *device;
@@ -154,8 +157,6 @@ static void run_random(bench *b, int i, int64_t rows) {
 }
 
 /* ---- the device ---- */
-static const mdl_backend *cpu = &mdl_backend_cpu;
-
 static bool ok(bench *b, mdl_status status) {
     bool fine = !status;
     CHECK(b->t, fine, "%s", mdl_message(status));
@@ -178,12 +179,12 @@ static void upload(bench *b, const subject *s) {
     for (int i = 0; i < s->v.inputs.n; i++) {
         const mdl_named_array *a = &s->v.inputs.at[i];
         const mdl_plan_input *in = mdl_plan_find_input(b->plan, mdl_printf(b->arena, "%s/%s", s->program, a->name));
-        ok(b, cpu->upload(b->device, MDL_ARENA_INPUT, in->offset, to_bytes(b->arena, a), mdl_type_bytes(&a->type)));
+        ok(b, b->backend->upload(b->device, MDL_ARENA_INPUT, in->offset, to_bytes(b->arena, a), mdl_type_bytes(&a->type)));
     }
     for (int i = 0; i < s->v.states.n; i++) {
         const mdl_named_array *a = &s->v.states.at[i];
         const mdl_plan_param *p = mdl_plan_find_param(b->plan, mdl_printf(b->arena, "%s/%s", s->program, a->name));
-        ok(b, cpu->upload(b->device, p->arena, p->offset, to_bytes(b->arena, a), mdl_type_bytes(&a->type)));
+        ok(b, b->backend->upload(b->device, p->arena, p->offset, to_bytes(b->arena, a), mdl_type_bytes(&a->type)));
     }
 }
 
@@ -196,7 +197,7 @@ static void compare(bench *b, const mdl_plan_program *p, int r, mdl_arrays *expe
     const mdl_plan_buffer *from = &p->buffers.at[p->results.at[r].buffer];
     const mdl_named_array *want = mdl_arrays_find(expected, p->results.at[r].name);
     void *bytes = mdl_alloc(b->arena, (size_t)from->bytes);
-    if (!ok(b, cpu->download(b->device, from->arena, from->offset, bytes, from->bytes)) || !want) return;
+    if (!ok(b, b->backend->download(b->device, from->arena, from->offset, bytes, from->bytes)) || !want) return;
     int64_t n = mdl_type_count(&want->type);
     mdl_comparison c = mdl_comparison_begin();
     for (int64_t i = 0; i < n; i++) mdl_comparison_add(&c, element(&from->type, bytes, i), want->at[i]);
@@ -214,7 +215,7 @@ static void check_states(bench *b, const subject *s) {
         const mdl_named_array *a = &s->v.states.at[i];
         const mdl_plan_param *p = mdl_plan_find_param(b->plan, mdl_printf(b->arena, "%s/%s", s->program, a->name));
         void *now = mdl_alloc(b->arena, (size_t)mdl_type_bytes(&a->type));
-        ok(b, cpu->download(b->device, p->arena, p->offset, now, mdl_type_bytes(&a->type)));
+        ok(b, b->backend->download(b->device, p->arena, p->offset, now, mdl_type_bytes(&a->type)));
         CHECK(b->t, !memcmp(now, to_bytes(b->arena, a), (size_t)mdl_type_bytes(&a->type)), "parameter %s is wrong", a->name);
     }
 }
@@ -222,7 +223,7 @@ static void check_states(bench *b, const subject *s) {
 /* The program as bf16 has it, for the interpreter; and the copies that it reads, which reading rounds. */
 static mdl_region *rounded(bench *b, subject *s) {
     static const mdl_layout none = {.tiles = 1};
-    mdl_pass_context c = {.arena = b->arena, .layout = &none, .target = mdl_targets[0], .precision = b->precision};
+    mdl_pass_context c = {.arena = b->arena, .layout = &none, .target = b->target, .precision = b->precision};
     int n = s->v.states.n;
     for (int i = 0; i < n; i++) {
         mdl_named_array a = s->v.states.at[i];
@@ -236,10 +237,10 @@ static void run_subject(bench *b, subject *s) {
     const mdl_plan_program *p = mdl_plan_find_program(b->plan, s->program);
     mdl_arrays results = {0};
     upload(b, s);
-    cpu->fill(b->device, MDL_ARENA_ACTIVATION, 0xff);
-    cpu->fill(b->device, MDL_ARENA_RESULT, 0xff);
-    if (b->precision != MDL_F32) ok(b, cpu->run(b->device, "refresh"));
-    if (!ok(b, cpu->run(b->device, s->program))) return;
+    b->backend->fill(b->device, MDL_ARENA_ACTIVATION, 0xff);
+    b->backend->fill(b->device, MDL_ARENA_RESULT, 0xff);
+    if (b->precision != MDL_F32) ok(b, b->backend->run(b->device, "refresh"));
+    if (!ok(b, b->backend->run(b->device, s->program))) return;
     int states = s->v.states.n;
     mdl_region *region = b->precision == MDL_F32 ? s->region : rounded(b, s);
     mdl_interpret(b->arena, region, &s->v.inputs, &s->v.states, &results);
@@ -251,18 +252,20 @@ static void run_subject(bench *b, subject *s) {
 
 /* Compiles what was added, runs it, and begins anew. */
 static void run_batch(bench *b) {
-    mdl_pipeline_options options = {.out = stdout, .precision = b->precision};
+    mdl_pipeline_options options = {.out = stdout, .precision = b->precision, .target = b->target, .isa = b->isa};
     mdl_plan *plan = NULL;
     const char *path = mdl_printf(b->arena, "%s/kernels.plan", mdl_test_scratch(b->t));
-    mdl_case(b->t, "%d programs compile into a plan in %s that verifies", b->subjects.n, mdl_dtype_name(b->precision));
+    mdl_case(b->t, "%d programs compile into a plan for %s in %s that verifies", b->subjects.n, b->target->name,
+             mdl_dtype_name(b->precision));
     b->plan = NULL;
     b->device = NULL;
     mdl_region_renumber(b->module.forward);
     if (ok(b, mdl_compile(b->arena, &b->module, &options, &plan)) && ok(b, mdl_plan_write(plan, path)) &&
-        ok(b, mdl_plan_read(path, &b->plan)) && ok(b, cpu->load(b->plan, 2, &b->device)))
+        ok(b, mdl_plan_read(path, &b->plan)) && ok(b, b->backend->load(b->plan, 2, &b->device)))
         for (int i = 0; i < b->subjects.n; i++)
-            if (mdl_case(b->t, "%s, %s", b->subjects.at[i].name, mdl_dtype_name(b->precision))) run_subject(b, &b->subjects.at[i]);
-    cpu->unload(b->device);
+            if (mdl_case(b->t, "%s, %s, %s", b->subjects.at[i].name, mdl_dtype_name(b->precision), b->target->name))
+                run_subject(b, &b->subjects.at[i]);
+    b->backend->unload(b->device);
     mdl_plan_free(b->plan);
     mdl_plan_free(plan);
     mdl_arena_free(b->arena);
@@ -290,28 +293,34 @@ static void test_refused(bench *b) {
     mdl_arena_free(kept);
 }
 
-void suite_kernels(mdl_test *t) {
-    bench b = {.t = t};
+static void run_all(bench *b, mdl_dtype precision, int n, const int64_t *rows) {
     mdl_arena *arena = mdl_arena_new();
-    const mdl_test_program *cases = mdl_test_programs(t, arena, "compiler/kernel_cases.txt");
-    const mdl_test_program *writes = mdl_test_programs(t, arena, "compiler/write_cases.txt");
-    test_refused(&b);
-    for (int r = 0; r < 4; r++) { /* a plan has one number of tokens */
-        begin(&b, row_counts[r]);
-        for (const mdl_test_program *c = cases; c->name; c++) run_case(&b, c, row_counts[r]);
-        for (int i = 0; i < RANDOM_PROGRAMS; i++) run_random(&b, i, row_counts[r]);
-        if (b.subjects.n) run_batch(&b);
-        for (const mdl_test_program *c = writes; c->name && r % 2; c++) run_case(&b, c, row_counts[r]);
-        if (b.subjects.n) run_batch(&b); /* apart from the others: every program of a plan has all writes */
-        mdl_arena_free(b.arena);
-    }
-    b.precision = MDL_BF16;
-    for (int r = 1; r < 4; r += 2) {
-        begin(&b, row_counts[r]);
-        for (const mdl_test_program *c = cases; c->name; c++) run_case(&b, c, row_counts[r]);
-        for (int i = 0; i < RANDOM_PROGRAMS; i++) run_random(&b, i, row_counts[r]);
-        if (b.subjects.n) run_batch(&b);
-        mdl_arena_free(b.arena);
+    const mdl_test_program *cases = mdl_test_programs(b->t, arena, "compiler/kernel_cases.txt");
+    const mdl_test_program *writes = mdl_test_programs(b->t, arena, "compiler/write_cases.txt");
+    b->precision = precision;
+    for (int r = 0; r < n; r++) { /* a plan has one number of tokens */
+        begin(b, rows[r]);
+        for (const mdl_test_program *c = cases; c->name; c++) run_case(b, c, rows[r]);
+        for (int i = 0; i < RANDOM_PROGRAMS; i++) run_random(b, i, rows[r]);
+        if (b->subjects.n) run_batch(b);
+        for (const mdl_test_program *c = writes; c->name && precision == MDL_F32 && r % 2; c++) run_case(b, c, rows[r]);
+        if (b->subjects.n) run_batch(b); /* apart from the others: every program of a plan has all writes */
+        mdl_arena_free(b->arena);
     }
     mdl_arena_free(arena);
+}
+
+void suite_kernels(mdl_test *t) {
+    bench b = {.t = t, .backend = &mdl_backend_cpu, .target = &mdl_target_cpu};
+    test_refused(&b);
+    run_all(&b, MDL_F32, 4, (const int64_t[]){1, 7, 65, 130});
+    run_all(&b, MDL_BF16, 2, (const int64_t[]){7, 130});
+}
+
+/* In emulation, or for the arch that MDL_TEST_ARCH names, on the GPU there is. */
+void suite_kernels_cuda(mdl_test *t) {
+    const char *arch = getenv("MDL_TEST_ARCH");
+    bench b = {.t = t, .backend = &mdl_backend_cuda, .target = &mdl_target_cuda, .isa = arch && *arch ? arch : "host"};
+    run_all(&b, MDL_F32, 2, (const int64_t[]){7, 130});
+    run_all(&b, MDL_BF16, 2, (const int64_t[]){1, 65});
 }
