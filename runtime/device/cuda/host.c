@@ -30,9 +30,9 @@ static mdl_status host_open(mdl_device *d) {
     d->at = h;
     h->kernels = MDL_NEW_ARRAY(d->memory, mdl_native_fn, d->plan->kernels.n + 1);
     h->products = mdl_cpu_products_new(1);
-    MDL_TRY(mdl_emulator_new(&h->emulator), "load");
     MDL_TRY(mdl_native_open(d->plan, MDL_PLAN_HOST_OBJECT, h->kernels, &h->native), "load");
     if (!h->native) return MDL_OK;
+    MDL_TRY(mdl_emulator_new(&h->emulator), "load");
     mdl_emulator_abi **variable = mdl_native_symbol(h->native, "mdl_emulator");
     if (!variable) return mdl_fail(MDL_BAD_INPUT, "%s is not for the emulator", MDL_PLAN_HOST_OBJECT);
     *variable = h->emulator;
