@@ -60,7 +60,7 @@ static void ok(mdl_test *t, mdl_status status) {
     CHECK(t, !*text, "%s", text);
 }
 
-/* Program "test": out[0] += in[0], then a fault if in[0] is 7. */
+/* Program "test": out[0] += in[0], then a fault if in[0] is 7, then out[0] += in[0] again, with less shared memory. */
 static mdl_plan *counting_plan(mdl_test *t) {
     mdl_conformance_target target = gpu();
     mdl_plan *plan = mdl_conformance_plan(&target, 0, 64, 64, 0);
@@ -72,9 +72,12 @@ static mdl_plan *counting_plan(mdl_test *t) {
     mdl_type number = mdl_type_make(MDL_I32, 0, NULL);
     mdl_fixture_buffer(plan, p, "in", MDL_ARENA_INPUT, 0, number);
     mdl_fixture_buffer(plan, p, "out", MDL_ARENA_RESULT, 0, number);
-    mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "counts", "r0 u1 i0")->threads = MDL_CONFORMANCE_THREADS;
-    mdl_plan_launch *l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "faults", "r0 u1 i0");
+    mdl_plan_launch *l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "counts", "r0 u1 i0");
+    l->threads = MDL_CONFORMANCE_THREADS, l->shared_bytes = 96 << 10;
+    l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "faults", "r0 u1 i0");
     l->kernel = 1, l->threads = MDL_CONFORMANCE_THREADS;
+    l = mdl_fixture_launch(plan, p, MDL_LAUNCH_KERNEL, "counts again", "r0 u1 i0");
+    l->threads = MDL_CONFORMANCE_THREADS, l->shared_bytes = 64 << 10;
     CHECK(t, compile(t, plan), "the kernels do not compile");
     return plan;
 }
@@ -95,18 +98,18 @@ static int count(mdl_device *d, int value, int runs, char failure[1024]) {
 static void test_graphs(mdl_test *t) {
     char failure[1024];
     mdl_device *d = NULL;
-    double seconds[2] = {-1, -1};
+    double seconds[3] = {-1, -1, -1};
     if (!mdl_case(t, "gpu: as a graph and launch by launch, again and again")) return;
     mdl_plan *plan = counting_plan(t);
     ok(t, mdl_backend_cuda.load(plan, 0, &d));
     for (int on = 1; d && on >= 0; on--) {
         mdl_cuda_set_graphs(on);
         int out = count(d, 3, 5, failure);
-        CHECK(t, out == 15, "graphs %d: %d, %s", on, out, failure);
+        CHECK(t, out == 30, "graphs %d: %d, %s", on, out, failure);
     }
     mdl_cuda_set_graphs(true);
     if (d) ok(t, mdl_backend_cuda.profile(d, "test", seconds));
-    CHECK(t, seconds[0] >= 0 && seconds[1] >= 0, "profile gives no times");
+    CHECK(t, seconds[0] >= 0 && seconds[1] >= 0 && seconds[2] >= 0, "profile gives no times");
     mdl_backend_cuda.unload(d);
     mdl_plan_free(plan);
 }
@@ -212,7 +215,7 @@ static void test_faults(mdl_test *t) {
         mdl_cuda_set_graphs(true);
         d = NULL;
         ok(t, mdl_backend_cuda.load(plan, 0, &d));
-        CHECK(t, d && count(d, 2, 2, failure) == 4, "a fresh device does not work: %s", failure);
+        CHECK(t, d && count(d, 2, 2, failure) == 8, "a fresh device does not work: %s", failure);
         mdl_backend_cuda.unload(d);
     }
     mdl_plan_free(plan);

@@ -73,6 +73,7 @@ static mdl_status gpu_open(mdl_device *d) {
     gpu->started = -1;
     gpu->modules = MDL_NEW_ARRAY(d->memory, CUmodule, d->plan->kernels.n + 1);
     gpu->functions = MDL_NEW_ARRAY(d->memory, CUfunction, d->plan->kernels.n + 1);
+    gpu->shared = MDL_NEW_ARRAY(d->memory, int64_t, d->plan->kernels.n + 1);
     gpu->graphs = MDL_NEW_ARRAY(d->memory, CUgraphExec, d->plan->programs.n + 1);
     mdl_status status = mdl_driver_get(&gpu->cu);
     if (!status) status = open_device(d, gpu, arch);
