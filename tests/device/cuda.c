@@ -1,41 +1,22 @@
-/* The cuda backend: conformance in emulation, and on the GPU where there is one; what is said where there is none. */
+/* The cuda backend: conformance in emulation, and what needs no GPU of the half that does. */
 #include <stdio.h>
 #include <string.h>
 
 #include "runtime/device/cuda/arch.h"
+#include "runtime/device/cuda/gemm_cache.h"
 #include "runtime/device/cuda/gemm_layout.h"
 #include "tests/device/conformance.h"
+#include "tests/device/cuda_test.h"
 #include "tests/device/emulated.h"
 #include "tests/plan/fixture.h"
-
-/* All kernels of the plan as one text. */
-static const char *kernel_text(mdl_plan *plan) {
-    mdl_text text = {.arena = plan->memory};
-    mdl_text_printf(&text, "%s", MDL_CONFORMANCE_CUDA);
-    for (int i = 0; i < plan->kernels.n; i++) mdl_text_printf(&text, "%s", plan->kernels.at[i].source);
-    return text.at;
-}
-
-static bool add_file(mdl_test *t, mdl_plan *plan, const char *path, const char *name) {
-    char full[512], block[4096];
-    mdl_text text = {.arena = plan->memory};
-    snprintf(full, sizeof full, "%s/%s", mdl_test_scratch(t), name);
-    FILE *f = fopen(full, "rb");
-    if (!f) return false;
-    for (size_t n; (n = fread(block, 1, sizeof block, f));) mdl_text_append(&text, block, n);
-    fclose(f);
-    mdl_fixture_file(plan, path, text.at, (int64_t)text.n);
-    mdl_fixture_finish(plan);
-    return true;
-}
 
 /* Compiles every kernel into kernels/host.so. */
 static bool compile_host(mdl_test *t, mdl_plan *plan) {
     const char *output = NULL;
-    if (!native_write(t, "host", EMULATED_PRELUDE, kernel_text(plan))) return false;
+    if (!native_write(t, "host", EMULATED_PRELUDE MDL_CONFORMANCE_CUDA, mdl_cuda_test_text(plan))) return false;
     int status = mdl_shell(t, &output, "cd '%s' && cc %s -o host.so host.c", mdl_test_scratch(t), NATIVE_FLAGS);
     CHECK(t, !status, "%s", output);
-    return !status && add_file(t, plan, MDL_PLAN_HOST_OBJECT, "host.so");
+    return !status && mdl_cuda_test_file(t, plan, MDL_PLAN_HOST_OBJECT, "host.so");
 }
 
 static mdl_conformance_target host(void) {
@@ -228,11 +209,82 @@ static void test_takes(mdl_test *t) {
           "bias");
 }
 
+/* ---- choices of algorithms ---- */
+static void test_cache(mdl_test *t) {
+    mdl_arena *m = mdl_arena_new();
+    unsigned char a[64], b[64], got[64];
+    const char *path = mdl_printf(m, "%s/cache/mdl/gemm.json", mdl_test_scratch(t)), *text;
+    mdl_case(t, "cuda: choices of algorithms are kept by library, card and problem");
+    for (int i = 0; i < 64; i++) a[i] = (unsigned char)(3 * i + 160), b[i] = (unsigned char)(255 - i);
+    mdl_gemm_cache *cache = mdl_gemm_cache_open(m, path, "lt 1", "card"), *other = mdl_gemm_cache_open(m, path, "lt 2", "card");
+    CHECK(t, !mdl_gemm_cache_was_damaged(cache) && !mdl_gemm_cache_find(cache, "p", got, 64), "nothing is there at first");
+    mdl_gemm_cache_put(cache, "p", a, 64);
+    mdl_gemm_cache_put(other, "p", b, 64);
+    CHECK(t, mdl_gemm_cache_find(cache, "p", got, 64) && !memcmp(got, a, 64), "what was put is found before it is saved");
+    text = mdl_conformance_message(mdl_gemm_cache_save(cache));
+    CHECK(t, !*text, "%s", text);
+    text = mdl_conformance_message(mdl_gemm_cache_save(other));
+    CHECK(t, !*text, "%s", text);
+    cache = mdl_gemm_cache_open(m, path, "lt 1", "card");
+    CHECK(t, mdl_gemm_cache_find(cache, "p", got, 64) && !memcmp(got, a, 64), "the first's choice stays");
+    CHECK(t, !mdl_gemm_cache_find(cache, "q", got, 64) && !mdl_gemm_cache_find(cache, "p", got, 32), "other problems, other sizes");
+    cache = mdl_gemm_cache_open(m, path, "lt 2", "card");
+    CHECK(t, mdl_gemm_cache_find(cache, "p", got, 64) && !memcmp(got, b, 64), "the second's, too");
+    cache = mdl_gemm_cache_open(m, path, "lt 2", "other card");
+    CHECK(t, !mdl_gemm_cache_find(cache, "p", got, 64) && !mdl_gemm_cache_was_damaged(cache), "another card has none");
+
+    mdl_case(t, "cuda: damaged lines of the file of choices are dropped, once");
+    FILE *f = fopen(path, "a");
+    if (f) fputs("{\"library\":\"lt 1\",\"gpu\":\"card\",\"problem\":\"x\",\"algorithm\":\"0g\"}\n{\"library\":\"l", f);
+    if (f) fclose(f);
+    cache = mdl_gemm_cache_open(m, path, "lt 1", "card");
+    CHECK(t, mdl_gemm_cache_was_damaged(cache) && mdl_gemm_cache_find(cache, "p", got, 64), "the good lines stay");
+    text = mdl_conformance_message(mdl_gemm_cache_save(cache));
+    CHECK(t, !*text, "%s", text);
+    cache = mdl_gemm_cache_open(m, path, "lt 1", "card");
+    CHECK(t, !mdl_gemm_cache_was_damaged(cache) && mdl_gemm_cache_find(cache, "p", got, 64), "the file is whole again");
+    mdl_arena_free(m);
+}
+
+/* ---- the GPU half with a fake driver, in a process of its own: a process loads one driver ---- */
+static bool make_fakes(mdl_test *t) {
+    const char *output = NULL;
+    int rc =
+        mdl_shell(t, &output,
+                  "mkdir -p '%s/fake/lib64' && cd '%s/fake/lib64' && CC='cc -std=gnu11 -O1 -Wall -Wextra -Werror -shared -fPIC "
+                  "-isystem %s' && $CC -Wl,-soname,libcuda.so.1 -o libcuda.so.1 %s/tests/device/fake/cuda.c && "
+                  "V=$(sed -n 's/^#define CUBLAS_VER_MAJOR //p' %s/cublas_api.h) && "
+                  "$CC -Wl,-rpath,\"$PWD\" -o libcublasLt.so.$V %s/tests/device/fake/cublaslt.c libcuda.so.1",
+                  mdl_test_scratch(t), mdl_test_scratch(t), MDL_CUDA_INCLUDE, MDL_SOURCE_DIR, MDL_CUDA_INCLUDE, MDL_SOURCE_DIR);
+    CHECK(t, !rc, "%s", output);
+    return !rc;
+}
+
+static void test_fake(mdl_test *t, const char *mode, const char *expected) {
+    const char *output = NULL;
+    if (!mdl_case(t, "cuda: the GPU half with a fake driver: %s", mode)) return;
+    /* What the fakes give out they keep, and a context that is lost frees nothing. */
+    int rc = mdl_shell(t, &output,
+                       "ASAN_OPTIONS=detect_leaks=0 CUDA_HOME='%s/fake' XDG_CACHE_HOME='%s/fake/%s' MDL_FAKE_CUDA=%s mdltest gpu",
+                       mdl_test_scratch(t), mdl_test_scratch(t), mode, mode);
+    bool runs = !strcmp(mode, "works");
+    CHECK(t, strstr(output, expected) && (!runs || !rc), "expected %s, got %d and\n%s", expected, rc, output);
+}
+
+static void test_fakes(mdl_test *t) {
+    if (!*MDL_CUDA_INCLUDE || !mdl_case(t, "cuda: the fake driver compiles") || !make_fakes(t)) return;
+    test_fake(t, "works", ", 0 failed   the cuda backend on the GPU");
+    test_fake(t, "none", "skipped: the NVIDIA driver sees no GPU");
+    test_fake(t, "old", "skipped: the NVIDIA driver is too old: it is for CUDA 11.8, 12.0 is needed");
+}
+
 void suite_cuda(mdl_test *t) {
     mdl_conformance_target target = host();
     test_arches(t);
     test_layouts(t);
     test_takes(t);
+    test_cache(t);
+    test_fakes(t);
     mdl_conformance(t, &target);
     test_two_plans(t);
     test_failing_launch(t);

@@ -20,10 +20,11 @@
 static inline void *emulated_compile(mdl_test *t, const char *name, const char *source, mdl_emulator_abi *emulator) {
     if (!native_write(t, name, EMULATED_PRELUDE, source)) return NULL;
     void *library = native_compile(t, name, "", NULL);
-    mdl_emulator_abi **variable = library ? dlsym(library, "mdl_emulator") : NULL;
-    CHECK(t, variable, "%s.so has no variable mdl_emulator", name);
-    if (variable) *variable = emulator;
-    return variable ? library : NULL;
+    mdl_emulator_attach_fn attach = NULL;
+    native_symbol(library, MDL_EMULATOR_ATTACH, &attach);
+    CHECK(t, attach, "%s.so has no function " MDL_EMULATOR_ATTACH, name);
+    if (attach) attach(emulator);
+    return attach ? library : NULL;
 }
 
 #endif

@@ -24,6 +24,8 @@
 SAME(thread);
 SAME(block);
 SAME(shared);
+SAME(static_shared);
+SAME(static_end);
 SAME(sync);
 SAME(sync_warp);
 SAME(shuffle_xor);
@@ -174,7 +176,7 @@ static mdl_status launch_wrong(const fixture *f, int64_t way, float *out) {
         void *buffer[1];
         int64_t immediate[1];
     } args = {{out}, {way}};
-    return launch(f, "k_wrong", &args, 1, 128, 512);
+    return launch(f, "k_wrong", &args, 2, 128, 512);
 }
 
 static void test_errors(const fixture *f) {
@@ -198,9 +200,10 @@ static void test_errors(const fixture *f) {
 
 /* Wrong, and no error: it must show in the result, not in one thread alone. */
 static void test_races(const fixture *f) {
-    static const char *const what[] = {"a copy without a wait", "shared memory that nobody wrote", "a missing mdl_sync"};
+    static const char *const what[] = {"a copy without a wait", "shared memory that nobody wrote", "a missing mdl_sync",
+                                       "static shared memory of the last block"};
     static float out[512] MDL_ALIGN16;
-    for (int way = 8; way < 11; way++) {
+    for (int way = 8; way < 12; way++) {
         int nan = 0;
         if (!mdl_case(f->t, "emulator: %s gives NaN", what[way - 8])) continue;
         memset(out, 0, sizeof out);

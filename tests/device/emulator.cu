@@ -95,6 +95,7 @@ MDL_KERNEL(k_exp2, 2, 1, 32, 1) {
 MDL_KERNEL(k_wrong, 1, 1, 128, 1) {
     float *out = (float *)args.buffer[0];
     float *shared = (float *)(void *)mdl_dynamic_shared();
+    MDL_SHARED float first[128];
     int i = mdl_thread(), lane = i % 32;
     float x = 1.0f;
     switch (args.immediate[0]) {
@@ -132,6 +133,10 @@ MDL_KERNEL(k_wrong, 1, 1, 128, 1) {
         case 10:                      /* does not wait for its neighbours */
             shared[i] = 1.0f;
             x = shared[(i + 1) % 128];
+            break;
+        case 11: /* only the first block writes */
+            if (mdl_block() == 0) first[i] = 1.0f;
+            x = first[i];
             break;
     }
     out[i] = x;

@@ -122,7 +122,7 @@ MDL_FN void mdl_copy_commit(void) { asm volatile("cp.async.commit_group;" : : : 
 struct mdl_emulator {
     int thread; /* that runs now */
     int64_t block;
-    char *shared;
+    char *shared, *static_shared, *static_end;
     void (*sync)(struct mdl_emulator *);
     void (*sync_warp)(struct mdl_emulator *);
     uint32_t (*shuffle_xor)(struct mdl_emulator *, uint32_t word, int mask);
@@ -134,8 +134,20 @@ struct mdl_emulator {
     void (*copy_wait)(struct mdl_emulator *, int n);
     float (*exp2_fast)(float x);
 };
-/* Set by who loads the object. Weak: texts that are compiled apart share one. */
+/* Weak: texts that are compiled apart share one. */
 __attribute__((weak)) struct mdl_emulator *mdl_emulator;
+
+/* All MDL_SHARED of the object: the linker knows where the section begins and ends, 0 where there is none. */
+extern char __start_mdl_shared[] __attribute__((weak, visibility("hidden")));
+extern char __stop_mdl_shared[] __attribute__((weak, visibility("hidden")));
+
+/* Called by who loads the object, before any kernel. */
+extern void mdl_emulator_attach(struct mdl_emulator *emulator);
+__attribute__((weak)) void mdl_emulator_attach(struct mdl_emulator *emulator) {
+    mdl_emulator = emulator;
+    emulator->static_shared = __start_mdl_shared;
+    emulator->static_end = __stop_mdl_shared;
+}
 
 /* One thread of a block. The blocks run one after the other, so that a block's shared memory can be the object's. */
 #define MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT)                 \
@@ -144,7 +156,7 @@ __attribute__((weak)) struct mdl_emulator *mdl_emulator;
     extern void NAME(const void *args);                                        \
     void NAME(const void *args) { NAME##_thread(*(const NAME##_args *)args); } \
     static void NAME##_thread(const NAME##_args args)
-#define MDL_SHARED static
+#define MDL_SHARED static __attribute__((section("mdl_shared")))
 
 MDL_FN int mdl_thread(void) { return mdl_emulator->thread; }
 MDL_FN int64_t mdl_block(void) { return mdl_emulator->block; }

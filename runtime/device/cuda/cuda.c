@@ -72,6 +72,7 @@ static mdl_status run_again(const mdl_device *d, int program) {
     mdl_status status = load(d->plan, &again);
     if (!status && bytes) status = again->place->copy_in(again, again->arena[MDL_ARENA_INPUT], d->input, bytes);
     if (!status) status = again->place->step(again, program);
+    if (again) again->place->lost(again); /* and with it the error: the process can go on */
     cuda_unload(again);
     return status;
 }

@@ -193,6 +193,7 @@ static mdl_status pass_sync(emulator *e) {
 static void begin_block(emulator *e, int64_t block) {
     e->abi.block = block;
     memset(e->abi.shared, POISON, (size_t)e->launch->shared_bytes + GUARD);
+    if (e->abi.static_shared) memset(e->abi.static_shared, POISON, (size_t)(e->abi.static_end - e->abi.static_shared));
     for (int i = 0; i < e->launch->threads; i++) {
         thread *t = &e->threads[i];
         t->fiber = mdl_fiber_reset(e->fibers, i, run_thread, e);

@@ -1,7 +1,7 @@
 /* Kernels in the dialect of compiler/kernel/cuda/simt.h, compiled for the host (MDL_EMULATED), run block after block on the calling
  * OS thread, each thread of a block a fiber.
  *
- * The emulator is stricter than a GPU, so that mistakes show without one: dynamic shared memory begins as NaN in every block, an
+ * The emulator is stricter than a GPU, so that mistakes show without one: shared memory begins as NaN in every block, an
  * asynchronous copy arrives when its thread waits for it and not before, lanes run one after the other between two collectives, and
  * what would hang or be undefined (lanes at different collectives, threads that end while others wait) is an error. */
 #ifndef MDL_DEVICE_CUDA_EMULATOR_H
@@ -15,12 +15,14 @@
 enum { MDL_EMULATOR_THREADS = 1024 }; /* the most of a block */
 
 /* What a kernel sees of its emulator. The struct of simt.h's MDL_EMULATED half, member for member (the suite `emulator` compares
- * them); a shared object of kernels has a variable `mdl_emulator` that points here. */
+ * them). A shared object of kernels has a function MDL_EMULATOR_ATTACH, which ties it to the emulator that is to run them. */
+#define MDL_EMULATOR_ATTACH "mdl_emulator_attach"
 typedef struct mdl_emulator_abi mdl_emulator_abi;
 struct mdl_emulator_abi {
     int thread; /* that runs now */
     int64_t block;
-    char *shared; /* dynamic shared memory */
+    char *shared;                     /* dynamic shared memory */
+    char *static_shared, *static_end; /* that of all kernels of the object */
     void (*sync)(mdl_emulator_abi *emulator);
     void (*sync_warp)(mdl_emulator_abi *emulator);
     uint32_t (*shuffle_xor)(mdl_emulator_abi *emulator, uint32_t word, int mask);
@@ -32,6 +34,8 @@ struct mdl_emulator_abi {
     void (*copy_wait)(mdl_emulator_abi *emulator, int n);
     float (*exp2_fast)(float x);
 };
+
+typedef void (*mdl_emulator_attach_fn)(mdl_emulator_abi *emulator);
 
 /* One thread of the block, as MDL_KERNEL defines it; args: the struct NAME_args. */
 typedef void (*mdl_emulated_kernel)(const void *args);

@@ -2,18 +2,33 @@
 #include "runtime/device/cuda/gpu.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "runtime/device/cuda/arch.h"
-
 /* ---- the device ---- */
+static mdl_status describe(mdl_gpu *gpu, int *major, int *minor) {
+    const mdl_driver *cu = gpu->cu;
+    MDL_TRY_CUDA(cu, cu->cuDeviceGet(&gpu->device, 0), "the first GPU");
+    MDL_TRY_CUDA(cu, cu->cuDeviceGetName(gpu->name, sizeof gpu->name, gpu->device), "its name");
+    MDL_TRY_CUDA(cu, cu->cuDeviceGetAttribute(major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, gpu->device), "its arch");
+    MDL_TRY_CUDA(cu, cu->cuDeviceGetAttribute(minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, gpu->device), "its arch");
+    return MDL_OK;
+}
+
+mdl_status mdl_cuda_gpu_arch(char arch[MDL_ARCH_LETTERS]) {
+    mdl_gpu gpu = {0};
+    int major = 0, minor = 0;
+    mdl_status status = mdl_driver_get(&gpu.cu);
+    if (!status) status = describe(&gpu, &major, &minor);
+    if (!status) snprintf(arch, MDL_ARCH_LETTERS, "sm_%d%d", major, minor);
+    return status;
+}
+
 static mdl_status open_device(mdl_device *d, mdl_gpu *gpu, char arch[MDL_ARCH_LETTERS]) {
     const mdl_driver *cu = gpu->cu;
     int major = 0, minor = 0;
-    MDL_TRY_CUDA(cu, cu->cuDeviceGet(&gpu->device, 0), "the first GPU");
-    MDL_TRY_CUDA(cu, cu->cuDeviceGetName(gpu->name, sizeof gpu->name, gpu->device), "its name");
-    MDL_TRY_CUDA(cu, cu->cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, gpu->device), "its arch");
-    MDL_TRY_CUDA(cu, cu->cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, gpu->device), "its arch");
+    mdl_status status = describe(gpu, &major, &minor);
+    if (status) return status;
     MDL_TRY(mdl_cuda_pick_arch(d->plan->isa, major, minor, arch), "%s", gpu->name);
     MDL_TRY_CUDA(cu, cu->cuDevicePrimaryCtxRetain(&gpu->context, gpu->device), "%s", gpu->name);
     MDL_TRY_CUDA(cu, cu->cuCtxSetCurrent(gpu->context), "%s", gpu->name);
@@ -58,6 +73,7 @@ static mdl_status gpu_open(mdl_device *d) {
     gpu->started = -1;
     gpu->modules = MDL_NEW_ARRAY(d->memory, CUmodule, d->plan->kernels.n + 1);
     gpu->functions = MDL_NEW_ARRAY(d->memory, CUfunction, d->plan->kernels.n + 1);
+    gpu->shared = MDL_NEW_ARRAY(d->memory, int64_t, d->plan->kernels.n + 1);
     gpu->graphs = MDL_NEW_ARRAY(d->memory, CUgraphExec, d->plan->programs.n + 1);
     mdl_status status = mdl_driver_get(&gpu->cu);
     if (!status) status = open_device(d, gpu, arch);

@@ -22,6 +22,7 @@ typedef struct {
     char name[128];    /* "NVIDIA H100 80GB HBM3" */
     CUmodule *modules; /* by kernel */
     CUfunction *functions;
+    int64_t *shared;             /* by kernel: dynamic bytes that it may have */
     MDL_VEC(CUdeviceptr) blocks; /* of memory */
     mdl_gpu_products *products;  /* NULL: the plan has none */
     mdl_gpu_launch **programs;

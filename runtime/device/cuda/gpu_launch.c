@@ -4,8 +4,6 @@
 #include "runtime/device/cuda/gemm_layout.h"
 #include "runtime/device/cuda/gpu.h"
 
-enum { STATIC_SHARED = 48 << 10 }; /* of a block: more must be asked for */
-
 mdl_status mdl_gpu_check(mdl_gpu *gpu, CUresult result) {
     if (!result) return MDL_OK;
     gpu->lost |= mdl_driver_is_sticky(result);
@@ -13,16 +11,23 @@ mdl_status mdl_gpu_check(mdl_gpu *gpu, CUresult result) {
 }
 
 /* ---- preparing ---- */
-static mdl_status prepare_kernel(mdl_device *d, const mdl_bound_launch *bound, mdl_gpu_launch *to) {
-    const mdl_gpu *gpu = d->at;
-    int64_t shared = bound->record->shared_bytes;
-    to->function = gpu->functions[bound->record->kernel];
-    to->argument[0] = mdl_cuda_argument(d->memory, bound);
-    if (shared <= STATIC_SHARED) return MDL_OK;
+/* A kernel may have as much dynamic shared memory as its largest launch takes: beyond 48 KiB, static memory included, that must be
+ * asked for. */
+static mdl_status allow_shared(mdl_gpu *gpu, int kernel, int64_t bytes) {
     CUfunction_attribute most = CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuFuncSetAttribute(to->function, most, (int)shared), "%" PRId64 " bytes of shared memory",
-                 shared);
+    if (bytes <= gpu->shared[kernel]) return MDL_OK;
+    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuFuncSetAttribute(gpu->functions[kernel], most, (int)bytes),
+                 "%" PRId64 " bytes of shared memory", bytes);
+    gpu->shared[kernel] = bytes;
     return MDL_OK;
+}
+
+static mdl_status prepare_kernel(mdl_device *d, const mdl_bound_launch *bound, mdl_gpu_launch *to) {
+    mdl_gpu *gpu = d->at;
+    int kernel = bound->record->kernel;
+    to->function = gpu->functions[kernel];
+    to->argument[0] = mdl_cuda_argument(d->memory, bound);
+    return allow_shared(gpu, kernel, bound->record->shared_bytes);
 }
 
 static mdl_status prepare_product(mdl_device *d, const mdl_bound_launch *bound, mdl_gpu_launch *to) {

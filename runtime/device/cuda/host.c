@@ -30,12 +30,14 @@ static mdl_status host_open(mdl_device *d) {
     d->at = h;
     h->kernels = MDL_NEW_ARRAY(d->memory, mdl_native_fn, d->plan->kernels.n + 1);
     h->products = mdl_cpu_products_new(1);
-    MDL_TRY(mdl_emulator_new(&h->emulator), "load");
     MDL_TRY(mdl_native_open(d->plan, MDL_PLAN_HOST_OBJECT, h->kernels, &h->native), "load");
     if (!h->native) return MDL_OK;
-    mdl_emulator_abi **variable = mdl_native_symbol(h->native, "mdl_emulator");
-    if (!variable) return mdl_fail(MDL_BAD_INPUT, "%s is not for the emulator", MDL_PLAN_HOST_OBJECT);
-    *variable = h->emulator;
+    MDL_TRY(mdl_emulator_new(&h->emulator), "load");
+    void *symbol = mdl_native_symbol(h->native, MDL_EMULATOR_ATTACH);
+    mdl_emulator_attach_fn attach;
+    if (!symbol) return mdl_fail(MDL_BAD_INPUT, "%s is not for the emulator", MDL_PLAN_HOST_OBJECT);
+    memcpy(&attach, &symbol, sizeof attach);
+    attach(h->emulator);
     return MDL_OK;
 }
 

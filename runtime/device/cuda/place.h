@@ -3,6 +3,7 @@
 #define MDL_DEVICE_CUDA_PLACE_H
 
 #include "runtime/base/arena.h"
+#include "runtime/device/cuda/arch.h"
 #include "runtime/device/device.h"
 #include "runtime/device/launch.h"
 
@@ -37,6 +38,7 @@ struct mdl_device {
 };
 
 extern const mdl_cuda_place mdl_cuda_host, mdl_cuda_gpu;
+mdl_status mdl_cuda_gpu_arch(char arch[MDL_ARCH_LETTERS]); /* "sm_90"; the error says why there is no GPU */
 
 /* A kernel's one argument: the addresses of the launch's buffers, then its integers. */
 int64_t *mdl_cuda_argument(mdl_arena *memory, const mdl_bound_launch *launch);
