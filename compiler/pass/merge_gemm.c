@@ -14,13 +14,14 @@ typedef struct {
 
 static bool is_param_read(const mdl_value *v) { return mdl_is(v, MDL_OP_READ) && mdl_find_attr(v->def, "of")->n == 1; }
 
-/* x [.., I] . w [O, I], w read from one parameter that is used once. */
+/* x [.., I] . w [O, I], w read from one parameter that is used once. O is a multiple of 8: so every member of a group begins where
+ * kernels may move 16 bytes. */
 static bool mergeable(const mdl_op *op, const int *uses) {
     if (op->code != MDL_OP_DOT || op->n_in != 2 || mdl_find_attr(op, "left_batch")) return false;
     const mdl_attr *left = mdl_find_attr(op, "left"), *right = mdl_find_attr(op, "right");
     const mdl_value *x = op->in[0], *w = op->in[1];
-    return is_param_read(w) && uses[w->id] == 1 && w->type.rank == 2 && left->n == 1 && right->is[0] == 1 &&
-           left->is[0] == x->type.rank - 1;
+    return is_param_read(w) && uses[w->id] == 1 && w->type.rank == 2 && w->type.dim[0] % 8 == 0 && left->n == 1 &&
+           right->is[0] == 1 && left->is[0] == x->type.rank - 1;
 }
 
 static const mdl_param *param_of(const mdl_module *m, const mdl_value *read) {

@@ -120,8 +120,8 @@ static void test_goldens(mdl_test *t) {
 static int dots_after_merge(mdl_test *t, mdl_arena *arena, mdl_param a, mdl_param b) {
     static const char text[] =
         "program p {\n  %0 = input {name=\"x\"} : f32[5,3]\n"
-        "  %1 = read {state=\"param\", of=[\"a\"]} : f32[4,3]\n  %2 = dot %0, %1 {left=[1], right=[1]} : f32[5,4]\n"
-        "  %3 = read {state=\"param\", of=[\"b\"]} : f32[4,3]\n  %4 = dot %0, %3 {left=[1], right=[1]} : f32[5,4]\n"
+        "  %1 = read {state=\"param\", of=[\"a\"]} : f32[8,3]\n  %2 = dot %0, %1 {left=[1], right=[1]} : f32[5,8]\n"
+        "  %3 = read {state=\"param\", of=[\"b\"]} : f32[8,3]\n  %4 = dot %0, %3 {left=[1], right=[1]} : f32[5,8]\n"
         "  result %2 {name=\"a\"}\n  result %4 {name=\"b\"}\n}\n";
     mdl_module module = {0};
     MDL_PUSH(arena, module.params, a);

@@ -51,18 +51,17 @@ static mdl_status check_memory(const mdl_device *d, const mdl_gpu *gpu) {
 
 /* ---- code ---- */
 static mdl_status load_kernel(const mdl_device *d, mdl_gpu *gpu, int i, const char *arch) {
-    const char *symbol = d->plan->kernels.at[i].symbol, *kind = strncmp(arch, "compute_", 8) ? "cubin" : "ptx";
+    const mdl_plan_kernel *kernel = &d->plan->kernels.at[i];
     char log[4096] = "";
-    const char *path = mdl_printf(d->memory, "kernels/%s.%s.%s", symbol, arch, kind);
+    const char *path = mdl_plan_code_path(d->memory, kernel, arch);
     const mdl_plan_file *file = mdl_plan_find_file(d->plan, path);
     CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
     void *values[] = {log, (void *)(uintptr_t)sizeof log};
     if (!file) return mdl_fail(MDL_BAD_INPUT, "the plan has no file %s", path);
-    const char *code = file->bytes; /* PTX must end with a NUL, which a file does not */
-    if (*kind == 'p') code = mdl_strndup(d->memory, file->bytes, (size_t)file->size);
+    const char *code = mdl_strndup(d->memory, file->bytes, (size_t)file->size); /* PTX must end with a NUL, which a file does not */
     MDL_TRY_CUDA(gpu->cu, gpu->cu->cuModuleLoadDataEx(&gpu->modules[i], code, 2, options, values), "%s on the %s%s%s", path,
                  gpu->name, *log ? ": " : "", log);
-    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuModuleGetFunction(&gpu->functions[i], gpu->modules[i], symbol), "%s", path);
+    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuModuleGetFunction(&gpu->functions[i], gpu->modules[i], kernel->symbol), "%s", path);
     return MDL_OK;
 }
 
