@@ -3,10 +3,9 @@
 
 #include "runtime/base/status.h"
 
-/* Of a block, where rows are narrow; registers of a processor, and what a thread needs beside its arrays; vectors of a lane, above
- * which arrays do not live in registers. 16-byte vectors of at most 5 an operand keep loads in flight without filling the
- * registers. */
-enum { THREADS = 128, MOST_LANES = 256, REGISTERS = 65536, OTHER_REGISTERS = 48, LANE_REGISTERS = 96 };
+/* Threads of a block where rows are narrow; registers of a processor; what a thread needs beside its arrays and the vectors it
+ * loads; what its arrays may take. At most 5 vectors an operand keep loads in flight without filling the registers. */
+enum { THREADS = 128, MOST_LANES = 512, REGISTERS = 65536, OTHER_REGISTERS = 56, LANE_REGISTERS = 96 };
 enum { FEW_ITERATIONS = 5, LEAST_LANES = 8, WARP = 32, WIDEST_ALIKE = 256, MOST_RESIDENT = 16, SHARED_BYTES = 24 << 10 };
 
 typedef struct {
@@ -15,6 +14,7 @@ typedef struct {
     mdl_lanes *l;
     int want;                     /* columns of an access: 8 where some array is of 2 bytes, else 4 */
     bool *shared, *lane, *memory; /* by array: some access asks for it */
+    int *folds;                   /* by array of partial sums: statements that fold into it, each into registers of its own */
 } analysis;
 
 static int64_t bytes_of(const mdl_loop_array *a) { return mdl_dtype_bits(a->dtype) / 8; }
@@ -135,7 +135,7 @@ static void note_partial(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w, 
     mdl_lane_walk **of = &a->l->of[s->array];
     bool moves = w && moves_with(&s->col, w);
     if (moves && (!*of || (*of)->extent < w->extent)) *of = w;
-    if (moves) a->lane[s->array] = true;
+    if (moves) a->lane[s->array] = true, a->folds[s->array]++;
     if (moves ? nested : s->col.n && a->k->arrays.at[s->array].width > WIDEST_ALIKE) a->memory[s->array] = true;
 }
 
@@ -189,10 +189,23 @@ static int64_t registers_of_a_vector(const analysis *a) {
     int64_t registers = 0;
     for (int i = 0; i < a->k->arrays.n; i++) {
         const mdl_loop_array *array = &a->k->arrays.at[i];
-        if (a->l->home[i] == MDL_HOME_LANE)
-            registers += a->l->of[i]->vector * (array->space == MDL_MEM_PARTIAL ? 4 : bytes_of(array)) / 4;
+        if (a->l->home[i] != MDL_HOME_LANE) continue;
+        int64_t vector = a->l->of[i]->vector;
+        registers += array->space == MDL_MEM_PARTIAL ? a->folds[i] * vector : vector * bytes_of(array) / 4;
     }
     return registers;
+}
+
+/* Registers of the vectors that a walk has loaded or not stored yet. */
+static int64_t registers_in_flight(const analysis *a, const mdl_loop_list *list, const mdl_lane_walk *w) {
+    int64_t most = 0, own = 0;
+    for (int i = 0; i < list->n; i++) {
+        const mdl_loop_stmt *s = &list->at[i];
+        int64_t inner = s->code == MDL_LOOP_FOR ? registers_in_flight(a, s->body, w ? w : mdl_walk_of(a->l, s)) : 0;
+        if (inner > most) most = inner;
+        if (w && mdl_lane_contiguous(a->k, w, s)) own += w->vector * bytes_of(&a->k->arrays.at[s->array]) / 4;
+    }
+    return own > most ? own : most;
 }
 
 static int64_t power_of_two_from(int64_t n) {
@@ -228,12 +241,34 @@ static int64_t shared_bytes_of_a_row(const analysis *a) {
     return bytes;
 }
 
+/* The lanes that have the fewest idle, for at most `few` vectors each: a power of two within a warp, else whole warps. */
+static int64_t lanes_for(int64_t vectors, int64_t few) {
+    int64_t best = 0, best_places = 0;
+    for (int64_t each = few; each >= 1; each--) {
+        int64_t lanes = divide_up(vectors, each);
+        lanes = lanes <= WARP ? power_of_two_from(lanes) : divide_up(lanes, WARP) * WARP;
+        if (lanes < LEAST_LANES && vectors >= LEAST_LANES) lanes = LEAST_LANES;
+        int64_t places = lanes * divide_up(vectors, lanes);
+        if (lanes > MOST_LANES || (best && places >= best_places)) continue;
+        best = lanes, best_places = places;
+    }
+    return best ? best : MOST_LANES;
+}
+
+static void choose_residents(analysis *a, int64_t arrays) {
+    int64_t flight = 0, threads = a->l->lanes * a->l->groups;
+    for (int p = 0; p < a->k->phases.n; p++) {
+        int64_t of = registers_in_flight(a, &a->k->phases.at[p].body, NULL);
+        if (of > flight) flight = of;
+    }
+    int64_t registers = OTHER_REGISTERS + arrays + 2 * flight; /* the next vectors are loaded while one is in work */
+    int64_t resident = REGISTERS / (threads * (registers < 255 ? registers : 255));
+    a->l->resident = (int)(resident < 1 ? 1 : resident > MOST_RESIDENT ? MOST_RESIDENT : resident);
+}
+
 static void choose_lanes(analysis *a) {
-    int64_t vectors = most_vectors(a), cost = registers_of_a_vector(a), few = cost ? LANE_REGISTERS / cost : MDL_UNROLLED;
-    few = few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few;
-    int64_t lanes = power_of_two_from(divide_up(vectors, few));
-    int64_t least = power_of_two_from(vectors) < LEAST_LANES ? power_of_two_from(vectors) : LEAST_LANES;
-    lanes = lanes < least ? least : lanes > MOST_LANES ? MOST_LANES : lanes;
+    int64_t vectors = most_vectors(a), cost = registers_of_a_vector(a), few = cost ? LANE_REGISTERS / cost : FEW_ITERATIONS;
+    int64_t lanes = lanes_for(vectors, few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few);
     int64_t threads = lanes > THREADS ? lanes : lanes * WARP < THREADS ? lanes * WARP : THREADS;
     if (alone(a)) threads = lanes = lanes < WARP ? WARP : lanes;
     int64_t groups = lanes > WARP ? 1 : threads / lanes;
@@ -244,9 +279,7 @@ static void choose_lanes(analysis *a) {
         mdl_lane_walk *w = a->l->walk[v];
         if (w) w->iterations = divide_up(divide_up(w->extent, w->vector), a->l->lanes);
     }
-    int64_t registers = OTHER_REGISTERS + cost * divide_up(vectors, lanes);
-    int64_t resident = REGISTERS / (a->l->lanes * a->l->groups * (registers < 255 ? registers : 255));
-    a->l->resident = (int)(resident < 1 ? 1 : resident > MOST_RESIDENT ? MOST_RESIDENT : resident);
+    choose_residents(a, cost * divide_up(vectors, a->l->lanes));
 }
 
 /* Arrays that would take too many registers live elsewhere. */
@@ -268,6 +301,7 @@ mdl_lanes mdl_cuda_lanes(mdl_arena *arena, const mdl_loop_kernel *k) {
     analysis a = {.arena = arena, .k = k, .l = &l};
     bool **flags[] = {&a.shared, &a.lane, &a.memory};
     for (int i = 0; i < 3; i++) *flags[i] = MDL_NEW_ARRAY(arena, bool, k->arrays.n + 1);
+    a.folds = MDL_NEW_ARRAY(arena, int, k->arrays.n + 1);
     for (int p = 0; p < k->phases.n; p++) find_walks(&a, &k->phases.at[p].body, false);
     choose_vectors(&a);
     find_homes(&a);

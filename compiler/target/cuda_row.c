@@ -438,8 +438,25 @@ static void print_own(printer *p, int sum, const char *to) {
     p->walk = NULL;
 }
 
+/* Of a block that has one row at a time: every lane has the sums of its own columns. */
+static void print_own_columns(printer *p, int sum) {
+    const mdl_lane_walk *w = p->sums.at[sum].walk;
+    LINE("MDL_UNROLL(%" PRId64 ")", mdl_lane_elements(w));
+    LINE("for (int m = 0; m < %" PRId64 "; m++) {", mdl_lane_elements(w));
+    p->depth++;
+    LINE("const int k = %d * (lane + LANES * (m / %d)) + m %% %d;", w->vector, w->vector, w->vector);
+    LINE("if (k >= %" PRId64 ") break;", w->extent);
+    print_add(p, sum, mdl_printf(p->arena, "q%d[m]", sum));
+    close_braces(p);
+    if (!covers(p, sum)) line(p, "mdl_sync();");
+}
+
 /* The block's sum of each column: over its rows' groups, in order. */
 static void print_flush(printer *p, int sum) {
+    if (p->l.groups == 1 && p->sums.at[sum].walk) {
+        print_own_columns(p, sum);
+        return;
+    }
     int64_t width = width_of(p, &p->sums.at[sum]);
     const char *type = mdl_c_types[array_of(p, p->sums.at[sum].fold)->dtype].reg;
     print_own(p, sum, mdl_printf(p->arena, "sums[group * %" PRId64 " + k] = ", width));
@@ -501,7 +518,7 @@ static void print_shared(printer *p) {
             LINE("MDL_SHARED %s %s[ROWS * %" PRId64 "];", mdl_c_types[p->k->arrays.at[i].dtype].reg, name_of(p, i),
                  p->k->arrays.at[i].width);
     for (int i = 0; i < p->sums.n; i++)
-        if (width_of(p, &p->sums.at[i]) > widest) widest = width_of(p, &p->sums.at[i]);
+        if ((p->l.groups > 1 || !p->sums.at[i].walk) && width_of(p, &p->sums.at[i]) > widest) widest = width_of(p, &p->sums.at[i]);
     if (widest) LINE("MDL_SHARED float sums[ROWS * %" PRId64 "];", widest);
 }
 
