@@ -147,7 +147,8 @@ static mdl_status gpu_profile(mdl_device *d, int program, double *seconds) {
     return status ? status : mdl_gpu_profile(d, program, seconds);
 }
 
-/* A context that is lost takes the process's other calls with it, until it is reset. */
+/* A context that is lost takes the process's other calls with it: until it is reset, or, after an illegal address with most drivers,
+ * until the process ends. */
 static int gpu_lost(mdl_device *d) {
     mdl_gpu *gpu = d->at;
     if (!gpu->lost) return -1;

@@ -21,7 +21,8 @@ typedef struct {
     mdl_status (*run)(mdl_device *d, int program);
     mdl_status (*profile)(mdl_device *d, int program, double *seconds);
     mdl_status (*step)(mdl_device *d, int program); /* launch by launch, each to its end: a failing one is named */
-    /* The program whose launches made the device unusable, -1 when it is not. A fresh one may be opened afterwards. */
+    /* The program whose launches made the device unusable, -1 when it is not. A fresh one can be opened afterwards, or not:
+     * the driver may be lost to the process. */
     int (*lost)(mdl_device *d);
 } mdl_cuda_place;
 
