@@ -272,8 +272,18 @@ static void test_fake(mdl_test *t, const char *mode, const char *expected) {
     CHECK(t, strstr(output, expected) && (!runs || !rc), "expected %s, got %d and\n%s", expected, rc, output);
 }
 
+static void test_gpu_arch(mdl_test *t) {
+    const char *output = NULL;
+    if (!mdl_case(t, "cuda: mdlrun --gpu-arch, with a fake driver")) return;
+    int rc = mdl_shell(t, &output, "CUDA_HOME='%s/fake' MDL_FAKE_CUDA=works mdlrun --gpu-arch", mdl_test_scratch(t));
+    CHECK(t, !rc && !strcmp(output, "sm_90a\n"), "got %d and %s", rc, output);
+    rc = mdl_shell(t, &output, "CUDA_HOME='%s/fake' MDL_FAKE_CUDA=none mdlrun --gpu-arch", mdl_test_scratch(t));
+    CHECK(t, rc == 4 && strstr(output, "the NVIDIA driver sees no GPU"), "got %d and %s", rc, output);
+}
+
 static void test_fakes(mdl_test *t) {
     if (!*MDL_CUDA_INCLUDE || !mdl_case(t, "cuda: the fake driver compiles") || !make_fakes(t)) return;
+    test_gpu_arch(t);
     test_fake(t, "works", ", 0 failed   the cuda backend on the GPU");
     test_fake(t, "dead", ", 0 failed   the cuda backend on the GPU");
     test_fake(t, "none", "skipped: the NVIDIA driver sees no GPU");

@@ -39,7 +39,6 @@ struct mdl_device {
 };
 
 extern const mdl_cuda_place mdl_cuda_host, mdl_cuda_gpu;
-mdl_status mdl_cuda_gpu_arch(char arch[MDL_ARCH_LETTERS]); /* "sm_90"; the error says why there is no GPU */
 
 /* A kernel's one argument: the addresses of the launch's buffers, then its integers. */
 int64_t *mdl_cuda_argument(mdl_arena *memory, const mdl_bound_launch *launch);
