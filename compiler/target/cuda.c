@@ -118,7 +118,7 @@ static const char *refuses(mdl_arena *arena, const mdl_op *op) {
     if (op->code != MDL_OP_FUSED) return mdl_refuses_sums(arena, op);
     const mdl_type *q = &mdl_fused_anchor(op)->in[0]->type;
     if (q->dim[2] > MDL_CUDA_ATTENTION_WIDEST) return "attention with heads wider than 256";
-    return q->dim[2] % 2 ? "attention with heads of an odd width" : NULL;
+    return q->dim[2] % 2 && q->dtype != MDL_F32 ? "attention with heads of an odd width in bf16" : NULL;
 }
 
 static const char *kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
