@@ -10,7 +10,7 @@
 #include "compiler/kernel/attention.h"
 #include "compiler/kernel/cuda_template.h"
 
-enum { MDL_CUDA_ATTENTION_WIDEST = 256 }; /* K is even */
+enum { MDL_CUDA_ATTENTION_WIDEST = 256 }; /* in bf16 K is even */
 
 /* By the dtype of q: f32 in fused multiply-adds, bf16 on the tensor cores with f32 sums. `buffers`: of the launch. Immediates T, S.
  */

@@ -6,9 +6,10 @@
 #include "compiler/target/describe.h"
 #include "runtime/base/status.h"
 
-/* Rows of a block: few enough that all processors have work, enough that partial sums over rows, one for each block, cost little
- * traffic. A function of the rows alone: results do not depend on the card. */
-static int64_t blocks_of(int64_t rows) {
+/* Rows of a block: few enough that all processors have work; where blocks make partial sums over their rows, enough that these cost
+ * little traffic. Functions of the rows alone: results do not depend on the card. */
+static int64_t row_blocks(int64_t rows) { return (rows + 15) / 16; }
+static int64_t partials(int64_t rows) {
     int64_t each = rows / 512;
     each = each < 16 ? 16 : each > 32 ? 32 : each;
     return (rows + each - 1) / each;
@@ -117,7 +118,7 @@ static const char *refuses(mdl_arena *arena, const mdl_op *op) {
     if (op->code != MDL_OP_FUSED) return mdl_refuses_sums(arena, op);
     const mdl_type *q = &mdl_fused_anchor(op)->in[0]->type;
     if (q->dim[2] > MDL_CUDA_ATTENTION_WIDEST) return "attention with heads wider than 256";
-    return q->dim[2] % 2 ? "attention with heads of an odd width" : NULL;
+    return q->dim[2] % 2 && q->dtype != MDL_F32 ? "attention with heads of an odd width in bf16" : NULL;
 }
 
 static const char *kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
@@ -160,8 +161,8 @@ const mdl_target mdl_target_cuda = {
     .narrow = true,
     .has = mdl_has_template,
     .absorbs = absorbs,
-    .partials = blocks_of,
-    .row_blocks = blocks_of,
+    .partials = partials,
+    .row_blocks = row_blocks,
     .fused_partials = fused_partials,
     .refuses = refuses,
     .kernel = kernel,

@@ -4,8 +4,9 @@
 #include "runtime/base/status.h"
 
 /* Threads of a block where rows are narrow; registers of a processor; what a thread needs beside its arrays and the vectors it
- * loads; what its arrays may take. At most 5 vectors an operand keep loads in flight without filling the registers. */
-enum { THREADS = 128, MOST_LANES = 512, REGISTERS = 65536, OTHER_REGISTERS = 56, LANE_REGISTERS = 96 };
+ * loads; what its arrays and its vectors in flight may
+ * take. At most 5 vectors an operand keep loads in flight without filling the registers. */
+enum { THREADS = 128, MOST_LANES = 512, REGISTERS = 65536, OTHER_REGISTERS = 56, LANE_REGISTERS = 96, FLIGHT = 64 };
 enum { FEW_ITERATIONS = 5, LEAST_LANES = 8, WARP = 32, WIDEST_ALIKE = 256, MOST_RESIDENT = 16, SHARED_BYTES = 24 << 10 };
 
 typedef struct {
@@ -86,10 +87,12 @@ mdl_affine mdl_lane_offset(const mdl_loop_kernel *k, const mdl_loop_stmt *s) {
     return rows ? mdl_affine_add(mdl_affine_scale(s->row, a->row_stride), s->col) : s->col;
 }
 
+static bool moved_at_once(int64_t bytes) { return bytes == 8 || (bytes && bytes % 16 == 0); }
+
 bool mdl_lane_contiguous(const mdl_loop_kernel *k, const mdl_lane_walk *w, const mdl_loop_stmt *s) {
     const mdl_loop_array *a = &k->arrays.at[s->array];
     bool accesses = s->code == MDL_LOOP_LOAD || s->code == MDL_LOOP_STORE || s->code == MDL_LOOP_GATHER;
-    if (!accesses || is_private(a) || a->column_major || w->vector * bytes_of(a) % 16) return false;
+    if (!accesses || is_private(a) || a->column_major || !moved_at_once(w->vector * bytes_of(a))) return false;
     mdl_affine at = mdl_lane_offset(k, s);
     bool moves = false, aligned = at.c % w->vector == 0 && a->first % w->vector == 0;
     if (s->code == MDL_LOOP_GATHER) aligned &= a->row_stride % w->vector == 0;
@@ -102,9 +105,13 @@ bool mdl_lane_contiguous(const mdl_loop_kernel *k, const mdl_lane_walk *w, const
 }
 
 static void choose_vectors(analysis *a) {
-    a->want = 4;
-    for (int i = 0; i < a->k->arrays.n; i++)
-        if (mdl_dtype_is_narrow(a->k->arrays.at[i].dtype)) a->want = 8;
+    int narrow = 0, wide = 0;
+    for (int i = 0; i < a->k->arrays.n; i++) {
+        const mdl_loop_array *array = &a->k->arrays.at[i];
+        if (is_private(array) || array->space == MDL_MEM_PARTIAL || array->width < 8) continue;
+        narrow += bytes_of(array) == 2, wide += bytes_of(array) == 4;
+    }
+    a->want = narrow && 2 * narrow >= wide ? 8 : 4;
     for (int v = 0; v < a->k->vars; v++) {
         mdl_lane_walk *w = a->l->walk[v];
         if (!w) continue;
@@ -196,14 +203,22 @@ static int64_t registers_of_a_vector(const analysis *a) {
     return registers;
 }
 
-/* Registers of the vectors that a walk has loaded or not stored yet. */
-static int64_t registers_in_flight(const analysis *a, const mdl_loop_list *list, const mdl_lane_walk *w) {
+/* Registers of the vectors that an iteration of a walk has loaded or not stored yet; the most of any walk. Arrays in registers need
+ * all iterations side by side; others as many as fill FLIGHT registers. */
+static int64_t registers_in_flight(analysis *a, const mdl_loop_list *list, mdl_lane_walk *w) {
     int64_t most = 0, own = 0;
+    bool lane = false;
     for (int i = 0; i < list->n; i++) {
         const mdl_loop_stmt *s = &list->at[i];
         int64_t inner = s->code == MDL_LOOP_FOR ? registers_in_flight(a, s->body, w ? w : mdl_walk_of(a->l, s)) : 0;
         if (inner > most) most = inner;
         if (w && mdl_lane_contiguous(a->k, w, s)) own += w->vector * bytes_of(&a->k->arrays.at[s->array]) / 4;
+        lane |= accesses(s) && a->l->home[s->array] == MDL_HOME_LANE;
+    }
+    if (w && !most) {
+        int64_t together = own ? FLIGHT / own : FLIGHT;
+        together = together < 1 ? 1 : together;
+        w->unrolled = lane && w->iterations <= MDL_UNROLLED ? w->iterations : together < w->iterations ? together : w->iterations;
     }
     return own > most ? own : most;
 }

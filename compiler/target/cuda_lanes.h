@@ -19,6 +19,7 @@ typedef struct {
     bool nested;      /* stands in a loop that is none of its own */
     int vector;       /* columns of one access; it divides the innermost extent */
     int64_t iterations;
+    int64_t unrolled; /* iterations side by side in the text */
 } mdl_lane_walk;
 
 /* Where an array lives. */
@@ -47,7 +48,8 @@ static inline int64_t mdl_lane_elements(const mdl_lane_walk *w) { return w->iter
 
 /* Where in its buffer a statement reaches, from the array's `first`; of a gather, in its row. */
 mdl_affine mdl_lane_offset(const mdl_loop_kernel *kernel, const mdl_loop_stmt *access);
-/* Can `vector` columns from this element on be moved by accesses of 16 bytes? The index must move with the walk's innermost loop.
+/* Can `vector` columns from this element on be moved by accesses of 16 bytes, or one of 8? The index must move with the walk's
+ * innermost loop.
  */
 bool mdl_lane_contiguous(const mdl_loop_kernel *kernel, const mdl_lane_walk *walk, const mdl_loop_stmt *access);
 

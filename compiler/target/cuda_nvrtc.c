@@ -36,7 +36,8 @@ struct mdl_nvrtc {
 /* Sums and products are rounded one by one, as in C for the host (-ffp-contract=off): where a fused multiply-add is wanted, the
  * text says so, and a kernel gives the same bits on every device. Warnings are off: a prelude has more than a kernel uses. The
  * assembler says what a kernel takes. */
-static const char *const options[] = {"-std=c++17", "--disable-warnings", "--ptxas-options=-v"};
+static const char *const options[] = {"-std=c++17", "--prec-div=false", "--prec-sqrt=false", "--disable-warnings",
+                                      "--ptxas-options=-v"};
 enum { OPTIONS = sizeof options / sizeof *options };
 
 #define MDL_TRY_NVRTC(nvrtc, call, ...)                                                                          \

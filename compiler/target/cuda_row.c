@@ -65,7 +65,14 @@ static const char *element(printer *p, const mdl_loop_stmt *s) {
 
 /* ---- vectors ---- */
 static const char *vector_kind(mdl_dtype dtype) { return dtype == MDL_BF16 ? "bf16" : dtype == MDL_F32 ? "f32" : "i32"; }
-static int64_t pieces(const printer *p, const mdl_loop_array *a) { return p->walk->vector * mdl_dtype_bits(a->dtype) / 128; }
+/* Accesses of a vector, and the bytes of each. */
+static int64_t pieces(const printer *p, const mdl_loop_array *a) {
+    int64_t bits = p->walk->vector * mdl_dtype_bits(a->dtype);
+    return bits < 128 ? 1 : bits / 128;
+}
+static int piece_bytes(const printer *p, const mdl_loop_array *a) {
+    return p->walk->vector * mdl_dtype_bits(a->dtype) < 128 ? 8 : 16;
+}
 
 static bool is_wide(const printer *p, const mdl_loop_stmt *s) {
     if (!vectors(p) || home_of(p, s) != MDL_HOME_MEMORY || !mdl_lane_contiguous(p->k, p->walk, s)) return false;
@@ -84,7 +91,8 @@ static const char *vector_address(printer *p, const mdl_loop_stmt *s, int64_t pi
 static void print_vector_load(printer *p, const mdl_loop_stmt *s) {
     mdl_text t = {.arena = p->arena};
     for (int64_t i = 0; i < pieces(p, array_of(p, s)); i++) {
-        const char *load = mdl_printf(p->arena, "mdl_load_16(%s)", vector_address(p, s, i));
+        const char *how = array_of(p, s)->space == MDL_MEM_OPERAND ? "read" : "load";
+        const char *load = mdl_printf(p->arena, "mdl_%s_%d(%s)", how, piece_bytes(p, array_of(p, s)), vector_address(p, s, i));
         if (s->code == MDL_LOOP_GATHER) load = mdl_printf(p->arena, "%s < 0 ? mdl_zero_16() : %s", p->reg[s->in[0]], load);
         mdl_text_printf(&t, "%s%s", i ? ", " : "", load);
     }
@@ -93,7 +101,7 @@ static void print_vector_load(printer *p, const mdl_loop_stmt *s) {
 
 static void print_vector_store(printer *p, const mdl_loop_stmt *s, int i) {
     for (int64_t k = 0; k < pieces(p, array_of(p, s)); k++)
-        LINE("%smdl_store_16(%s, w%d[%" PRId64 "]);", there(p), vector_address(p, s, k), i, k);
+        LINE("%smdl_store_%d(%s, w%d[%" PRId64 "]);", there(p), piece_bytes(p, array_of(p, s)), vector_address(p, s, k), i, k);
 }
 
 /* ---- registers ---- */
@@ -223,7 +231,7 @@ static void open_walk(printer *p, const mdl_lane_walk *w) {
     const char *step = w->vector > 1 ? mdl_printf(p->arena, "%d * ", w->vector) : "";
     const char *at = w->n == 1 ? mdl_printf(p->arena, "i%d", w->vars[0]) : "at";
     int64_t inner = w->extent;
-    if (w->iterations <= MDL_UNROLLED) LINE("MDL_UNROLL(%" PRId64 ")", w->iterations);
+    LINE("MDL_UNROLL(%" PRId64 ")", w->unrolled);
     LINE("for (int n = 0; n < %" PRId64 "; n++) {", w->iterations);
     p->depth++;
     LINE("const int %s = %s(lane + LANES * n);", at, step);

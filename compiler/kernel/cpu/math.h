@@ -77,6 +77,14 @@ MDL_FN float mdl_sqrt(float x) { return MDL_SQRT(x); } /* correctly rounded */
 
 MDL_FN float mdl_rsqrt(float x) { return 1.0f / MDL_SQRT(x); } /* two correctly rounded steps: 1 ulp */
 
+#ifdef __CUDACC__
+/* e^x: 2 ulp, by the unit for 2^x: x log2 e in two parts, the second as a correction. Results below 2^-126 are 0. */
+MDL_FN float mdl_exp(float x) {
+    float high = x * MDL_LOG2E, low = MDL_FMA(x, MDL_LOG2E, -high), y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(high));
+    return high < 128.0f ? MDL_FMA(y, MDL_FMA(x, 1.925963033e-8f, low) * 0.6931471825f, y) : y;
+}
+#else
 /* e^x: 1 ulp. Denormal results down to 2^-149, then 0; inf above 88.72. x = n ln 2 + r, e^r by a polynomial of degree 6. */
 MDL_FN float mdl_exp(float x) {
     float y = x < -110.0f ? -110.0f : x;
@@ -96,6 +104,7 @@ MDL_FN float mdl_exp(float x) {
     int32_t half = i >> 1; /* in two factors, for results that are denormal or overflow */
     return p * mdl_power2(half) * mdl_power2(i - half);
 }
+#endif
 
 /* ln x: 1 ulp. -inf at 0, NaN below, inf at inf. x = 2^e m with m in [sqrt 1/2, sqrt 2). */
 MDL_FN float mdl_ln(float x) {
@@ -144,6 +153,20 @@ MDL_FN float mdl_sin(float x) { return mdl_sin_quarter(x, 0); }
 
 MDL_FN float mdl_cos(float x) { return mdl_sin_quarter(x, 1); }
 
+#ifdef __CUDACC__
+/* 2e-7 absolute, which is what 1 + erf needs: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26. */
+MDL_FN float mdl_erf(float x) {
+    float z = mdl_abs(x), t, e;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(t) : "f"(MDL_FMA(z, 0.3275911f, 1.0f)));
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(z * z * -MDL_LOG2E));
+    float p = MDL_FMA(t, 1.061405429f, -1.453152027f);
+    p = MDL_FMA(t, p, 1.421413741f);
+    p = MDL_FMA(t, p, -0.284496736f);
+    p = MDL_FMA(t, p, 0.254829592f);
+    float y = MDL_FMA(-p * t, e, 1.0f);
+    return mdl_from_bits(mdl_bits(y) | (mdl_bits(x) & (int32_t)0x80000000));
+}
+#else
 /* 2 ulp. Below 1 an odd polynomial; above 1 - e^P(x), where P fits ln erfc. */
 MDL_FN float mdl_erf(float x) {
     float z = mdl_abs(x);
@@ -166,6 +189,7 @@ MDL_FN float mdl_erf(float x) {
     float y = z < 1.0f ? a : b;
     return mdl_from_bits(mdl_bits(y) | (mdl_bits(x) & (int32_t)0x80000000));
 }
+#endif
 
 /* 3 ulp: erf(y) = x for |x| < 1; inf at 1, NaN beyond. y / x is a polynomial of w = -ln(1 - x^2) below 5, of sqrt(w) above. */
 MDL_FN float mdl_erfinv(float x) {

@@ -2,6 +2,36 @@
 #ifndef MDL_ROWS_H
 #define MDL_ROWS_H
 
+/* Of an operand: no other thread writes there while the kernel runs, so that the load may move past stores. */
+MDL_FN mdl_16 mdl_read_16(const void *from) {
+#ifdef __CUDACC__
+    mdl_16 x;
+    asm("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.w[0]), "=r"(x.w[1]), "=r"(x.w[2]), "=r"(x.w[3]) : "l"(from));
+    return x;
+#else
+    return *(const mdl_16 *)from;
+#endif
+}
+/* 8 bytes, in the lower half of 16. */
+MDL_FN mdl_16 mdl_read_8(const void *from) {
+    mdl_16 x = {{0, 0, 0, 0}};
+#ifdef __CUDACC__
+    asm("ld.global.nc.v2.u32 {%0,%1}, [%2];" : "=r"(x.w[0]), "=r"(x.w[1]) : "l"(from));
+#else
+    x.w[0] = ((const mdl_8 *)from)->w[0], x.w[1] = ((const mdl_8 *)from)->w[1];
+#endif
+    return x;
+}
+MDL_FN mdl_16 mdl_load_8(const void *from) {
+    mdl_8 half = *(const mdl_8 *)from;
+    mdl_16 x = {{half.w[0], half.w[1], 0, 0}};
+    return x;
+}
+MDL_FN void mdl_store_8(void *to, mdl_16 x) {
+    mdl_8 half = {{x.w[0], x.w[1]}};
+    *(mdl_8 *)to = half;
+}
+
 MDL_FN mdl_16 mdl_load_16(const void *from) { return *(const mdl_16 *)from; }
 MDL_FN mdl_16 mdl_zero_16(void) {
     mdl_16 x = {{0, 0, 0, 0}};

@@ -109,30 +109,46 @@ static mdl_status explain(mdl_device *d, mdl_status status) {
 static mdl_status cuda_upload(mdl_device *d, mdl_arena_id arena, int64_t offset, const void *from, int64_t bytes) {
     MDL_TRY(mdl_check_arena_range(d->plan, "upload", arena, offset, bytes), "cuda");
     if (!bytes) return MDL_OK;
-    if (arena == MDL_ARENA_INPUT) memcpy(d->input + offset, from, (size_t)bytes);
-    return explain(d, d->place->copy_in(d, d->arena[arena] + offset, from, bytes));
+    if (arena != MDL_ARENA_INPUT) return explain(d, d->place->copy_in(d, d->arena[arena] + offset, from, bytes));
+    bool none = d->unsent == d->unsent_end;
+    memcpy(d->input + offset, from, (size_t)bytes);
+    if (none || offset < d->unsent) d->unsent = offset;
+    if (none || offset + bytes > d->unsent_end) d->unsent_end = offset + bytes;
+    return MDL_OK;
+}
+
+/* A step's inputs, batch and numbers, go to the device together, with the next program that runs. */
+static mdl_status send_input(mdl_device *d) {
+    int64_t at = d->unsent, bytes = d->unsent_end - at;
+    d->unsent = d->unsent_end = 0;
+    return bytes ? d->place->send_input(d, at, d->input + at, bytes) : MDL_OK;
 }
 
 static mdl_status cuda_download(mdl_device *d, mdl_arena_id arena, int64_t offset, void *to, int64_t bytes) {
     MDL_TRY(mdl_check_arena_range(d->plan, "download", arena, offset, bytes), "cuda");
-    return bytes ? explain(d, d->place->copy_out(d, to, d->arena[arena] + offset, bytes)) : MDL_OK;
+    mdl_status status = arena == MDL_ARENA_INPUT ? send_input(d) : MDL_OK;
+    if (!status && bytes) status = d->place->copy_out(d, to, d->arena[arena] + offset, bytes);
+    return explain(d, status);
 }
 
 static mdl_status cuda_fill(mdl_device *d, mdl_arena_id arena, int byte) {
     MDL_TRY(mdl_check_arena_range(d->plan, "fill", arena, 0, 0), "cuda");
+    if (arena == MDL_ARENA_INPUT) MDL_TRY(send_input(d), "cuda");
     return d->arena[arena] ? explain(d, d->place->set(d, d->arena[arena], byte, d->plan->arena_bytes[arena])) : MDL_OK;
 }
 
 static mdl_status cuda_run(mdl_device *d, const char *name) {
     int program = 0;
     MDL_TRY(mdl_program_index(d->plan, name, &program), "run");
-    return explain(d, d->place->run(d, program));
+    mdl_status status = send_input(d);
+    return explain(d, status ? status : d->place->run(d, program));
 }
 
 static mdl_status cuda_profile(mdl_device *d, const char *name, double *seconds) {
     int program = 0;
     MDL_TRY(mdl_program_index(d->plan, name, &program), "profile");
-    return explain(d, d->place->profile(d, program, seconds));
+    mdl_status status = send_input(d);
+    return explain(d, status ? status : d->place->profile(d, program, seconds));
 }
 
 static int64_t cuda_memory(const mdl_device *d) { return d->held; }

@@ -95,6 +95,10 @@ static void gpu_close(mdl_device *d) {
     for (int i = 0; i < d->plan->kernels.n; i++)
         if (gpu->modules[i]) cu->cuModuleUnload(gpu->modules[i]);
     for (int i = 0; i < gpu->blocks.n; i++) cu->cuMemFree(gpu->blocks.at[i]);
+    for (int i = 0; i < 2; i++) {
+        if (gpu->sent[i]) cu->cuEventDestroy(gpu->sent[i]);
+        if (gpu->staged[i]) cu->cuMemFreeHost(gpu->staged[i]);
+    }
     if (gpu->stream) cu->cuStreamDestroy(gpu->stream);
     cu->cuDevicePrimaryCtxRelease(gpu->device);
 }
@@ -121,6 +125,30 @@ static mdl_status gpu_copy_in(mdl_device *d, char *to, const void *from, int64_t
     mdl_status status = enter(gpu);
     if (!status) status = mdl_gpu_check(gpu, gpu->cu->cuMemcpyHtoDAsync(on_device(to), from, (size_t)bytes, gpu->stream));
     return status ? status : finish(gpu);
+}
+
+static mdl_status make_staging(mdl_device *d) {
+    mdl_gpu *gpu = d->at;
+    size_t bytes = (size_t)d->plan->arena_bytes[MDL_ARENA_INPUT];
+    for (int i = 0; i < 2; i++) {
+        MDL_TRY_CUDA(gpu->cu, gpu->cu->cuMemHostAlloc((void **)&gpu->staged[i], bytes, 0), "%zu bytes for inputs", bytes);
+        MDL_TRY_CUDA(gpu->cu, gpu->cu->cuEventCreate(&gpu->sent[i], CU_EVENT_DISABLE_TIMING), "inputs");
+    }
+    return MDL_OK;
+}
+
+static mdl_status gpu_send_input(mdl_device *d, int64_t offset, const char *from, int64_t bytes) {
+    mdl_gpu *gpu = d->at;
+    mdl_status status = enter(gpu);
+    if (!status && !gpu->sent[1]) status = make_staging(d);
+    if (status) return status;
+    int turn = gpu->turn ^= 1;
+    CUdeviceptr to = on_device(d->arena[MDL_ARENA_INPUT] + offset);
+    status = mdl_gpu_check(gpu, gpu->cu->cuEventSynchronize(gpu->sent[turn]));
+    if (status) return status;
+    memcpy(gpu->staged[turn], from, (size_t)bytes);
+    status = mdl_gpu_check(gpu, gpu->cu->cuMemcpyHtoDAsync(to, gpu->staged[turn], (size_t)bytes, gpu->stream));
+    return status ? status : mdl_gpu_check(gpu, gpu->cu->cuEventRecord(gpu->sent[turn], gpu->stream));
 }
 
 static mdl_status gpu_copy_out(mdl_device *d, void *to, const char *from, int64_t bytes) {
@@ -157,5 +185,5 @@ static int gpu_lost(mdl_device *d) {
     return gpu->started;
 }
 
-const mdl_cuda_place mdl_cuda_gpu = {gpu_open,        gpu_close, gpu_allocate, gpu_copy_in,  gpu_copy_out, gpu_set,
-                                     mdl_gpu_prepare, gpu_run,   gpu_profile,  mdl_gpu_step, gpu_lost};
+const mdl_cuda_place mdl_cuda_gpu = {gpu_open, gpu_close,       gpu_allocate, gpu_copy_in, gpu_send_input, gpu_copy_out,
+                                     gpu_set,  mdl_gpu_prepare, gpu_run,      gpu_profile, mdl_gpu_step,   gpu_lost};

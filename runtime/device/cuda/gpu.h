@@ -24,7 +24,12 @@ typedef struct {
     CUfunction *functions;
     int64_t *shared;             /* by kernel: dynamic bytes that it may have */
     MDL_VEC(CUdeviceptr) blocks; /* of memory */
-    mdl_gpu_products *products;  /* NULL: the plan has none */
+    /* Two copies of arena INPUT in memory that the GPU reads by itself, taken in turns; `sent` stands behind the last copy of each.
+     */
+    char *staged[2];
+    CUevent sent[2];
+    int turn;
+    mdl_gpu_products *products; /* NULL: the plan has none */
     mdl_gpu_launch **programs;
     CUgraphExec *graphs; /* by program; NULL: not captured yet */
     int started;         /* the program that was started last; -1: none */

@@ -23,6 +23,8 @@
     FUNCTION(cuMemGetInfo)                \
     FUNCTION(cuMemAlloc)                  \
     FUNCTION(cuMemFree)                   \
+    FUNCTION(cuMemHostAlloc)              \
+    FUNCTION(cuMemFreeHost)               \
     FUNCTION(cuMemcpyHtoDAsync)           \
     FUNCTION(cuMemcpyDtoHAsync)           \
     FUNCTION(cuMemcpyDtoDAsync)           \

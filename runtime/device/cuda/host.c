@@ -64,6 +64,10 @@ static mdl_status host_copy_in(mdl_device *d, char *to, const void *from, int64_
     return MDL_OK;
 }
 
+static mdl_status host_send_input(mdl_device *d, int64_t offset, const char *from, int64_t bytes) {
+    return host_copy_in(d, d->arena[MDL_ARENA_INPUT] + offset, from, bytes);
+}
+
 static mdl_status host_copy_out(mdl_device *d, void *to, const char *from, int64_t bytes) {
     (void)d;
     memcpy(to, from, (size_t)bytes);
@@ -142,5 +146,5 @@ static int host_lost(mdl_device *d) {
     return -1;
 }
 
-const mdl_cuda_place mdl_cuda_host = {host_open,    host_close, host_allocate, host_copy_in, host_copy_out, host_set,
-                                      host_prepare, host_run,   host_profile,  host_run,     host_lost};
+const mdl_cuda_place mdl_cuda_host = {host_open, host_close,   host_allocate, host_copy_in, host_send_input, host_copy_out,
+                                      host_set,  host_prepare, host_run,      host_profile, host_run,        host_lost};

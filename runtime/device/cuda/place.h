@@ -13,6 +13,8 @@ typedef struct {
     void (*close)(mdl_device *d);                                         /* whatever has been made */
     mdl_status (*allocate)(mdl_device *d, int64_t bytes, char **address); /* 256-aligned; close frees it */
     mdl_status (*copy_in)(mdl_device *d, char *to, const void *from, int64_t bytes);
+    /* All of arena INPUT's range, in the order of calls, without waiting for what runs; `from` may change afterwards. */
+    mdl_status (*send_input)(mdl_device *d, int64_t offset, const char *from, int64_t bytes);
     mdl_status (*copy_out)(mdl_device *d, void *to, const char *from, int64_t bytes);
     mdl_status (*set)(mdl_device *d, char *at, int byte, int64_t bytes);
     /* After the launches are bound: makes all that is needed to run them. May scribble on the arenas. */
@@ -35,6 +37,7 @@ struct mdl_device {
     int64_t held;
     mdl_bound_launch **programs; /* programs[p][l] */
     char *input;                 /* what the host has last put into arena INPUT */
+    int64_t unsent, unsent_end;  /* the range of it that the device does not have yet; empty where they are equal */
     const char *note;            /* or NULL */
 };
 

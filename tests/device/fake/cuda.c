@@ -89,6 +89,12 @@ CUresult cuMemAlloc(CUdeviceptr *address, size_t bytes) {
     *address = (CUdeviceptr)at;
     return broken;
 }
+CUresult cuMemHostAlloc(void **address, size_t bytes, unsigned flags) {
+    (void)flags;
+    *address = malloc(bytes);
+    return *address ? broken : CUDA_ERROR_OUT_OF_MEMORY;
+}
+CUresult cuMemFreeHost(void *address) { return free(address), broken; }
 CUresult cuMemFree(CUdeviceptr address) { return free((void *)address), broken; }
 
 static void run_copy(const fake_work *w) { memcpy((void *)w->what[0], w->what[1], (size_t)w->number[0]); }
@@ -176,11 +182,19 @@ CUresult cuGraphLaunch(CUgraphExec graph, CUstream stream) {
 }
 CUresult cuGraphDestroy(CUgraph graph) { return free(graph), broken; }
 CUresult cuGraphExecDestroy(CUgraphExec graph) { return free(graph), broken; }
-CUresult cuEventCreate(CUevent *event, unsigned flags) { return (void)flags, *event = (CUevent)&broken, broken; }
+static char timed, untimed; /* events are one of these */
+CUresult cuEventCreate(CUevent *event, unsigned flags) {
+    *event = (CUevent)(flags & CU_EVENT_DISABLE_TIMING ? &untimed : &timed);
+    return broken;
+}
 CUresult cuEventDestroy(CUevent event) { return (void)event, broken; }
 static int recorded;
 int fake_is_timing(void) { return recorded % 2; }
-CUresult cuEventRecord(CUevent event, CUstream stream) { return (void)event, (void)stream, recorded++, broken; }
+CUresult cuEventRecord(CUevent event, CUstream stream) {
+    (void)stream;
+    recorded += event == (CUevent)&timed;
+    return broken;
+}
 CUresult cuEventSynchronize(CUevent event) { return (void)event, broken; }
 CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
     return (void)from, (void)to, *milliseconds = 0.25f, broken;

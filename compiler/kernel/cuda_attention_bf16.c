@@ -1,0 +1,140 @@
+/* Attention in bf16 for CUDA: the sizes of its tiles, and its places in memory. */
+#include "compiler/kernel/cuda_attention.h"
+#include "compiler/kernel/embed.h"
+#include "compiler/kernel/template_parts.h"
+#include "runtime/base/status.h"
+
+/* Of attention_tiles.h: the threads of a block, and its own rows: queries, or keys. */
+enum { THREADS = 128, ROWS = 64 };
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* ---- sizes ---- */
+
+/* Columns of a tile, and what lies between its rows: an odd number of pieces of 8. */
+static int64_t cols_of(const mdl_attention_shape *shape) { return round_up(shape->head_dim, 8); }
+static int64_t pitch_of(const mdl_attention_shape *shape) { return (cols_of(shape) / 8 | 1) * 8; }
+
+/* How many rows of the other kind come at a time, in how many stages, and the blocks for which a processor has registers: what fits
+ * twice into 164 KiB of shared memory, and once into 99 KiB where K is large. */
+typedef struct {
+    int64_t rows, stages, resident;
+} tiling;
+
+static tiling forward_tiling(int64_t cols) {
+    if (cols <= 32) return (tiling){64, 3, 4};
+    if (cols <= 64) return (tiling){64, 2, 3};
+    if (cols <= 128) return (tiling){64, 2, 2};
+    return (tiling){32, 2, 1};
+}
+
+/* ---- places in memory ---- */
+
+typedef struct {
+    mdl_arena *arena;
+    const mdl_attention_shape *shape;
+    mdl_entry at[64];
+    int n;
+} entries;
+
+static void add(entries *e, const char *key, const char *text) {
+    MDL_ASSERT(e->n < (int)(sizeof e->at / sizeof *e->at) - 1);
+    e->at[e->n++] = (mdl_entry){key, text};
+}
+
+static void add_number(entries *e, const char *key, int64_t n) { add(e, key, mdl_number(e->arena, n)); }
+
+/* All rows and heads of the operand begin at multiples of n elements. */
+static bool aligned(const mdl_attention_operand *x, int64_t n) { return x->first % n == 0 && x->row % n == 0 && x->head % n == 0; }
+
+/* $OF_<name>, the head's column in row 0; $ROW_<name>, the elements between rows. head: an expression. */
+static void add_place(entries *e, const char *name, const mdl_attention_operand *x, const char *head, bool is_const) {
+    MDL_ASSERT(!x->text);
+    add(e, mdl_printf(e->arena, "OF_%s", name),
+        mdl_printf(e->arena, "(%s%s *)buffer[%d] + %lld + %s * %lld", is_const ? "const " : "", mdl_template_type(x->dtype),
+                   x->slot, (long long)x->first, head, (long long)x->head));
+    add_number(e, mdl_printf(e->arena, "ROW_%s", name), x->row);
+}
+
+/* $LOAD_<name>: the function of attention_tiles.h */
+static void add_input(entries *e, const char *name, const mdl_attention_operand *x, const char *head) {
+    MDL_ASSERT(x->dtype == MDL_BF16);
+    add_place(e, name, x, head, true);
+    bool pieces = e->shape->head_dim % 8 == 0 && aligned(x, 8);
+    add(e, mdl_printf(e->arena, "LOAD_%s", name), pieces ? "mdl_tile_copy" : "mdl_tile_load");
+}
+
+static void add_output(entries *e, const char *name, const mdl_attention_operand *x, const char *head) {
+    add_place(e, name, x, head, false);
+    add(e, mdl_printf(e->arena, "STORE_%s", name),
+        mdl_printf(e->arena, "mdl_store_%s_%s", aligned(x, 2) ? "pair" : "each", mdl_dtype_name(x->dtype)));
+}
+
+/* ---- the score ---- */
+
+static const double log2_e = 1.4426950408889634;
+
+/* $SCORE makes of s = q.k what $FACTOR turns into a power of 2, and $NATURAL into one of e, both positive; slope: the derivative of
+ * the score by scale * s. Without a softcap the factor takes in a positive scale. */
+static void add_score(entries *e) {
+    double scale = e->shape->scale, cap = e->shape->softcap;
+    bool plain = !(cap > 0) && scale > 0;
+    const char *score = "*slope = 1.0f;\n    return s;";
+    if (cap > 0)
+        score = mdl_printf(e->arena,
+                           "float t = mdl_tanh(s * (float)%.17g);\n"
+                           "    *slope = 1.0f - t * t;\n"
+                           "    return t * (float)%.17g;",
+                           scale / cap, cap);
+    else if (!plain)
+        score = mdl_printf(e->arena, "*slope = 1.0f;\n    return s * (float)%.17g;", scale);
+    add(e, "SCORE", score);
+    add(e, "FACTOR", mdl_printf(e->arena, "(float)%.17g", (plain ? scale : 1) * log2_e));
+    add(e, "NATURAL", mdl_printf(e->arena, "(float)%.17g", plain ? scale : 1.0));
+    add(e, "SCALE", mdl_printf(e->arena, "(float)%.17g", scale));
+}
+
+/* ---- the kernels ---- */
+
+/* Bounds that no segment reaches are none: the kernels compare in 32 bits. */
+static int64_t bound(int64_t n) {
+    MDL_ASSERT(n >= -1);
+    return n >= INT64_C(1) << 30 ? -1 : n;
+}
+
+static void add_common(entries *e, const mdl_attention_memory *memory, int buffers, const char *symbol, tiling tiling) {
+    const mdl_attention_shape *s = e->shape;
+    MDL_ASSERT(s->heads > 0 && s->kv_heads > 0 && s->heads % s->kv_heads == 0);
+    MDL_ASSERT(s->head_dim > 0 && s->head_dim <= MDL_CUDA_ATTENTION_WIDEST && s->head_dim % 2 == 0);
+    add(e, "SYMBOL", symbol);
+    add_number(e, "BUFFERS", buffers);
+    add_number(e, "H", s->heads), add_number(e, "G", s->kv_heads), add_number(e, "K", s->head_dim);
+    add_number(e, "COLS", cols_of(s)), add_number(e, "PITCH", pitch_of(s));
+    add_number(e, "STAGES", tiling.stages), add_number(e, "RESIDENT", tiling.resident);
+    add_number(e, "LEFT", bound(s->mask.left)), add_number(e, "RIGHT", bound(s->mask.right));
+    add_number(e, "SEQ", memory->seq), add_number(e, "LSE", memory->lse);
+    add_score(e);
+}
+
+static const char *text_of(entries *e, const char *file) {
+    e->at[e->n] = (mdl_entry){NULL, NULL};
+    return mdl_printf(e->arena, "%s%s", mdl_embedded("attention_tiles.h"), mdl_instantiate(e->arena, file, e->at));
+}
+
+/* In terms of a query's head. */
+static const char *key_head(const entries *e) {
+    return mdl_printf(e->arena, "head / %lld", (long long)(e->shape->heads / e->shape->kv_heads));
+}
+
+mdl_cuda_template mdl_cuda_attention_bf16(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                          int buffers, const char *symbol) {
+    entries e = {.arena = arena, .shape = shape};
+    tiling tiling = forward_tiling(cols_of(shape));
+    add_common(&e, memory, buffers, symbol, tiling);
+    add_number(&e, "KEYS", tiling.rows);
+    add_input(&e, "Q", &memory->q, "head");
+    add_input(&e, "K", &memory->k, key_head(&e)), add_input(&e, "V", &memory->v, key_head(&e));
+    add_output(&e, "O", &memory->o, "head");
+    int64_t shared = (ROWS + tiling.stages * 2 * tiling.rows) * pitch_of(shape) * 2;
+    return (mdl_cuda_template){text_of(&e, "attention.cu.in"), THREADS, shared, {0, ROWS, shape->heads}};
+}
