@@ -1,8 +1,11 @@
 /* Times train_only of a plan on packed batches with real protein lengths, and says where the time goes.
  *
- *   mdlbench PLAN [--steps N] [--warmup N] [--threads N] [--data FASTA] [--kernels]
+ *   mdlbench PLAN [--steps N] [--warmup N] [--threads N] [--data FASTA] [--kernels] [--lengths FILE] [--json]
  *
- * Prints the median step, tokens a second, and the share of each kernel class (from one launch-by-launch replay a step). */
+ * Prints the median step, tokens a second, and the share of each kernel class (from one launch-by-launch replay a step).
+ *
+ *   --lengths FILE   every step takes the first batch, whose sequences' lengths are written to FILE, one a line, for a peer
+ *   --json           one line: the figures of the steps alone */
 #include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
@@ -14,9 +17,9 @@
 #include "runtime/train/session.h"
 
 typedef struct {
-    const char *plan, *data;
+    const char *plan, *data, *lengths; /* lengths: NULL, a new batch each step */
     int steps, warmup, threads;
-    bool kernels;
+    bool kernels, json;
 } options;
 
 static double now(void) {
@@ -95,17 +98,42 @@ static mdl_status profile(mdl_session *s, const options *o) {
     return status;
 }
 
+/* The lengths of a batch's sequences, and of the tail that is computed too. */
+static mdl_status write_lengths(const char *path, const mdl_plan *plan, const mdl_batch *batch) {
+    const int32_t *starts = NULL;
+    FILE *f = fopen(path, "w");
+    for (int i = 0; i < plan->inputs.n; i++)
+        if (!strcmp(plan->inputs.at[i].source, "segments")) starts = batch->input[i];
+    for (int64_t i = 0; f && starts && i < batch->sequences; i++) fprintf(f, "%d\n", (int)(starts[i + 1] - starts[i]));
+    if (f && batch->tokens < plan->tokens) fprintf(f, "%d\n", (int)(plan->tokens - batch->tokens));
+    if (f && !fclose(f) && starts) return MDL_OK;
+    return mdl_fail(MDL_SYSTEM, "%s: the lengths cannot be written", path);
+}
+
+static void print_steps(const mdl_plan *plan, const options *o, double *seconds, int64_t in_sequences) {
+    double m = median(seconds, o->steps), packed = (double)plan->tokens;
+    const char *form = o->json ? "{\"model\": \"%s\", \"tokens\": %" PRId64
+                                 ", \"ms\": %.4f, \"steps\": %d, \"min\": %.4f, \"max\": %.4f, "
+                                 "\"tokens_per_second\": %.0f, \"percent_in_sequences\": %.1f}\n"
+                               : "%s T=%" PRId64
+                                 ": median %.2f ms/step of %d (min %.2f, max %.2f), %.0f tok/s (%.1f %% of them in sequences)\n";
+    printf(form, plan->model, plan->tokens, m * 1e3, o->steps, seconds[0] * 1e3, seconds[o->steps - 1] * 1e3, packed / m,
+           100.0 * (double)in_sequences / (packed * o->steps));
+}
+
 static mdl_status time_steps(mdl_session *s, mdl_loader *loader, const options *o) {
     mdl_adamw adamw = {0.9, 0.98, 1e-8, 0.01, 1.0};
     double *seconds = calloc((size_t)o->steps, sizeof *seconds);
     mdl_status status = mdl_session_init(s, 1);
     int64_t tokens = 0;
+    const mdl_batch *batch = NULL;
     for (int i = -o->warmup; i < o->steps && !status; i++) {
-        const mdl_batch *batch;
         mdl_data_position position;
         double epoch;
         mdl_step step;
-        status = mdl_loader_next(loader, &batch, &position, &epoch);
+        bool first = !batch;
+        if (first || !o->lengths) status = mdl_loader_next(loader, &batch, &position, &epoch);
+        if (!status && first && o->lengths) status = write_lengths(o->lengths, s->plan, batch);
         double start = now();
         if (!status) status = mdl_session_set_adamw(s, &adamw, i + o->warmup + 1, 4e-4);
         if (!status) status = mdl_session_step(s, 1, batch, &step);
@@ -113,14 +141,9 @@ static mdl_status time_steps(mdl_session *s, mdl_loader *loader, const options *
         seconds[i] = now() - start;
         tokens += batch->tokens;
     }
-    if (!status) {
-        double m = median(seconds, o->steps), packed = (double)s->plan->tokens;
-        printf("%s T=%" PRId64 ": median %.1f ms/step of %d (min %.1f, max %.1f), %.0f tok/s (%.1f %% of them in sequences)\n",
-               s->plan->model, s->plan->tokens, m * 1e3, o->steps, seconds[0] * 1e3, seconds[o->steps - 1] * 1e3, packed / m,
-               100.0 * (double)tokens / (packed * o->steps));
-    }
+    if (!status) print_steps(s->plan, o, seconds, tokens);
     free(seconds);
-    return status ? status : profile(s, o);
+    return status || o->json ? status : profile(s, o);
 }
 
 static mdl_status run(const options *o) {
@@ -144,8 +167,9 @@ static mdl_status run(const options *o) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option names[] = {{"steps", 1, 0, 's'}, {"warmup", 1, 0, 'w'},  {"threads", 1, 0, 't'},
-                                          {"data", 1, 0, 'd'},  {"kernels", 0, 0, 'k'}, {0, 0, 0, 0}};
+    static const struct option names[] = {
+        {"steps", 1, 0, 's'},   {"warmup", 1, 0, 'w'},  {"threads", 1, 0, 't'}, {"data", 1, 0, 'd'},
+        {"kernels", 0, 0, 'k'}, {"lengths", 1, 0, 'l'}, {"json", 0, 0, 'j'},    {0, 0, 0, 0}};
     options o = {.data = "data/uniref_sample.fasta.gz", .steps = 10, .warmup = 3};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 's') o.steps = atoi(optarg);
@@ -153,10 +177,16 @@ int main(int argc, char **argv) {
         if (c == 't') o.threads = atoi(optarg);
         if (c == 'd') o.data = optarg;
         if (c == 'k') o.kernels = true;
+        if (c == 'l') o.lengths = optarg;
+        if (c == 'j') o.json = true;
         if (c == '?') return 2;
     }
     if (optind + 1 != argc || o.steps < 1)
-        return fputs("usage: mdlbench PLAN [--steps N] [--warmup N] [--threads N] [--data FASTA] [--kernels]\n", stderr), 2;
+        return fputs(
+                   "usage: mdlbench PLAN [--steps N] [--warmup N] [--threads N] [--data FASTA] [--kernels] [--lengths FILE] "
+                   "[--json]\n",
+                   stderr),
+               2;
     o.plan = argv[optind];
     mdl_status status = run(&o);
     if (!status) return 0;

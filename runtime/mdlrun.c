@@ -5,6 +5,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/nearest.h"
 #include "runtime/command/command.h"
+#include "runtime/device/cuda/arch.h"
 
 static const struct {
     const char *name, *about;
@@ -20,8 +21,9 @@ static void help(void) {
     puts("usage: mdlrun COMMAND ...\n\nRuns the plans that mdlc compiles.\n");
     for (int i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i].name, commands[i].about);
     puts(
-        "\n  --help     print this; mdlrun COMMAND --help tells more\n"
-        "  --version  print the version\n"
+        "\n  --help      print this; mdlrun COMMAND --help tells more\n"
+        "  --version   print the version\n"
+        "  --gpu-arch  print what mdlc's --arch is for this machine's GPU\n"
         "\n"
         "A plan holds native code: trust it like a program.\n"
         "Exit codes: 0 success, 1 a check failed, 2 wrong usage or configuration, 3 a file is missing or malformed,\n"
@@ -36,11 +38,20 @@ static mdl_status unknown(const char *name) {
     return mdl_fail(MDL_USAGE, "unknown command '%s'; mdlrun --help lists the commands", name);
 }
 
+static mdl_status gpu_arch(void) {
+    char arch[MDL_ARCH_LETTERS];
+    mdl_status status = mdl_cuda_gpu_arch(arch);
+    if (status) return status;
+    puts(arch);
+    return mdl_file_flush_stdout();
+}
+
 static mdl_status dispatch(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) return mdl_fail(MDL_USAGE, "which command? mdlrun --help lists them");
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return help(), mdl_file_flush_stdout();
     if (!strcmp(name, "--version")) return puts("mdlrun " MDL_VERSION), mdl_file_flush_stdout();
+    if (!strcmp(name, "--gpu-arch")) return gpu_arch();
     for (int i = 0; i < COMMANDS; i++)
         if (!strcmp(commands[i].name, name)) return commands[i].run(argc - 1, argv + 1);
     return unknown(name);

@@ -7,6 +7,7 @@
 #include "runtime/base/file.h"
 #include "runtime/command/check_run.h"
 #include "runtime/command/command.h"
+#include "runtime/device/device.h"
 
 typedef struct {
     const char *plan, *reference;
@@ -26,6 +27,7 @@ static void help(void) {
         "\n"
         "  --steps N     of a trajectory: only the first N\n"
         "  --threads N   0, the default: all cores\n"
+        "  --no-graph    on a GPU: launch by launch, each to its end, instead of one graph a program\n"
         "  --verbose     print every item's error\n"
         "  --help        print this\n"
         "\n"
@@ -69,6 +71,7 @@ static mdl_status long_option(options *o, int argc, char **argv, int *i) {
     snprintf(name, sizeof name, "%.*s", (int)(n < 60 ? n : 60), arg);
     if (equals) return value_option(o, name, equals + 1);
     if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) return o->help = true, MDL_OK;
+    if (!strcmp(arg, "--no-graph")) return mdl_cuda_set_graphs(false), MDL_OK;
     if (!strcmp(arg, "--verbose")) return o->table.verbose = true, MDL_OK;
     const char *value = *i + 1 < argc ? argv[++*i] : NULL;
     return value_option(o, name, value);

@@ -6,6 +6,7 @@
 
 #include "runtime/base/file.h"
 #include "runtime/command/command.h"
+#include "runtime/device/device.h"
 
 typedef struct {
     const char *plan, *config;
@@ -22,6 +23,8 @@ static void help(void) {
         "trainer; a setting on the command line wins over the file, a later one over an earlier one.\n"
         "\n"
         "  --print-config  print the settings as YAML and stop; PLAN is not needed\n"
+        "  --no-graph      on a GPU: launch by launch, each to its end, instead of one graph a program; slower, and an\n"
+        "                  error names the launch where it happens\n"
         "  --help          print this\n"
         "\n"
         "A list is written [a,b]. The keys, with their defaults:\n");
@@ -58,6 +61,8 @@ static mdl_status parse(int argc, char **argv, options *o) {
             o->help = true;
         else if (!strcmp(argv[i], "--print-config"))
             continue;
+        else if (!strcmp(argv[i], "--no-graph"))
+            mdl_cuda_set_graphs(false);
         else if (argv[i][0] == '-')
             status = mdl_fail(MDL_USAGE, "train: unknown option '%s'; see mdlrun train --help", argv[i]);
         else

@@ -12,6 +12,7 @@ typedef struct {
     /* Turns the C sources of the plan's kernels into the file that the backend loads. */
     bool (*compile)(mdl_test *t, mdl_plan *plan);
     mdl_status (*takes)(const mdl_gemm *g); /* NULL: every product; else whether the backend has this one */
+    bool adds_in_two;                       /* bias and C of a product may be added after its result has been rounded */
 } mdl_conformance_target;
 
 /* The suite's kernels are KERNEL(NAME, BUFFERS, INTEGERS) { ... buffer[i], immediate[i], block, thread of threads ... } for every

@@ -20,7 +20,8 @@ static bool compile_host(mdl_test *t, mdl_plan *plan) {
 }
 
 static mdl_conformance_target host(void) {
-    return (mdl_conformance_target){&mdl_backend_cuda, MDL_CUDA_HOST, MDL_CONFORMANCE_THREADS, compile_host, mdl_cuda_gemm_takes};
+    return (mdl_conformance_target){&mdl_backend_cuda, MDL_CUDA_HOST,       MDL_CONFORMANCE_THREADS,
+                                    compile_host,      mdl_cuda_gemm_takes, false};
 }
 
 /* A plan with one kernel of 64 threads that stores a number, or does something wrong. */
@@ -267,13 +268,24 @@ static void test_fake(mdl_test *t, const char *mode, const char *expected) {
     int rc = mdl_shell(t, &output,
                        "ASAN_OPTIONS=detect_leaks=0 CUDA_HOME='%s/fake' XDG_CACHE_HOME='%s/fake/%s' MDL_FAKE_CUDA=%s mdltest gpu",
                        mdl_test_scratch(t), mdl_test_scratch(t), mode, mode);
-    bool runs = !strcmp(mode, "works");
+    bool runs = !strcmp(mode, "works") || !strcmp(mode, "dead");
     CHECK(t, strstr(output, expected) && (!runs || !rc), "expected %s, got %d and\n%s", expected, rc, output);
+}
+
+static void test_gpu_arch(mdl_test *t) {
+    const char *output = NULL;
+    if (!mdl_case(t, "cuda: mdlrun --gpu-arch, with a fake driver")) return;
+    int rc = mdl_shell(t, &output, "CUDA_HOME='%s/fake' MDL_FAKE_CUDA=works mdlrun --gpu-arch", mdl_test_scratch(t));
+    CHECK(t, !rc && !strcmp(output, "sm_90a\n"), "got %d and %s", rc, output);
+    rc = mdl_shell(t, &output, "CUDA_HOME='%s/fake' MDL_FAKE_CUDA=none mdlrun --gpu-arch", mdl_test_scratch(t));
+    CHECK(t, rc == 4 && strstr(output, "the NVIDIA driver sees no GPU"), "got %d and %s", rc, output);
 }
 
 static void test_fakes(mdl_test *t) {
     if (!*MDL_CUDA_INCLUDE || !mdl_case(t, "cuda: the fake driver compiles") || !make_fakes(t)) return;
+    test_gpu_arch(t);
     test_fake(t, "works", ", 0 failed   the cuda backend on the GPU");
+    test_fake(t, "dead", ", 0 failed   the cuda backend on the GPU");
     test_fake(t, "none", "skipped: the NVIDIA driver sees no GPU");
     test_fake(t, "old", "skipped: the NVIDIA driver is too old: it is for CUDA 11.8, 12.0 is needed");
 }

@@ -36,7 +36,9 @@ static bool compile(mdl_test *t, mdl_plan *plan) {
     return status == 0;
 }
 
-static mdl_conformance_target cpu(void) { return (mdl_conformance_target){&mdl_backend_cpu, mdl_cpu_isa(), 1, compile, NULL}; }
+static mdl_conformance_target cpu(void) {
+    return (mdl_conformance_target){&mdl_backend_cpu, mdl_cpu_isa(), 1, compile, NULL, false};
+}
 
 /* A plan with one kernel that stores `number`. */
 static mdl_plan *store_plan(mdl_test *t, const char *symbol, int number) {

@@ -55,27 +55,27 @@ static void check_error(mdl_e2e *e, const json_t *figures, const char *file, con
 
 static void one_batch(mdl_e2e *e, const json_t *figures, int i) {
     const char *source = mdl_test_source(e->t), *file = batches[i].reference;
-    mdl_e2e_run(e, 0, "mdlc '%s/%s' --library models --precision bf16 %s -o %s.plan", source, batches[i].model, batches[i].settings,
-                file);
+    mdl_e2e_run(e, 0, "mdlc '%s/%s' --library models --precision bf16 %s %s -o %s.plan", source, batches[i].model,
+                batches[i].settings, e->target, file);
     const char *table = mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors'", file, source, file);
     check_error(e, figures, file, table, "logits", "logits");
     check_error(e, figures, file, table, "gradients, together", "all");
     check_error(e, figures, file, table, "gradients, each", "grad_max");
 }
 
-static void errors(mdl_e2e *e) {
+static void errors(mdl_e2e *e, const char *suite) {
     json_error_t error;
     json_t *figures = json_load_file(mdl_printf(e->memory, "%s/tests/reference/bf16_error.json", mdl_test_source(e->t)), 0, &error);
     CHECK(e->t, figures, "bf16_error.json: %s", error.text);
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
-        if (mdl_case(e->t, "bf16: %s, beside PyTorch's error", batches[i].reference)) one_batch(e, figures, (int)i);
+        if (mdl_case(e->t, "%s: %s, beside PyTorch's error", suite, batches[i].reference)) one_batch(e, figures, (int)i);
     json_decref(figures);
 }
 
 /* Losses are between 2.7 and 3.6: an error of 0.02, the tolerance of check, is less than 1 % of each. */
 static void trajectory(mdl_e2e *e) {
     int steps;
-    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s --precision bf16 --tokens 1024 --seqs 16 -o whole.plan", tiny);
+    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s %s --precision bf16 --tokens 1024 --seqs 16 -o whole.plan", tiny, e->target);
     const char *table =
         mdl_e2e_run(e, 0, "mdlrun check whole.plan '%s/tests/reference/esm2_trajectory.safetensors'", mdl_test_source(e->t));
     double error = error_of(table, "losses of the trajectory", &steps);
@@ -90,14 +90,15 @@ static bool same_weights(mdl_e2e *e, const char *a, const char *b) {
 }
 
 static void one_seed(mdl_e2e *e) {
-    static const int threads[] = {1, 1, 2, 3};
-    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s --precision bf16 --tokens 1024 --seqs 16 -o seed.plan", tiny);
+    static const char *const settings[] = {"trainer.num_threads=1", "trainer.num_threads=1", "trainer.num_threads=2",
+                                           "trainer.num_threads=3 --no-graph"};
+    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s %s --precision bf16 --tokens 1024 --seqs 16 -o seed.plan", tiny, e->target);
     for (int i = 0; i < 4; i++) {
         const char *output = mdl_printf(e->memory, "run%d", i);
         mdl_e2e_train(e, 0, "seed.plan", "data/uniref_sample.fasta.gz", output,
-                      mdl_printf(e->memory, "trainer.max_steps=12 trainer.num_threads=%d", threads[i]));
-        mdl_e2e_check_finite(e, output, 12);
-        CHECK(e->t, !i || same_weights(e, "run0", output), "%d threads: weights differ", threads[i]);
+                      mdl_printf(e->memory, "trainer.max_steps=20 %s", settings[i]));
+        mdl_e2e_check_finite(e, output, 20);
+        CHECK(e->t, !i || same_weights(e, "run0", output), "%s: weights differ", settings[i]);
     }
 }
 
@@ -145,9 +146,18 @@ static void weights(mdl_e2e *e) {
     CHECK(e->t, both && first[0] != other[0], "the loss is that of the initial weights");
 }
 
+/* Trainings are long in emulation. */
+void suite_bf16_cuda(mdl_test *t) {
+    mdl_e2e e = mdl_e2e_begin_cuda(t, "bf16_cuda");
+    errors(&e, "bf16_cuda");
+    if (!e.emulated && mdl_case(t, "bf16_cuda: 60 steps of a trajectory, each loss within 1 %%")) trajectory(&e);
+    if (!e.emulated && mdl_case(t, "bf16_cuda: one seed, the same bits again, as graphs and launch by launch")) one_seed(&e);
+    mdl_e2e_end(&e);
+}
+
 void suite_bf16(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "bf16");
-    errors(&e);
+    errors(&e, "bf16");
     if (mdl_case(t, "bf16: 60 steps of a trajectory, each loss within 1 %%")) trajectory(&e);
     if (mdl_case(t, "bf16: one seed, the same bits with 1, 2 and 3 threads")) one_seed(&e);
     if (mdl_case(t, "bf16: two micro-batches are one batch to rounding")) split(&e);

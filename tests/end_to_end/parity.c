@@ -49,20 +49,21 @@ static void check_rows(mdl_test *t, const char *table, size_t n, const char *con
 
 static void one_batch(mdl_e2e *e, const char *reference, const char *model, const char *settings) {
     const char *source = mdl_test_source(e->t);
-    mdl_e2e_run(e, 0, "mdlc '%s/%s' --library models %s -o %s.plan", source, model, settings, reference);
+    mdl_e2e_run(e, 0, "mdlc '%s/%s' --library models --precision f32 %s %s -o %s.plan", source, model, settings, e->target,
+                reference);
     const char *table = mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors'", reference, source, reference);
     check_rows(e->t, table, sizeof batch_rows / sizeof *batch_rows, batch_rows);
 }
 
-static void trajectory(mdl_e2e *e) {
-    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s -o whole.plan", trajectory_sizes);
-    const char *table =
-        mdl_e2e_run(e, 0, "mdlrun check whole.plan '%s/tests/reference/esm2_trajectory.safetensors'", mdl_test_source(e->t));
+static void trajectory(mdl_e2e *e, int steps_to_run) {
+    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl --precision f32 %s %s -o whole.plan", trajectory_sizes, e->target);
+    const char *table = mdl_e2e_run(e, 0, "mdlrun check whole.plan '%s/tests/reference/esm2_trajectory.safetensors' --steps %d",
+                                    mdl_test_source(e->t), steps_to_run);
     check_rows(e->t, table, sizeof trajectory_rows / sizeof *trajectory_rows, trajectory_rows);
     const char *losses = find_row(table, "losses of the trajectory");
     int steps = 0;
     if (losses) sscanf(losses, "losses of the trajectory %d", &steps);
-    CHECK(e->t, steps == 60, "%d steps were compared, expected 60", steps);
+    CHECK(e->t, steps == steps_to_run, "%d steps were compared, expected %d", steps, steps_to_run);
 }
 
 /* The same model with each head's values passed on as they are: parameters, shapes and everything else stay. */
@@ -93,12 +94,25 @@ static void without_mask(mdl_e2e *e, const char *name, const char *what) {
     CHECK(e->t, line && memmem(line, strcspn(line, "\n"), " FAIL", 5), "the logits pass without '%s':\n%s", what, table);
 }
 
+static void all_batches(mdl_e2e *e, const char *suite) {
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+        if (mdl_case(e->t, "%s: %s", suite, batches[i].reference))
+            one_batch(e, batches[i].reference, batches[i].model, batches[i].settings);
+}
+
+/* In f32, with the CPU's tolerances: a GPU's sums are as long, in another order. */
+void suite_parity_cuda(mdl_test *t) {
+    mdl_e2e e = mdl_e2e_begin_cuda(t, "parity_cuda");
+    int steps = e.emulated ? 3 : 60;
+    all_batches(&e, "parity_cuda");
+    if (mdl_case(t, "parity_cuda: %d steps of a trajectory", steps)) trajectory(&e, steps);
+    mdl_e2e_end(&e);
+}
+
 void suite_parity(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "parity");
-    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
-        if (mdl_case(t, "parity: %s", batches[i].reference))
-            one_batch(&e, batches[i].reference, batches[i].model, batches[i].settings);
-    if (mdl_case(t, "parity: 60 steps of a trajectory")) trajectory(&e);
+    all_batches(&e, "parity");
+    if (mdl_case(t, "parity: 60 steps of a trajectory")) trajectory(&e, 60);
     if (mdl_case(t, "parity: without attention the trajectory is missed")) without_attention(&e);
     if (mdl_case(t, "parity: without a bound of its window a model's reference is missed"))
         without_mask(&e, "window", "left = 3, "), without_mask(&e, "window", "right = 5, ");

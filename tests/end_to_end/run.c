@@ -4,16 +4,25 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "runtime/base/compare.h"
 
 mdl_e2e mdl_e2e_begin(mdl_test *t, const char *name) {
-    mdl_e2e e = {.t = t, .memory = mdl_arena_new()};
+    mdl_e2e e = {.t = t, .memory = mdl_arena_new(), .target = ""};
     e.folder = mdl_printf(e.memory, "%s/%s", mdl_test_scratch(t), name);
     mdl_shell(t, NULL, "mkdir -p '%s' && cd '%s' && for i in models data configs; do ln -s \"%s/$i\" .; done", e.folder, e.folder,
               mdl_test_source(t));
+    return e;
+}
+
+mdl_e2e mdl_e2e_begin_cuda(mdl_test *t, const char *name) {
+    mdl_e2e e = mdl_e2e_begin(t, name);
+    const char *arch = getenv("MDL_TEST_ARCH");
+    e.emulated = !arch || !*arch || !strcmp(arch, "host");
+    e.target = mdl_printf(e.memory, "--target cuda --arch %s", e.emulated ? "host" : arch);
     return e;
 }
 

@@ -10,9 +10,13 @@ typedef struct {
     mdl_test *t;
     mdl_arena *memory;
     const char *folder; /* below the scratch folder; models/, data/ and configs/ in it are links to the source tree */
+    const char *target; /* mdlc's options for it: "" is this machine's CPU */
+    bool emulated;      /* kernels for a GPU, on the CPU: slow */
 } mdl_e2e;
 
 mdl_e2e mdl_e2e_begin(mdl_test *t, const char *name);
+/* The same for target cuda: in emulation, or for the arch that MDL_TEST_ARCH names, on the GPU there is. */
+mdl_e2e mdl_e2e_begin_cuda(mdl_test *t, const char *name);
 void mdl_e2e_end(mdl_e2e *e);
 
 /* Runs a shell command in the folder and checks its exit status; returns what it printed, valid until `end`. mdlc and mdlrun are

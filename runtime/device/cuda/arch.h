@@ -13,4 +13,7 @@ enum { MDL_ARCH_LETTERS = 16 };
  */
 mdl_status mdl_cuda_pick_arch(const char *list, int major, int minor, char arch[MDL_ARCH_LETTERS]);
 
+/* What this machine's GPU is best compiled for: "sm_80", "sm_90a". The error says why there is no GPU. */
+mdl_status mdl_cuda_gpu_arch(char arch[MDL_ARCH_LETTERS]);
+
 #endif

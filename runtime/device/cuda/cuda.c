@@ -65,11 +65,12 @@ static mdl_status cuda_load(const mdl_plan *plan, int threads, mdl_device **devi
 
 /* ---- errors that end a context ---- */
 /* The program again, launch by launch, on a fresh device with the same inputs and everything else zero: where launches go wrong
- * depends on the inputs first. */
-static mdl_status run_again(const mdl_device *d, int program) {
+ * depends on the inputs first. No device when none can be had. */
+static mdl_status run_again(const mdl_device *d, int program, bool *ran) {
     mdl_device *again = NULL;
     int64_t bytes = d->plan->arena_bytes[MDL_ARENA_INPUT];
     mdl_status status = load(d->plan, &again);
+    *ran = !status;
     if (!status && bytes) status = again->place->copy_in(again, again->arena[MDL_ARENA_INPUT], d->input, bytes);
     if (!status) status = again->place->step(again, program);
     if (again) again->place->lost(again); /* and with it the error: the process can go on */
@@ -77,19 +78,28 @@ static mdl_status run_again(const mdl_device *d, int program) {
     return status;
 }
 
+/* What is known of an error that came from program `name`: `found` by running it again, if a device could be had for that. */
+static mdl_status whole_story(mdl_status status, const char *name, bool ran, mdl_status found) {
+    static const char hint[] = "; --no-graph names the launch where it happens";
+    if (!ran)
+        return mdl_fail(MDL_SYSTEM, "%s. It came from program %s%s. This process cannot use the GPU any more", mdl_message(status),
+                        name, mdl_cuda_graphs() ? hint : "");
+    if (!found)
+        return mdl_fail(MDL_SYSTEM,
+                        "%s. It came from program %s, which runs well launch by launch on the same inputs with weights "
+                        "of zero%s",
+                        mdl_message(status), name, hint);
+    return mdl_fail(MDL_SYSTEM, "%s. Found by running program %s again, launch by launch: %s", mdl_message(status), name,
+                    mdl_message(found));
+}
+
 /* Passes `status` on. When the device is lost with it, says which launch it was, if that can be found. */
 static mdl_status explain(mdl_device *d, mdl_status status) {
     int program = status ? d->place->lost(d) : -1;
+    bool ran = false;
     if (program < 0) return status;
-    mdl_status found = run_again(d, program);
-    const char *name = d->plan->programs.at[program].name;
-    mdl_status whole =
-        found ? mdl_fail(MDL_SYSTEM, "%s. Found by running program %s again, launch by launch: %s", mdl_message(status), name,
-                         mdl_message(found))
-              : mdl_fail(MDL_SYSTEM,
-                         "%s. It came from program %s, which runs well launch by launch on the same inputs with weights "
-                         "of zero; --no-graph names the launch where it happens",
-                         mdl_message(status), name);
+    mdl_status found = run_again(d, program, &ran);
+    mdl_status whole = whole_story(status, d->plan->programs.at[program].name, ran, found);
     mdl_status_free(status);
     mdl_status_free(found);
     return whole;

@@ -20,7 +20,8 @@ mdl_status mdl_cuda_gpu_arch(char arch[MDL_ARCH_LETTERS]) {
     int major = 0, minor = 0;
     mdl_status status = mdl_driver_get(&gpu.cu);
     if (!status) status = describe(&gpu, &major, &minor);
-    if (!status) snprintf(arch, MDL_ARCH_LETTERS, "sm_%d%d", major, minor);
+    if (!status)
+        snprintf(arch, MDL_ARCH_LETTERS, "sm_%d%d%s", major, minor, major >= 9 ? "a" : ""); /* the first with one is sm_90 */
     return status;
 }
 
@@ -175,7 +176,8 @@ static mdl_status gpu_profile(mdl_device *d, int program, double *seconds) {
     return status ? status : mdl_gpu_profile(d, program, seconds);
 }
 
-/* A context that is lost takes the process's other calls with it, until it is reset. */
+/* A context that is lost takes the process's other calls with it: until it is reset, or, after an illegal address with most
+ * drivers, until the process ends. */
 static int gpu_lost(mdl_device *d) {
     mdl_gpu *gpu = d->at;
     if (!gpu->lost) return -1;

@@ -23,7 +23,8 @@ typedef struct {
     mdl_status (*run)(mdl_device *d, int program);
     mdl_status (*profile)(mdl_device *d, int program, double *seconds);
     mdl_status (*step)(mdl_device *d, int program); /* launch by launch, each to its end: a failing one is named */
-    /* The program whose launches made the device unusable, -1 when it is not. A fresh one may be opened afterwards. */
+    /* The program whose launches made the device unusable, -1 when it is not. A fresh one can be opened afterwards, or not:
+     * the driver may be lost to the process. */
     int (*lost)(mdl_device *d);
 } mdl_cuda_place;
 
@@ -41,7 +42,6 @@ struct mdl_device {
 };
 
 extern const mdl_cuda_place mdl_cuda_host, mdl_cuda_gpu;
-mdl_status mdl_cuda_gpu_arch(char arch[MDL_ARCH_LETTERS]); /* "sm_90"; the error says why there is no GPU */
 
 /* A kernel's one argument: the addresses of the launch's buffers, then its integers. */
 int64_t *mdl_cuda_argument(mdl_arena *memory, const mdl_bound_launch *launch);

@@ -1,5 +1,6 @@
 /* libcuda.so.1 without a GPU. A "cubin" is a shared object whose kernels are void NAME(const int64_t *args, int64_t block); one
- * that sets its variable fake_fault has accessed what it may not. $MDL_FAKE_CUDA: "none" has no GPU, "old" is an old driver. */
+ * that sets its variable fake_fault has accessed what it may not. $MDL_FAKE_CUDA: "none" has no GPU, "old" is an old driver, "dead" does not recover
+ * from such an access. */
 #define _GNU_SOURCE
 #include <cuda.h>
 #include <dlfcn.h>
@@ -73,7 +74,10 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
     return broken;
 }
 CUresult cuDevicePrimaryCtxRelease(CUdevice device) { return (void)device, retained--, broken; }
-CUresult cuDevicePrimaryCtxReset(CUdevice device) { return (void)device, retained = 0, broken = CUDA_SUCCESS; }
+CUresult cuDevicePrimaryCtxReset(CUdevice device) {
+    if (!is("dead")) broken = CUDA_SUCCESS;
+    return (void)device, retained = 0, broken;
+}
 CUresult cuCtxSetCurrent(CUcontext context) { return (void)context, broken; }
 
 /* ---- memory ---- */
