@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "runtime/base/file.h"
-#include "runtime/command/inspect_table.h"
 #include "runtime/plan/plan.h"
+#include "runtime/report/table.h"
 
 typedef struct {
     const mdl_plan *plan;

@@ -2,19 +2,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/file.h"
 #include "runtime/base/outputs.h"
 #include "runtime/train/run.h"
 #include "runtime/train/weights.h"
-
-double mdl_run_clock(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     char digits[32];
