@@ -15,18 +15,30 @@ static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 static int64_t cols_of(const mdl_attention_shape *shape) { return round_up(shape->head_dim, 8); }
 static int64_t pitch_of(const mdl_attention_shape *shape) { return (cols_of(shape) / 8 | 1) * 8; }
 
-/* How many rows of the other kind come at a time, in how many stages, and the blocks for which a processor has registers: what fits
- * twice into 164 KiB of shared memory, and once into 99 KiB where K is large. */
+/* How many rows of the other kind come at a time, in how many stages, how many of them are computed at a time, and the blocks for
+ * which a processor has registers. Registers decide over the last two (suite cuda_attention_bf16: no spills to K = 128); the shared
+ * memory is below 99 KiB, what the smaller GPUs give a block, but for the backward of K above 248. */
 typedef struct {
-    int64_t rows, stages, resident;
+    int64_t rows, stages, step, resident;
 } tiling;
 
 static tiling forward_tiling(int64_t cols) {
-    if (cols <= 32) return (tiling){64, 3, 4};
-    if (cols <= 64) return (tiling){64, 2, 3};
-    if (cols <= 128) return (tiling){64, 2, 2};
-    return (tiling){32, 2, 1};
+    if (cols <= 32) return (tiling){64, 3, 64, 4};
+    if (cols <= 64) return (tiling){64, 2, 64, 3};
+    if (cols <= 128) return (tiling){64, 2, 64, 2};
+    return (tiling){32, 2, 32, 1};
 }
+
+static tiling backward_tiling(int64_t cols) {
+    if (cols <= 24) return (tiling){64, 2, 32, 4};
+    if (cols <= 32) return (tiling){64, 2, 32, 3};
+    if (cols <= 64) return (tiling){64, 2, 16, 3};
+    if (cols <= 128) return (tiling){32, 2, 16, 2};
+    return (tiling){16, 2, 16, 1};
+}
+
+/* To so many columns, the backward's own keys and values stay in registers. */
+enum { HELD_COLS = 16 };
 
 /* ---- places in memory ---- */
 
@@ -137,4 +149,23 @@ mdl_cuda_template mdl_cuda_attention_bf16(mdl_arena *arena, const mdl_attention_
     add_output(&e, "O", &memory->o, "head");
     int64_t shared = (ROWS + tiling.stages * 2 * tiling.rows) * pitch_of(shape) * 2;
     return (mdl_cuda_template){text_of(&e, "attention.cu.in"), THREADS, shared, {0, ROWS, shape->heads}};
+}
+
+mdl_cuda_template mdl_cuda_attention_bwd_bf16(mdl_arena *arena, const mdl_attention_shape *shape,
+                                              const mdl_attention_memory *memory, int buffers, const char *symbol) {
+    MDL_ASSERT(!memory->compute_delta && memory->delta.dtype == MDL_F32);
+    entries e = {.arena = arena, .shape = shape};
+    tiling tiling = backward_tiling(cols_of(shape));
+    add_common(&e, memory, buffers, symbol, tiling);
+    add_number(&e, "ROWS", tiling.rows), add_number(&e, "STEP", tiling.step);
+    add_number(&e, "GROUP", shape->heads / shape->kv_heads);
+    add_number(&e, "HELD", cols_of(shape) <= HELD_COLS);
+    add_input(&e, "Q", &memory->q, "head"), add_input(&e, "DO", &memory->grad_o, "head");
+    add_input(&e, "K", &memory->k, key_head(&e)), add_input(&e, "V", &memory->v, key_head(&e));
+    add_place(&e, "DELTA", &memory->delta, "head", true);
+    add_output(&e, "DQ", &memory->dq, "head");
+    add_output(&e, "DK", &memory->dk, "key_head"), add_output(&e, "DV", &memory->dv, "key_head");
+    int64_t tiles = (2 * ROWS + tiling.stages * 2 * tiling.rows) * pitch_of(shape) * 2, stats = 2 * 2 * tiling.rows * 4;
+    return (mdl_cuda_template){
+        text_of(&e, "attention_bwd.cu.in"), THREADS, tiles + stats, {0, ROWS, shape->heads + shape->kv_heads}};
 }

@@ -86,3 +86,9 @@ mdl_status mdl_file_flush_stdout(void) {
     if (!ferror(stdout) && !fflush(stdout)) return MDL_OK;
     return mdl_fail_errno("cannot write to standard output");
 }
+
+const char *mdl_file_in_cache(mdl_arena *arena, const char *name) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (cache && *cache) return mdl_printf(arena, "%s/mdl/%s", cache, name);
+    return home && *home ? mdl_printf(arena, "%s/.cache/mdl/%s", home, name) : NULL;
+}

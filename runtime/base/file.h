@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "runtime/base/arena.h"
 #include "runtime/base/status.h"
 
 /* A file being written under a temporary name beside `path`. */
@@ -21,6 +22,9 @@ mdl_status mdl_file_commit(mdl_new_file *file, mdl_status status);
 
 /* All at once. */
 mdl_status mdl_file_write(const char *path, const void *bytes, size_t n);
+/* Where what can be made again is kept: $XDG_CACHE_HOME/mdl/NAME, by default ~/.cache/mdl/NAME. In `arena`; NULL: there is no home.
+ */
+const char *mdl_file_in_cache(mdl_arena *arena, const char *name);
 /* mkdir -p. */
 mdl_status mdl_file_make_folder(const char *path);
 

@@ -4,8 +4,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "runtime/base/arena.h"
+#include <unistd.h>
 
 typedef MDL_VEC(const char *) folders;
 
@@ -48,4 +47,24 @@ mdl_status mdl_library_function(void *library, const char *name, void *function)
     if (!address) return mdl_fail(MDL_SYSTEM, "the library has no function %s", name);
     memcpy(function, &address, sizeof address); /* ISO C has no cast from object to function pointers */
     return MDL_OK;
+}
+
+static const char *runnable(const char *path) { return access(path, X_OK) ? NULL : path; }
+
+static const char *find_in_path(mdl_arena *arena, const char *name) {
+    const char *path = variable("PATH"), *found = NULL;
+    char *rest = path ? mdl_strdup(arena, path) : NULL;
+    for (const char *folder; !found && (folder = strsep(&rest, ":"));)
+        found = runnable(mdl_printf(arena, "%s/%s", *folder ? folder : ".", name));
+    return found;
+}
+
+const char *mdl_tool_find(mdl_arena *arena, const char *name) {
+    const char *toolkit = variable("CUDA_HOME"), *wheels = variable("MDL_CUDA"), *home = variable("HOME");
+    const char *found = toolkit ? runnable(mdl_printf(arena, "%s/bin/%s", toolkit, name)) : NULL;
+    if (!found) found = find_in_path(arena, name);
+    if (!found) found = runnable(mdl_printf(arena, "/usr/local/cuda/bin/%s", name));
+    if (!found && wheels) found = runnable(mdl_printf(arena, "%s/bin/%s", wheels, name));
+    if (!found && !wheels && home) found = runnable(mdl_printf(arena, "%s/.local/share/mdl/cuda/bin/%s", home, name));
+    return found;
 }

@@ -2,6 +2,7 @@
 #ifndef MDL_BASE_LIBRARY_H
 #define MDL_BASE_LIBRARY_H
 
+#include "runtime/base/arena.h"
 #include "runtime/base/status.h"
 
 /* Opens the first of `names` ("libcublasLt.so.13", ..., NULL) that there is, first in $CUDA_HOME/lib64, then where the loader
@@ -10,5 +11,9 @@
 mdl_status mdl_library_open(const char *const *names, void **library);
 /* The address of a function: *function is a pointer to one. */
 mdl_status mdl_library_function(void *library, const char *name, void *function);
+
+/* The path of a program of the toolkit's, "nvdisasm", looked for in the same places ($PATH for the loader's, bin for lib64 and
+ * lib); NULL: there is none. */
+const char *mdl_tool_find(mdl_arena *arena, const char *name);
 
 #endif

@@ -9,6 +9,7 @@
 /* argv[0] is the command's name. Every command knows --help. */
 mdl_status mdl_command_train(int argc, char **argv);
 mdl_status mdl_command_inspect(int argc, char **argv);
+mdl_status mdl_command_profile(int argc, char **argv);
 mdl_status mdl_command_check(int argc, char **argv);
 
 #endif

@@ -6,28 +6,7 @@
 #include <string.h>
 
 #include "runtime/base/file.h"
-#include "runtime/command/inspect_table.h"
-#include "runtime/plan/plan.h"
-
-typedef struct {
-    const mdl_plan *plan;
-    mdl_arena *scratch;
-    const char *argument; /* of source, buffers, launches; NULL when absent */
-} inspection;
-
-static mdl_table table_of(const inspection *in, const char *align) { return (mdl_table){.arena = in->scratch, .align = align}; }
-
-/* The header's names, given as one text with | between them. */
-static mdl_table headed(const inspection *in, const char *align, const char *names) {
-    mdl_table table = table_of(in, align);
-    for (char *rest = mdl_strdup(in->scratch, names), *name; (name = strsep(&rest, "|"));) mdl_table_cell(&table, "%s", name);
-    return table;
-}
-
-static void finish(const char *title, const mdl_table *table) {
-    printf("%s\n", title);
-    mdl_table_print(table, stdout);
-}
+#include "runtime/command/inspect_views.h"
 
 static int count(const mdl_plan_program *p, mdl_launch_kind kind) {
     int n = 0;
@@ -35,29 +14,29 @@ static int count(const mdl_plan_program *p, mdl_launch_kind kind) {
     return n;
 }
 
-static mdl_status show_dims(const inspection *in) {
-    mdl_table table = table_of(in, "lr");
+static mdl_status show_dims(const mdl_inspection *in) {
+    mdl_table table = {.arena = in->scratch, .align = "lr"};
     for (int i = 0; i < in->plan->dims.n; i++) {
         mdl_table_cell(&table, "%s", in->plan->dims.at[i].name);
         mdl_table_cell(&table, "%" PRId64, in->plan->dims.at[i].value);
     }
-    finish("dims", &table);
-    table = table_of(in, "lr");
+    mdl_inspect_finish("dims", &table);
+    table = (mdl_table){.arena = in->scratch, .align = "lr"};
     for (int i = 0; i < in->plan->specials.n; i++) {
         mdl_table_cell(&table, "%s", in->plan->specials.at[i].name);
         mdl_table_cell(&table, "%" PRId64, in->plan->specials.at[i].value);
     }
-    finish("special tokens", &table);
+    mdl_inspect_finish("special tokens", &table);
     return MDL_OK;
 }
 
-static mdl_status show_header(const inspection *in) {
+static mdl_status show_header(const mdl_inspection *in) {
     const mdl_plan *p = in->plan;
     int64_t trained = 0, frozen = 0;
     for (int i = 0; i < p->params.n; i++)
         *(p->params.at[i].arena == MDL_ARENA_PARAM ? &trained : &frozen) += mdl_type_count(&p->params.at[i].type);
     const char *limit = p->max_length ? mdl_printf(in->scratch, " of at most %" PRId64, p->max_length) : "";
-    mdl_table table = table_of(in, "ll");
+    mdl_table table = {.arena = in->scratch, .align = "ll"};
     const char *const rows[][2] = {
         {"model", p->model},
         {"target", mdl_printf(in->scratch, "%s (%s), %s", p->target, p->isa, p->precision)},
@@ -72,23 +51,7 @@ static mdl_status show_header(const inspection *in) {
         mdl_table_cell(&table, "%s", rows[i][0]);
         mdl_table_cell(&table, "%s", rows[i][1]);
     }
-    finish("plan", &table);
-    return MDL_OK;
-}
-
-static mdl_status show_memory(const inspection *in) {
-    mdl_table table = headed(in, "lrr", "arena|bytes|");
-    int64_t total = 0;
-    for (int i = 0; i < MDL_ARENA_COUNT; i++) {
-        total += in->plan->arena_bytes[i];
-        mdl_table_cell(&table, "%s", mdl_arena_name((mdl_arena_id)i));
-        mdl_table_cell(&table, "%" PRId64, in->plan->arena_bytes[i]);
-        mdl_table_bytes(&table, in->plan->arena_bytes[i]);
-    }
-    mdl_table_cell(&table, "total");
-    mdl_table_cell(&table, "%" PRId64, total);
-    mdl_table_bytes(&table, total);
-    finish("memory", &table);
+    mdl_inspect_finish("plan", &table);
     return MDL_OK;
 }
 
@@ -100,8 +63,9 @@ static void totals(const mdl_plan_program *p, double *bytes, double *flops) {
     }
 }
 
-static mdl_status show_programs(const inspection *in) {
-    mdl_table table = headed(in, "lrrrrrrrr", "program|launches|kernels|products|activations|live bound|gap|GB moved|GFLOP");
+static mdl_status show_programs(const mdl_inspection *in) {
+    mdl_table table =
+        mdl_inspect_headed(in, "lrrrrrrrr", "program|launches|kernels|products|activations|live bound|gap|GB moved|GFLOP");
     for (int i = 0; i < in->plan->programs.n; i++) {
         const mdl_plan_program *p = &in->plan->programs.at[i];
         double bytes, flops;
@@ -117,7 +81,7 @@ static mdl_status show_programs(const inspection *in) {
         mdl_table_cell(&table, "%.3f", 1e-9 * bytes);
         mdl_table_cell(&table, "%.3f", 1e-9 * flops);
     }
-    finish("programs", &table);
+    mdl_inspect_finish("programs", &table);
     return MDL_OK;
 }
 
@@ -158,12 +122,12 @@ static void collect_products(const mdl_plan_program *p, mdl_arena *arena, produc
     }
 }
 
-static void show_products(const inspection *in) {
+static void show_products(const mdl_inspection *in) {
     static const char *const adds[] = {"", "bias", "C", "bias, C"};
     product_list all = {0};
     for (int p = 0; p < in->plan->programs.n; p++) collect_products(&in->plan->programs.at[p], in->scratch, &all);
     if (all.n) qsort(all.at, (size_t)all.n, sizeof *all.at, by_key);
-    mdl_table table = headed(in, "rrrrlllllrll", "m|n|k|batch|A|B|operands|result|adds|launches|label|model line");
+    mdl_table table = mdl_inspect_headed(in, "rrrrlllllrll", "m|n|k|batch|A|B|operands|result|adds|launches|label|model line");
     for (int i = 0, next; i < all.n; i = next) {
         const int64_t *key = all.at[i].key;
         for (next = i + 1; next < all.n && !memcmp(key, all.at[next].key, ALIKE * sizeof *key);) next++;
@@ -175,11 +139,11 @@ static void show_products(const inspection *in) {
         mdl_table_cell(&table, "%s", all.at[i].label);
         mdl_table_cell(&table, "%s", all.at[i].span);
     }
-    finish("products", &table);
+    mdl_inspect_finish("products", &table);
 }
 
 /* Of each arch of the plan, in order: "40 / 168, 48 B spilled". */
-static const char *registers_text(const inspection *in, const mdl_plan_kernel *kernel) {
+static const char *registers_text(const mdl_inspection *in, const mdl_plan_kernel *kernel) {
     mdl_text text = {.arena = in->scratch};
     mdl_text_append(&text, "", 0);
     for (int i = 0; i < kernel->resources.n; i++) {
@@ -205,13 +169,13 @@ static int64_t shared_bytes(const mdl_plan *plan, int kernel) {
     return fixed + added;
 }
 
-static mdl_status show_kernels(const inspection *in) {
+static mdl_status show_kernels(const mdl_inspection *in) {
     const mdl_plan *plan = in->plan;
     int *launches = MDL_NEW_ARRAY(in->scratch, int, plan->kernels.n + 1);
     const char **label = MDL_NEW_ARRAY(in->scratch, const char *, plan->kernels.n + 1);
     bool cuda = !strcmp(plan->target, "cuda");
-    mdl_table table = cuda ? headed(in, "rlrrrlll", "#|class|launches|regs|shared|label|symbol|model line")
-                           : headed(in, "rlrlll", "#|class|launches|label|symbol|model line");
+    mdl_table table = cuda ? mdl_inspect_headed(in, "rlrrrlll", "#|class|launches|regs|shared|label|symbol|model line")
+                           : mdl_inspect_headed(in, "rlrlll", "#|class|launches|label|symbol|model line");
     count_launches(plan, launches, label);
     for (int i = 0; i < plan->kernels.n; i++) {
         mdl_table_cell(&table, "%d", i);
@@ -223,13 +187,13 @@ static mdl_status show_kernels(const inspection *in) {
         mdl_table_cell(&table, "%s", plan->kernels.at[i].symbol);
         mdl_table_cell(&table, "%s", plan->kernels.at[i].span);
     }
-    finish("kernels", &table);
+    mdl_inspect_finish("kernels", &table);
     show_products(in);
     return MDL_OK;
 }
 
-static mdl_status show_params(const inspection *in) {
-    mdl_table table = headed(in, "lllrlll", "param|type|arena|offset|decay|group|init");
+static mdl_status show_params(const mdl_inspection *in) {
+    mdl_table table = mdl_inspect_headed(in, "lllrlll", "param|type|arena|offset|decay|group|init");
     for (int i = 0; i < in->plan->params.n; i++) {
         const mdl_plan_param *p = &in->plan->params.at[i];
         mdl_table_cell(&table, "%s", p->name);
@@ -240,13 +204,13 @@ static mdl_status show_params(const inspection *in) {
         mdl_table_cell(&table, "%s", p->group ? p->group : "");
         mdl_table_cell(&table, "%s", p->init ? p->init : "");
     }
-    finish("params", &table);
+    mdl_inspect_finish("params", &table);
     for (int i = 0; i < in->plan->ties.n; i++) printf("  %s is %s\n", in->plan->ties.at[i].name, in->plan->ties.at[i].target);
     return MDL_OK;
 }
 
-static mdl_status show_units(const inspection *in) {
-    mdl_table table = headed(in, "lrrr", "unit|offset|bytes|params");
+static mdl_status show_units(const mdl_inspection *in) {
+    mdl_table table = mdl_inspect_headed(in, "lrrr", "unit|offset|bytes|params");
     for (int i = 0; i < in->plan->units.n; i++) {
         const mdl_plan_unit *u = &in->plan->units.at[i];
         int params = 0;
@@ -259,37 +223,26 @@ static mdl_status show_units(const inspection *in) {
         mdl_table_cell(&table, "%" PRId64, u->bytes);
         mdl_table_cell(&table, "%d", params);
     }
-    finish("units", &table);
+    mdl_inspect_finish("units", &table);
     return MDL_OK;
 }
 
-static mdl_status show_files(const inspection *in) {
-    mdl_table table = headed(in, "lrl", "file|bytes|hash");
+static mdl_status show_files(const mdl_inspection *in) {
+    mdl_table table = mdl_inspect_headed(in, "lrl", "file|bytes|hash");
     for (int i = 0; i < in->plan->files.n; i++) {
         mdl_table_cell(&table, "%s", in->plan->files.at[i].path);
         mdl_table_cell(&table, "%" PRId64, in->plan->files.at[i].size);
         mdl_table_cell(&table, "%s", in->plan->files.at[i].hash);
     }
-    finish("files", &table);
+    mdl_inspect_finish("files", &table);
     return MDL_OK;
 }
 
-/* The program that the command line names, or an error that lists them. */
-static mdl_status program_of(const inspection *in, const mdl_plan_program **program) {
-    *program = in->argument ? mdl_plan_find_program(in->plan, in->argument) : NULL;
-    if (*program) return MDL_OK;
-    mdl_text names = {.arena = in->scratch};
-    mdl_text_append(&names, "", 0);
-    for (int i = 0; i < in->plan->programs.n; i++) mdl_text_printf(&names, "%s%s", i ? ", " : "", in->plan->programs.at[i].name);
-    if (!in->argument) return mdl_fail(MDL_USAGE, "which program? The plan has: %s", names.at);
-    return mdl_fail(MDL_USAGE, "no program %s; the plan has: %s", in->argument, names.at);
-}
-
-static mdl_status show_buffers(const inspection *in) {
+static mdl_status show_buffers(const mdl_inspection *in) {
     const mdl_plan_program *p = NULL;
-    MDL_TRY(program_of(in, &p), "inspect buffers");
+    MDL_TRY(mdl_inspect_program(in, &p), "inspect buffers");
     mdl_plan_lives lives = mdl_plan_lifetimes(in->scratch, p);
-    mdl_table table = headed(in, "rllrrrrrl", "#|buffer|arena|offset|bytes|stride|view of|launches|type");
+    mdl_table table = mdl_inspect_headed(in, "rllrrrrrl", "#|buffer|arena|offset|bytes|stride|view of|launches|type");
     for (int i = 0; i < p->buffers.n; i++) {
         const mdl_plan_buffer *b = &p->buffers.at[i];
         mdl_table_cell(&table, "%d", i);
@@ -305,11 +258,11 @@ static mdl_status show_buffers(const inspection *in) {
             mdl_table_cell(&table, "%d..%d", mdl_plan_first_use(&lives, i), mdl_plan_last_use(&lives, i));
         mdl_table_cell(&table, "%s", mdl_type_text(in->scratch, &b->type));
     }
-    finish(mdl_printf(in->scratch, "buffers of %s", p->name), &table);
+    mdl_inspect_finish(mdl_printf(in->scratch, "buffers of %s", p->name), &table);
     return MDL_OK;
 }
 
-static const char *args_text(const inspection *in, const mdl_plan_program *p, const mdl_plan_launch *l) {
+static const char *args_text(const mdl_inspection *in, const mdl_plan_program *p, const mdl_plan_launch *l) {
     static const char *const marks[] = {"?", "", "=", "+="}; /* read, written, both */
     mdl_text text = {.arena = in->scratch};
     mdl_text_append(&text, "", 0);
@@ -325,18 +278,25 @@ static const char *args_text(const inspection *in, const mdl_plan_program *p, co
 }
 
 /* "1, after 3 5" */
-static const char *stream_text(const inspection *in, const mdl_plan_launch *l) {
+static const char *stream_text(const mdl_inspection *in, const mdl_plan_launch *l) {
     mdl_text text = {.arena = in->scratch};
     mdl_text_printf(&text, "%d%s", l->stream, l->waits.n ? ", after" : "");
     for (int i = 0; i < l->waits.n; i++) mdl_text_printf(&text, " %d", l->waits.at[i]);
     return text.at;
 }
 
-static mdl_status show_launches(const inspection *in) {
+/* "528", or with threads "528 x 128". */
+static const char *grid_text(const mdl_inspection *in, const mdl_plan_launch *l) {
+    if (l->kind != MDL_LAUNCH_KERNEL) return "";
+    const char *blocks = mdl_printf(in->scratch, "%" PRId64, l->grid);
+    return l->threads > 1 ? mdl_printf(in->scratch, "%s x %d", blocks, l->threads) : blocks;
+}
+
+static mdl_status show_launches(const mdl_inspection *in) {
     const mdl_plan_program *p = NULL;
-    MDL_TRY(program_of(in, &p), "inspect launches");
-    mdl_table table =
-        headed(in, "rllrlrrll", "#|label|runs|grid|stream|bytes|flops|model line|arguments (= written, += read and written)");
+    MDL_TRY(mdl_inspect_program(in, &p), "inspect launches");
+    mdl_table table = mdl_inspect_headed(
+        in, "rllrlrrll", "#|label|runs|grid|stream|bytes|flops|model line|arguments (= written, += read and written)");
     for (int i = 0; i < p->launches.n; i++) {
         const mdl_plan_launch *l = &p->launches.at[i];
         const mdl_gemm *g = &l->gemm;
@@ -350,33 +310,31 @@ static mdl_status show_launches(const inspection *in) {
             mdl_table_cell(&table, "%" PRId64 " x %" PRId64 " x %" PRId64, g->m, g->n, g->k);
         else
             mdl_table_cell(&table, "copy");
-        mdl_table_cell(&table, "%s", l->kind == MDL_LAUNCH_KERNEL ? mdl_printf(in->scratch, "%" PRId64, l->grid) : "");
+        mdl_table_cell(&table, "%s", grid_text(in, l));
         mdl_table_cell(&table, "%s", stream_text(in, l));
         mdl_table_cell(&table, "%" PRId64, l->bytes);
         mdl_table_cell(&table, "%" PRId64, l->flops);
         mdl_table_cell(&table, "%s", l->span);
         mdl_table_cell(&table, "%s", args_text(in, p, l));
     }
-    finish(mdl_printf(in->scratch, "launches of %s", p->name), &table);
+    mdl_inspect_finish(mdl_printf(in->scratch, "launches of %s", p->name), &table);
     return MDL_OK;
 }
 
-static mdl_status show_source(const inspection *in) {
-    const mdl_plan *plan = in->plan;
-    if (!in->argument) return mdl_fail(MDL_USAGE, "inspect source: which kernel? Give its number or its symbol");
-    char *end;
-    long index = strtol(in->argument, &end, 10);
-    if (*end || end == in->argument)
-        for (index = 0; index < plan->kernels.n && strcmp(plan->kernels.at[index].symbol, in->argument);) index++;
-    if (index < 0 || index >= plan->kernels.n)
-        return mdl_fail(MDL_USAGE, "inspect source: no kernel %s; the plan has %d, see: inspect PLAN kernels", in->argument,
-                        plan->kernels.n);
-    fputs(plan->kernels.at[index].source, stdout);
+static mdl_status show_source(const mdl_inspection *in) {
+    const mdl_plan_kernel *kernel;
+    mdl_status status = mdl_inspect_kernel(in, "source", &kernel);
+    if (!status) fputs(kernel->source, stdout);
+    return status;
+}
+
+static mdl_status show_arenas(const mdl_inspection *in) {
+    mdl_inspect_arenas(in);
     return MDL_OK;
 }
 
-static mdl_status show_list(const inspection *in) {
-    static mdl_status (*const parts[])(const inspection *) = {show_header, show_memory, show_programs, show_kernels};
+static mdl_status show_list(const mdl_inspection *in) {
+    static mdl_status (*const parts[])(const mdl_inspection *) = {show_header, show_arenas, show_programs, show_kernels};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (i) putchar('\n');
         MDL_TRY(parts[i](in), "inspect");
@@ -386,12 +344,15 @@ static mdl_status show_list(const inspection *in) {
 
 static const struct {
     const char *name, *argument, *about;
-    mdl_status (*show)(const inspection *in);
+    mdl_status (*show)(const mdl_inspection *in);
 } views[] = {
     {"list", NULL, "the plan, its memory, programs, kernels and products (the default)", show_list},
+    {"memory", "[PROGRAM]", "arenas, the peak of each program, and the largest buffers at the peak of one", mdl_inspect_memory},
     {"programs", NULL, "launches and peak memory of each program", show_programs},
     {"kernels", NULL, "each kernel and matrix product with the model line it comes from", show_kernels},
     {"source", "KERNEL", "the C text of one kernel, by number or symbol", show_source},
+    {"ptx", "KERNEL", "of a plan for CUDA: its PTX, if the plan has code for an arch compute_*", mdl_inspect_ptx},
+    {"sass", "KERNEL", "of a plan for CUDA: its native code for each arch, by nvdisasm", mdl_inspect_sass},
     {"launches", "PROGRAM", "each launch of a program in order, with its arguments", show_launches},
     {"buffers", "PROGRAM", "each buffer of a program: place and lifetime", show_buffers},
     {"params", NULL, "the weights: checkpoint names, types, places, weight decay", show_params},
@@ -404,7 +365,7 @@ enum { VIEWS = sizeof views / sizeof *views };
 static void help(void) {
     puts("usage: mdlrun inspect PLAN [VIEW]\n\nShows what is in a plan. Its native code is not loaded.\n\nviews:");
     for (int i = 0; i < VIEWS; i++)
-        printf("  %-8s %-8s  %s\n", views[i].name, views[i].argument ? views[i].argument : "", views[i].about);
+        printf("  %-8s %-9s  %s\n", views[i].name, views[i].argument ? views[i].argument : "", views[i].about);
 }
 
 mdl_status mdl_command_inspect(int argc, char **argv) {
@@ -419,7 +380,7 @@ mdl_status mdl_command_inspect(int argc, char **argv) {
     mdl_plan *plan = NULL;
     mdl_status status = mdl_plan_read(argv[1], &plan);
     if (status) return status;
-    inspection in = {plan, mdl_arena_new(), argc > 3 ? argv[3] : NULL};
+    mdl_inspection in = {plan, mdl_arena_new(), argc > 3 ? argv[3] : NULL};
     status = views[view].show(&in);
     if (!status) status = mdl_file_flush_stdout();
     mdl_arena_free(in.scratch);

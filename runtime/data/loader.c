@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/data/pack.h"
 
 enum { SLOTS = 2, MAX_MICRO_BATCHES = 1 << 16 };
@@ -35,6 +36,7 @@ struct mdl_loader {
     bool lent;            /* the caller holds slot `take` */
     uint64_t seeks;       /* a step packed before the latest seek is dropped */
     mdl_data_position at; /* of the step packed next */
+    mdl_loader_times spent;
 };
 
 /* Which of a batch's arrays feeds a plan input; NULL for inputs that are no part of a batch. */
@@ -174,20 +176,30 @@ static void pack_step(const mdl_loader *l, mdl_data_position at, slot *s) {
     s->after = at;
 }
 
+/* Waits for a change; adds the seconds to *spent. */
+static void wait(mdl_loader *l, double *spent) {
+    double start = mdl_seconds_now();
+    pthread_cond_wait(&l->changed, &l->lock);
+    *spent += mdl_seconds_now() - start;
+}
+
 static void *work(void *argument) {
     mdl_loader *l = argument;
     pthread_mutex_lock(&l->lock);
     while (!l->stop) {
         slot *s = &l->slots[l->fill];
         if (s->full) {
-            pthread_cond_wait(&l->changed, &l->lock);
+            wait(l, &l->spent.for_room);
             continue;
         }
         uint64_t seeks = l->seeks;
         mdl_data_position at = l->at;
         pthread_mutex_unlock(&l->lock);
+        double start = mdl_seconds_now();
         pack_step(l, at, s);
+        double packing = mdl_seconds_now() - start;
         pthread_mutex_lock(&l->lock);
+        l->spent.packing += packing;
         if (seeks != l->seeks) continue;
         s->full = true;
         l->at = s->after;
@@ -252,13 +264,20 @@ mdl_status mdl_loader_next(mdl_loader *l, const mdl_batch **batches, mdl_data_po
         pthread_cond_broadcast(&l->changed);
     }
     slot *s = &l->slots[l->take];
-    while (!s->full) pthread_cond_wait(&l->changed, &l->lock);
+    while (!s->full) wait(l, &l->spent.for_batch);
     l->lent = true;
     pthread_mutex_unlock(&l->lock);
     *batches = s->batches;
     if (position) *position = s->before;
     if (epoch) *epoch = (double)s->after.epoch + (double)s->after.next / (double)l->data.n;
     return MDL_OK;
+}
+
+mdl_loader_times mdl_loader_spent(mdl_loader *l) {
+    pthread_mutex_lock(&l->lock);
+    mdl_loader_times spent = l->spent;
+    pthread_mutex_unlock(&l->lock);
+    return spent;
 }
 
 mdl_status mdl_loader_seek(mdl_loader *l, mdl_data_position position) {

@@ -36,6 +36,13 @@ typedef struct {
     int64_t truncated, unknown, lower_case; /* sequences cut; residues that became <unk>; residues upper-cased */
 } mdl_data_facts;
 
+/* Who waits for whom: seconds since the loader was opened. */
+typedef struct {
+    double packing;   /* of its thread, at work */
+    double for_room;  /* of its thread, waiting until a step is taken from it */
+    double for_batch; /* of its callers, waiting until a step is packed */
+} mdl_loader_times;
+
 typedef struct mdl_loader mdl_loader;
 
 /* Reads the whole data set into memory (an index over files comes later) and starts the packing thread. `plan` gives T, S,
@@ -47,6 +54,7 @@ const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader);
 /* The next optimizer step's micro-batches (options.micro_batches of them), valid until the next call. Never ends: epochs follow one
  * another. position: before this step's first sequence. epoch is fractional: epochs consumed after this step. */
 mdl_status mdl_loader_next(mdl_loader *loader, const mdl_batch **batches, mdl_data_position *position, double *epoch);
+mdl_loader_times mdl_loader_spent(mdl_loader *loader); /* what has ended; a wait that goes on is not in it */
 /* Continue from a position; batches given out before are no longer valid. MDL_BAD_INPUT when it lies outside the data set. */
 mdl_status mdl_loader_seek(mdl_loader *loader, mdl_data_position position);
 

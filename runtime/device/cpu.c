@@ -11,6 +11,7 @@
 #include "runtime/device/kernel_abi.h"
 #include "runtime/device/launch.h"
 #include "runtime/device/native.h"
+#include "runtime/device/rates.h"
 
 /* How a launch is run. */
 typedef struct {
@@ -29,6 +30,7 @@ struct mdl_device {
     mdl_cpu_products *products;
     mdl_native_fn *kernels;
     prepared **programs; /* programs[p][l] */
+    const char *identity;
     int threads;
 };
 
@@ -110,6 +112,7 @@ static mdl_status cpu_load(const mdl_plan *plan, int threads, mdl_device **devic
     d->plan = plan;
     d->threads = threads ? threads : omp_get_max_threads();
     d->products = mdl_cpu_products_new(d->threads);
+    d->identity = mdl_host_identity(memory, d->threads);
     d->kernels = MDL_NEW_ARRAY(memory, mdl_native_fn, plan->kernels.n + 1);
     mdl_status status = mdl_context(mdl_native_check_isa(plan), "plan");
     if (!status) status = mdl_native_open(plan, MDL_PLAN_CPU_OBJECT, d->kernels, &d->native);
@@ -163,12 +166,17 @@ static mdl_status run_launch(const prepared *p) {
     }
 }
 
+static mdl_status cpu_run_part(mdl_device *d, const char *name, int first, int last) {
+    int index = 0;
+    MDL_TRY(mdl_program_part(d->plan, name, first, last, &index), "run");
+    for (int i = first; i < last; i++) MDL_TRY(run_launch(&d->programs[index][i]), "program %s, launch %d", name, i);
+    return MDL_OK;
+}
+
 static mdl_status cpu_run(mdl_device *d, const char *name) {
     int index = 0;
     MDL_TRY(mdl_program_index(d->plan, name, &index), "run");
-    int n = d->plan->programs.at[index].launches.n;
-    for (int i = 0; i < n; i++) MDL_TRY(run_launch(&d->programs[index][i]), "program %s, launch %d", name, i);
-    return MDL_OK;
+    return cpu_run_part(d, name, 0, d->plan->programs.at[index].launches.n);
 }
 
 static mdl_status cpu_profile(mdl_device *d, const char *name, double *seconds) {
@@ -183,6 +191,8 @@ static mdl_status cpu_profile(mdl_device *d, const char *name, double *seconds) 
     return MDL_OK;
 }
 
+static mdl_status cpu_rates(mdl_device *d, int64_t edge, mdl_rates *rates) { return mdl_host_rates(d->threads, edge, rates); }
+static const char *cpu_identity(const mdl_device *d) { return d->identity; }
 static int64_t cpu_memory(const mdl_device *d) { return d->held; }
 
 static const char *cpu_note(const mdl_device *d) {
@@ -196,5 +206,5 @@ static const char *cpu_note(const mdl_device *d) {
     return NULL;
 }
 
-const mdl_backend mdl_backend_cpu = {"cpu",    cpu_load, cpu_unload,  cpu_upload, cpu_download,
-                                     cpu_fill, cpu_run,  cpu_profile, cpu_memory, cpu_note};
+const mdl_backend mdl_backend_cpu = {"cpu",       cpu_load,     cpu_unload, cpu_upload,   cpu_download, cpu_fill, cpu_run,
+                                     cpu_profile, cpu_run_part, cpu_rates,  cpu_identity, cpu_memory,   cpu_note};

@@ -7,6 +7,12 @@
 
 typedef struct mdl_device mdl_device;
 
+/* What a device does at best, as measured. */
+typedef struct {
+    double copy;      /* bytes a second, read and written ones counted, of a large copy */
+    double f32, bf16; /* floating-point operations a second, of a large product of such matrices */
+} mdl_rates;
+
 typedef struct {
     const char *name; /* "cpu", "cuda" */
     /* Loads a verified plan: allocates every arena (zeroed), maps native code, prepares GEMMs. Afterwards nothing is
@@ -21,6 +27,13 @@ typedef struct {
     mdl_status (*run)(mdl_device *device, const char *program);
     /* Replays once with a clock around every launch: seconds[i] for launch i. */
     mdl_status (*profile)(mdl_device *device, const char *program, double *seconds);
+    /* Replays launches first to last - 1 of a program, one by one: when it returns they have ended. */
+    mdl_status (*run_part)(mdl_device *device, const char *program, int first, int last);
+    /* Measures, on memory of its own that is given back: a product of square matrices of `edge` rows, and a copy of one. 0: large
+     * enough to show what the device can do, which takes a second or two. */
+    mdl_status (*rates)(mdl_device *device, int64_t edge, mdl_rates *rates);
+    /* All that rates depend on: "NVIDIA H100 80GB HBM3, cuBLASLt 130100". */
+    const char *(*identity)(const mdl_device *device);
     int64_t (*memory)(const mdl_device *device); /* bytes held */
     /* What a person should know before a long run of this plan here, or NULL: a sentence. The function may be NULL too. */
     const char *(*note)(const mdl_device *device);

@@ -2,7 +2,6 @@
 #include "runtime/device/launch.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 static mdl_bound_launch bind_launch(mdl_arena *memory, const mdl_plan_program *program, const mdl_plan_launch *record,
                                     char *const arena[MDL_ARENA_COUNT]) {
@@ -57,8 +56,10 @@ mdl_status mdl_program_index(const mdl_plan *plan, const char *name, int *index)
     return MDL_OK;
 }
 
-double mdl_seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+mdl_status mdl_program_part(const mdl_plan *plan, const char *name, int first, int last, int *index) {
+    mdl_status status = mdl_program_index(plan, name, index);
+    if (status) return status;
+    int n = plan->programs.at[*index].launches.n;
+    if (first >= 0 && first <= last && last <= n) return MDL_OK;
+    return mdl_fail(MDL_USAGE, "program %s has %d launches: %d to %d are no part of it", name, n, first, last - 1);
 }

@@ -3,6 +3,7 @@
 #define MDL_DEVICE_LAUNCH_H
 
 #include "runtime/base/arena.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/status.h"
 #include "runtime/plan/plan.h"
 
@@ -27,7 +28,7 @@ mdl_gemm_memory mdl_bound_gemm(const mdl_bound_launch *launch); /* of a launch o
 /* Do `bytes` at `offset` lie in the arena? what: "upload". */
 mdl_status mdl_check_arena_range(const mdl_plan *plan, const char *what, mdl_arena_id arena, int64_t offset, int64_t bytes);
 mdl_status mdl_program_index(const mdl_plan *plan, const char *name, int *index);
-
-double mdl_seconds_now(void); /* of a clock that only goes forward */
+/* The same; and has the program launches first to last - 1? */
+mdl_status mdl_program_part(const mdl_plan *plan, const char *name, int first, int last, int *index);
 
 #endif

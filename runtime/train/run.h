@@ -49,7 +49,6 @@ mdl_status mdl_run_flush(mdl_run *run);
 /* finish.c: results, weights, plot. */
 mdl_status mdl_run_finish(mdl_run *run);
 
-double mdl_run_clock(void); /* seconds, monotonic */
 /* 7512474 -> "7,512,474" */
 const char *mdl_run_grouped(mdl_arena *memory, int64_t number);
 

@@ -2,19 +2,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/file.h"
 #include "runtime/base/outputs.h"
 #include "runtime/train/run.h"
-#include "runtime/train/weights.h"
-
-double mdl_run_clock(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "runtime/train/start.h"
 
 const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     char digits[32];
@@ -45,32 +38,11 @@ static mdl_status prepare_folder(mdl_run *run) {
     return status ? status : mdl_metrics_open(metrics, &run->metrics);
 }
 
-static mdl_status open_data(mdl_run *run) {
-    const mdl_config *c = run->config;
-    const char **files = MDL_NEW_ARRAY(run->memory, const char *, c->files.n);
-    for (int i = 0; i < c->files.n; i++) files[i] = mdl_config_locate(c, c->files.at[i]);
-    mdl_loader_options options = {
-        .files = files,
-        .n_files = c->files.n,
-        .max_seq_length = c->max_seq_length,
-        .random_crop = c->random_crop,
-        .mlm_probability = c->mlm_probability,
-        .mask_fraction = c->mask_fraction,
-        .random_fraction = c->random_fraction,
-        .seed = (uint64_t)c->seed,
-        .shuffle = c->shuffle,
-        .micro_batches = (int)c->gradient_accumulation_steps,
-    };
-    return mdl_loader_open(run->session->plan, &options, &run->loader);
-}
-
-static mdl_status make_weights(mdl_run *run) {
-    int kept = 0;
-    const char *from = run->config->init_from;
-    mdl_status status = mdl_session_init(run->session, (uint64_t)run->config->seed);
-    if (status || !*from) return status;
-    status = mdl_weights_read_folder(run->session, from, &kept);
-    if (!status && kept) printf("%d tensors that are not trained are not in %s: they keep their initial values\n", kept, from);
+static mdl_status make_weights(const mdl_run *run) {
+    int kept;
+    mdl_status status = mdl_start_weights(run->config, run->session, &kept);
+    if (!status && kept)
+        printf("%d tensors that are not trained are not in %s: they keep their initial values\n", kept, run->config->init_from);
     return status;
 }
 
@@ -130,11 +102,10 @@ static void print_facts(const mdl_run *run) {
 mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config) {
     *run = (mdl_run){.config = config, .plan_path = plan_path, .memory = mdl_arena_new()};
     run->schedule = mdl_config_schedule(config);
-    run->adamw =
-        (mdl_adamw){config->adam_beta1, config->adam_beta2, config->adam_epsilon, config->weight_decay, config->max_grad_norm};
+    run->adamw = mdl_start_adamw(config);
     run->progress = mdl_progress_begin(stdout);
     mdl_status status = mdl_session_open(plan_path, (int)config->num_threads, &run->session);
-    if (!status) status = open_data(run);
+    if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
     if (!status) status = make_weights(run);
     if (!status) status = prepare_folder(run); /* last: what fails above leaves nothing behind */
     if (status) return status;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/train/interrupt.h"
 #include "runtime/train/run.h"
 
@@ -37,10 +38,10 @@ static mdl_status one_step(mdl_run *run) {
  * then those of a whole step. */
 static mdl_status loop(mdl_run *run) {
     mdl_status status = MDL_OK;
-    double before = mdl_run_clock();
+    double before = mdl_seconds_now();
     while (run->step < run->config->max_steps && !mdl_interrupted()) {
         if ((status = one_step(run))) break;
-        double now = mdl_run_clock();
+        double now = mdl_seconds_now();
         if ((status = mdl_run_log(run, now - before, now))) break;
         before = now;
     }

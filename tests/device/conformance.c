@@ -192,6 +192,47 @@ static void test_kernels(mdl_test *t, const mdl_conformance_target *target) {
     mdl_plan_free(plan);
 }
 
+static void test_parts(mdl_test *t, const mdl_conformance_target *target) {
+    const mdl_backend *b = target->backend;
+    float x[N], out[N];
+    mdl_device *d = NULL;
+    mdl_case(t, "%s: parts of a program", b->name);
+    for (int i = 0; i < N; i++) x[i] = (float)(i % 37) - 11.0f;
+    mdl_plan *plan = kernel_plan(t, target);
+    OK(b->load(plan, 2, &d));
+    if (!d) return;
+    OK(b->upload(d, MDL_ARENA_INPUT, 64, x, sizeof x));
+    OK(b->run_part(d, "test", 0, 2));
+    OK(b->download(d, MDL_ARENA_RESULT, 4096, out, sizeof out));
+    CHECK(t, out[1] == 0, "the last launch, a copy, has run too: %g", out[1]);
+    OK(b->run_part(d, "test", 2, 2));
+    OK(b->run_part(d, "test", 2, 3));
+    check_output(t, b, d, x);
+    static const int bad[][2] = {{-1, 1}, {0, 4}, {2, 1}};
+    for (int i = 0; i < 3; i++) {
+        const char *text = mdl_conformance_message(b->run_part(d, "test", bad[i][0], bad[i][1]));
+        CHECK(t, strstr(text, "program test has 3 launches"), "%d to %d: %s", bad[i][0], bad[i][1], text);
+    }
+    b->unload(d);
+    mdl_plan_free(plan);
+}
+
+/* Small matrices: what is tested is that all is measured, not how much it is. */
+static void test_rates(mdl_test *t, const mdl_conformance_target *target) {
+    const mdl_backend *b = target->backend;
+    mdl_rates rates = {-1, -1, -1};
+    mdl_device *d = NULL;
+    mdl_case(t, "%s: rates", b->name);
+    mdl_plan *plan = kernel_plan(t, target);
+    OK(b->load(plan, 2, &d));
+    if (!d) return;
+    OK(b->rates(d, 64, &rates));
+    CHECK(t, rates.copy > 0 && rates.f32 > 0 && rates.bf16 > 0, "%g, %g, %g", rates.copy, rates.f32, rates.bf16);
+    CHECK(t, *b->identity(d), "a device without a name");
+    b->unload(d);
+    mdl_plan_free(plan);
+}
+
 static void test_arenas(mdl_test *t, const mdl_conformance_target *target) {
     const mdl_backend *b = target->backend;
     mdl_device *d = NULL;
@@ -230,6 +271,8 @@ done:
 void mdl_conformance(mdl_test *t, const mdl_conformance_target *target) {
     test_arenas(t, target);
     test_kernels(t, target);
+    test_parts(t, target);
+    test_rates(t, target);
     test_views(t, target);
     mdl_conformance_products(t, target);
 }

@@ -70,11 +70,14 @@ MDL_FN int64_t mdl_segment_behind(const int32_t *seq, int64_t S, int64_t token) 
 /* `there` rows of K numbers from memory, `row` apart, into a tile of `rows`, the others as zeros: by asynchronous copies, for K and
  * places in whole pieces of 16 bytes; and number by number. */
 MDL_FN void mdl_tile_copy(mdl_bf16 *tile, int pitch, int rows, int K, const mdl_bf16 *from, int64_t row, int there) {
-    MDL_UNROLL(4)
-    for (int i = mdl_thread(); i < rows * (K / 8); i += MDL_TILE_THREADS) {
-        int r = i / (K / 8), piece = i % (K / 8);
-        mdl_copy_async(tile + r * pitch + 8 * piece, from + (r < there ? r : 0) * row + 8 * piece, r < there);
-    }
+    int lanes = K <= 8 ? 1 : K <= 16 ? 2 : K <= 32 ? 4 : K <= 64 ? 8 : K <= 128 ? 16 : 32; /* of a row, a piece each */
+    int piece = mdl_thread() % lanes, first = mdl_thread() / lanes;
+    if (8 * piece >= K || first >= rows) return;
+    tile += first * pitch + 8 * piece;
+    from += first * row + 8 * piece;
+    MDL_UNROLL_ALL
+    for (int r = 0; r < rows; r += MDL_TILE_THREADS / lanes)
+        mdl_copy_async(tile + r * pitch, from + r * row, first + r < there); /* reads nothing where no row is */
 }
 MDL_FN void mdl_tile_load(mdl_bf16 *tile, int pitch, int rows, int K, const mdl_bf16 *from, int64_t row, int there) {
     int cols = (K + 7) / 8 * 8;
@@ -129,6 +132,16 @@ MDL_FN void mdl_times_rows(float (*s)[4], uint32_t (*a)[4], const mdl_bf16 *tile
         uint32_t b[2];
         mdl_ldmatrix2(b, tile + (16 * i + lane % 16) * pitch + cols / 16 * 16);
         mdl_mma_k8(s[2 * i], a[cols / 16], b), mdl_mma_k8(s[2 * i + 1], a[cols / 16], b + 1);
+    }
+}
+
+/* The same with the 16 rows at `left` as left operand, which takes no registers for longer than a part of it is used. */
+MDL_FN void mdl_tile_times_rows(float (*s)[4], const mdl_bf16 *left, const mdl_bf16 *tile, int pitch, int cols, int rows) {
+    MDL_UNROLL_ALL
+    for (int k = 0; k < cols; k += 16) {
+        uint32_t a[1][4];
+        mdl_left_rows(a, left + k, pitch, cols - k < 16 ? 8 : 16);
+        mdl_times_rows(s, a, tile + k, pitch, cols - k < 16 ? 8 : 16, rows);
     }
 }
 

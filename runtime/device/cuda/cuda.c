@@ -72,7 +72,7 @@ static mdl_status run_again(const mdl_device *d, int program, bool *ran) {
     mdl_status status = load(d->plan, &again);
     *ran = !status;
     if (!status && bytes) status = again->place->copy_in(again, again->arena[MDL_ARENA_INPUT], d->input, bytes);
-    if (!status) status = again->place->step(again, program);
+    if (!status) status = again->place->part(again, program, 0, d->plan->programs.at[program].launches.n);
     if (again) again->place->lost(again); /* and with it the error: the process can go on */
     cuda_unload(again);
     return status;
@@ -151,8 +151,17 @@ static mdl_status cuda_profile(mdl_device *d, const char *name, double *seconds)
     return explain(d, status ? status : d->place->profile(d, program, seconds));
 }
 
+static mdl_status cuda_run_part(mdl_device *d, const char *name, int first, int last) {
+    int program = 0;
+    MDL_TRY(mdl_program_part(d->plan, name, first, last, &program), "run");
+    return explain(d, d->place->part(d, program, first, last));
+}
+
+static mdl_status cuda_rates(mdl_device *d, int64_t edge, mdl_rates *rates) { return explain(d, d->place->rates(d, edge, rates)); }
+
+static const char *cuda_identity(const mdl_device *d) { return d->place->identity(d); }
 static int64_t cuda_memory(const mdl_device *d) { return d->held; }
 static const char *cuda_note(const mdl_device *d) { return d->note; }
 
-const mdl_backend mdl_backend_cuda = {"cuda",    cuda_load, cuda_unload,  cuda_upload, cuda_download,
-                                      cuda_fill, cuda_run,  cuda_profile, cuda_memory, cuda_note};
+const mdl_backend mdl_backend_cuda = {"cuda",       cuda_load,     cuda_unload, cuda_upload,   cuda_download, cuda_fill, cuda_run,
+                                      cuda_profile, cuda_run_part, cuda_rates,  cuda_identity, cuda_memory,   cuda_note};

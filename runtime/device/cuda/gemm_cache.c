@@ -23,11 +23,7 @@ struct mdl_gemm_cache {
     table known, fresh; /* as read; as put since */
 };
 
-const char *mdl_gemm_cache_path(mdl_arena *memory) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (cache && *cache) return mdl_printf(memory, "%s/mdl/gemm.json", cache);
-    return home && *home ? mdl_printf(memory, "%s/.cache/mdl/gemm.json", home) : NULL;
-}
+const char *mdl_gemm_cache_path(mdl_arena *memory) { return mdl_file_in_cache(memory, "gemm.json"); }
 
 /* ---- reading ---- */
 static bool is_hex(const char *text) {

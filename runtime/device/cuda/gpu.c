@@ -168,7 +168,22 @@ static mdl_status gpu_set(mdl_device *d, char *at, int byte, int64_t bytes) {
 static mdl_status gpu_run(mdl_device *d, int program) {
     mdl_status status = enter(d->at);
     if (status) return status;
-    return mdl_cuda_graphs() ? mdl_gpu_run(d, program) : mdl_gpu_step(d, program);
+    return mdl_cuda_graphs() ? mdl_gpu_run(d, program) : mdl_gpu_part(d, program, 0, d->plan->programs.at[program].launches.n);
+}
+
+static mdl_status gpu_part(mdl_device *d, int program, int first, int last) {
+    mdl_status status = enter(d->at);
+    return status ? status : mdl_gpu_part(d, program, first, last);
+}
+
+static mdl_status gpu_rates(mdl_device *d, int64_t edge, mdl_rates *rates) {
+    mdl_status status = enter(d->at);
+    return status ? status : mdl_gpu_rates(d, edge, rates);
+}
+
+static const char *gpu_identity(const mdl_device *d) {
+    const mdl_gpu *gpu = d->at;
+    return gpu->products ? mdl_printf(d->memory, "%s, %s", gpu->name, mdl_gpu_products_library(gpu->products)) : gpu->name;
 }
 
 static mdl_status gpu_profile(mdl_device *d, int program, double *seconds) {
@@ -185,5 +200,5 @@ static int gpu_lost(mdl_device *d) {
     return gpu->started;
 }
 
-const mdl_cuda_place mdl_cuda_gpu = {gpu_open, gpu_close,       gpu_allocate, gpu_copy_in, gpu_send_input, gpu_copy_out,
-                                     gpu_set,  mdl_gpu_prepare, gpu_run,      gpu_profile, mdl_gpu_step,   gpu_lost};
+const mdl_cuda_place mdl_cuda_gpu = {gpu_open, gpu_close,   gpu_allocate, gpu_copy_in, gpu_send_input, gpu_copy_out, gpu_set, mdl_gpu_prepare,
+                                     gpu_run,  gpu_profile, gpu_part,     gpu_rates,   gpu_identity, gpu_lost};

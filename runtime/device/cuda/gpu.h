@@ -40,8 +40,9 @@ typedef struct {
 mdl_status mdl_gpu_check(mdl_gpu *gpu, CUresult result) __attribute__((warn_unused_result));
 
 mdl_status mdl_gpu_prepare(mdl_device *d);
-mdl_status mdl_gpu_run(mdl_device *d, int program);  /* as a graph; returns when it has been handed over */
-mdl_status mdl_gpu_step(mdl_device *d, int program); /* launch by launch, each to its end: a failing one is named */
+mdl_status mdl_gpu_run(mdl_device *d, int program);                       /* as a graph; returns when it has been handed over */
+mdl_status mdl_gpu_part(mdl_device *d, int program, int first, int last); /* each to its end: a failing one is named */
 mdl_status mdl_gpu_profile(mdl_device *d, int program, double *seconds);
+mdl_status mdl_gpu_rates(mdl_device *d, int64_t edge, mdl_rates *rates);
 
 #endif

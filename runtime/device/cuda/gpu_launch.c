@@ -147,10 +147,10 @@ mdl_status mdl_gpu_run(mdl_device *d, int program) {
     return MDL_OK;
 }
 
-mdl_status mdl_gpu_step(mdl_device *d, int program) {
+mdl_status mdl_gpu_part(mdl_device *d, int program, int first, int last) {
     mdl_gpu *gpu = d->at;
     gpu->started = program;
-    for (int l = 0; l < d->plan->programs.at[program].launches.n; l++) {
+    for (int l = first; l < last; l++) {
         mdl_status status = start(gpu, &gpu->programs[program][l]);
         if (!status) status = mdl_gpu_check(gpu, gpu->cu->cuStreamSynchronize(gpu->stream));
         if (status) return mdl_cuda_blame(d, program, l, status);

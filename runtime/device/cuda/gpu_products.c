@@ -65,6 +65,7 @@ struct mdl_gpu_products {
     cublasLtHandle_t handle;
     CUdeviceptr workspace;
     CUevent start, end;
+    const char *version;
     mdl_gemm_cache *cache;
     MDL_VEC(choice *) choices;
     const char *note;
@@ -98,8 +99,9 @@ static mdl_status open_all(mdl_gpu_products *p, const char *gpu) {
     MDL_TRY_CUDA(cu, cu->cuMemAlloc(&p->workspace, WORKSPACE), "%d MiB for cuBLASLt to work in", WORKSPACE >> 20);
     MDL_TRY_CUDA(cu, cu->cuEventCreate(&p->start, CU_EVENT_DEFAULT), "timing");
     MDL_TRY_CUDA(cu, cu->cuEventCreate(&p->end, CU_EVENT_DEFAULT), "timing");
-    const char *version = mdl_printf(p->memory, "cuBLASLt %zu", p->lt.cublasLtGetVersion()), *path = mdl_gemm_cache_path(p->memory);
-    p->cache = mdl_gemm_cache_open(p->memory, path, version, gpu);
+    const char *path = mdl_gemm_cache_path(p->memory);
+    p->version = mdl_printf(p->memory, "cuBLASLt %zu", p->lt.cublasLtGetVersion());
+    p->cache = mdl_gemm_cache_open(p->memory, path, p->version, gpu);
     if (mdl_gemm_cache_was_damaged(p->cache))
         p->note =
             mdl_printf(p->memory, "%s, with choices of algorithms for products, was damaged: what is lost is chosen anew", path);
@@ -130,6 +132,8 @@ void mdl_gpu_products_close(mdl_gpu_products *p) {
     if (p->workspace) p->cu->cuMemFree(p->workspace);
     if (p->handle) p->lt.cublasLtDestroy(p->handle);
 }
+
+const char *mdl_gpu_products_library(const mdl_gpu_products *p) { return p->version; }
 
 int64_t mdl_gpu_products_bytes(const mdl_gpu_products *p) { return p->workspace ? WORKSPACE : 0; }
 
@@ -250,7 +254,8 @@ static mdl_status make_preference(const mdl_gpu_products *p, const choice *c, cu
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     uint64_t workspace = WORKSPACE;
-    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE;
+    /* A sum over k that is split between blocks is added up in order, in the workspace; never in place, in the order of arrival. */
+    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     MDL_TRY_LT(p, p->lt.cublasLtMatmulPreferenceCreate(preference), "preference");
     MDL_TRY_LT(p,
                p->lt.cublasLtMatmulPreferenceSetAttribute(*preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,

@@ -15,8 +15,9 @@ typedef struct mdl_gpu_product mdl_gpu_product;
 /* Takes memory for the library to work in; gpu: the card's name. Lives in `memory`. */
 mdl_status mdl_gpu_products_open(mdl_arena *memory, const mdl_driver *cu, CUstream stream, const char *gpu,
                                  mdl_gpu_products **products);
-void mdl_gpu_products_close(mdl_gpu_products *products);          /* NULL is allowed */
-int64_t mdl_gpu_products_bytes(const mdl_gpu_products *products); /* of the GPU's memory */
+void mdl_gpu_products_close(mdl_gpu_products *products);                /* NULL is allowed */
+const char *mdl_gpu_products_library(const mdl_gpu_products *products); /* "cuBLASLt 130100" */
+int64_t mdl_gpu_products_bytes(const mdl_gpu_products *products);       /* of the GPU's memory */
 
 /* A product that mdl_cuda_gemm_takes. It can be run when all have been made and decided. */
 mdl_status mdl_gpu_product_make(mdl_gpu_products *products, const mdl_gemm *problem, const mdl_gemm_memory *memory,

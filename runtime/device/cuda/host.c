@@ -8,6 +8,7 @@
 #include "runtime/device/cuda/place.h"
 #include "runtime/device/gemm.h"
 #include "runtime/device/native.h"
+#include "runtime/device/rates.h"
 
 /* How a launch is run. */
 typedef struct {
@@ -128,23 +129,43 @@ static mdl_status run_launch(const host *h, const prepared *p) {
     }
 }
 
-static mdl_status host_profile(mdl_device *d, int program, double *seconds) {
+static mdl_status host_part(mdl_device *d, int program, int first, int last) {
     const host *h = d->at;
-    for (int l = 0; l < d->plan->programs.at[program].launches.n; l++) {
-        double start = mdl_seconds_now();
+    for (int l = first; l < last; l++) {
         mdl_status status = run_launch(h, &h->programs[program][l]);
         if (status) return mdl_cuda_blame(d, program, l, status);
-        if (seconds) seconds[l] = mdl_seconds_now() - start;
     }
     return MDL_OK;
 }
 
-static mdl_status host_run(mdl_device *d, int program) { return host_profile(d, program, NULL); }
+static mdl_status host_run(mdl_device *d, int program) {
+    return host_part(d, program, 0, d->plan->programs.at[program].launches.n);
+}
+
+static mdl_status host_profile(mdl_device *d, int program, double *seconds) {
+    mdl_status status = MDL_OK;
+    for (int l = 0; l < d->plan->programs.at[program].launches.n && !status; l++) {
+        double start = mdl_seconds_now();
+        status = host_part(d, program, l, l + 1);
+        seconds[l] = mdl_seconds_now() - start;
+    }
+    return status;
+}
+
+/* Of the products; kernels are far from anything that the host can do. */
+static mdl_status host_rates(mdl_device *d, int64_t edge, mdl_rates *rates) {
+    (void)d;
+    return mdl_host_rates(1, edge, rates);
+}
+
+static const char *host_identity(const mdl_device *d) {
+    return mdl_printf(d->memory, "emulation on %s", mdl_host_identity(d->memory, 1));
+}
 
 static int host_lost(mdl_device *d) {
     (void)d;
     return -1;
 }
 
-const mdl_cuda_place mdl_cuda_host = {host_open, host_close,   host_allocate, host_copy_in, host_send_input, host_copy_out,
-                                      host_set,  host_prepare, host_run,      host_profile, host_run,        host_lost};
+const mdl_cuda_place mdl_cuda_host = {host_open, host_close,   host_allocate, host_copy_in, host_send_input, host_copy_out, host_set, host_prepare,
+                                      host_run,  host_profile, host_part,     host_rates,   host_identity, host_lost};

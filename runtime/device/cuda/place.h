@@ -22,7 +22,10 @@ typedef struct {
     /* By index of the program. All in the order of calls; errors of a launch may come with a later call. */
     mdl_status (*run)(mdl_device *d, int program);
     mdl_status (*profile)(mdl_device *d, int program, double *seconds);
-    mdl_status (*step)(mdl_device *d, int program); /* launch by launch, each to its end: a failing one is named */
+    /* Launches first to last - 1, each to its end: a failing one is named. */
+    mdl_status (*part)(mdl_device *d, int program, int first, int last);
+    mdl_status (*rates)(mdl_device *d, int64_t edge, mdl_rates *rates);
+    const char *(*identity)(const mdl_device *d);
     /* The program whose launches made the device unusable, -1 when it is not. A fresh one can be opened afterwards, or not:
      * the driver may be lost to the process. */
     int (*lost)(mdl_device *d);

@@ -1,6 +1,6 @@
 /* Aligned tables of text: rows are added cell by cell, widths are known when it is printed. */
-#ifndef MDL_COMMAND_INSPECT_TABLE_H
-#define MDL_COMMAND_INSPECT_TABLE_H
+#ifndef MDL_REPORT_TABLE_H
+#define MDL_REPORT_TABLE_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Aligned tables of text. */
-#include "runtime/command/inspect_table.h"
+#include "runtime/report/table.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,0 +1,56 @@
+/* Command lines of profile and diff. */
+#include "runtime/command/arguments.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static mdl_status positional(mdl_arguments *to, char *argument) {
+    if (strchr(argument, '=')) {
+        to->settings[to->n_settings++] = argument;
+        return MDL_OK;
+    }
+    for (int i = 0; i < to->plans; i++)
+        if (!to->plan[i]) {
+            to->plan[i] = argument;
+            return MDL_OK;
+        }
+    if (to->config) return mdl_fail(MDL_USAGE, "%s: what is '%s'? usage: %s", to->command, argument, to->usage);
+    to->config = argument;
+    return MDL_OK;
+}
+
+static mdl_status take_value(const mdl_arguments *to, const mdl_option *o, const char *value) {
+    char *end;
+    if (!value) return mdl_fail(MDL_USAGE, "%s: %s: a value is missing", to->command, o->name);
+    if (o->text) {
+        *o->text = value;
+        return MDL_OK;
+    }
+    long number = strtol(value, &end, 10);
+    if (*end || end == value || number < 1 || number > 1000000)
+        return mdl_fail(MDL_USAGE, "%s: %s: expected a number from 1 to 1000000, got '%s'", to->command, o->name, value);
+    *o->number = (int)number;
+    return MDL_OK;
+}
+
+mdl_status mdl_arguments_parse(mdl_arguments *to, int argc, char **argv) {
+    mdl_status status = MDL_OK;
+    for (int i = 1; i < argc && !status && !to->help; i++) {
+        const mdl_option *o = to->options;
+        if (argv[i][0] != '-') {
+            status = positional(to, argv[i]);
+            continue;
+        }
+        to->help = !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+        while (o->name && strcmp(o->name, argv[i])) o++;
+        if (!o->name && !to->help)
+            status = mdl_fail(MDL_USAGE, "%s: unknown option '%s'; see mdlrun %s --help", to->command, argv[i], to->command);
+        else if (o->name && o->flag)
+            *o->flag = true;
+        else if (o->name)
+            status = take_value(to, o, argv[i + 1]), i++;
+    }
+    if (!status && !to->help && !to->plan[to->plans - 1])
+        status = mdl_fail(MDL_USAGE, "%s: which plan%s? usage: %s", to->command, to->plans > 1 ? "s" : "", to->usage);
+    return status;
+}

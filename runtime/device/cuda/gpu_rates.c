@@ -1,0 +1,91 @@
+/* What a GPU can do at best. */
+#include "runtime/device/cuda/gpu.h"
+
+#include <inttypes.h>
+
+enum { TRIES = 5 };
+static const int64_t usual_edge = 8192; /* copies of 256 MiB: beyond every cache */
+
+typedef struct {
+    mdl_gpu *gpu;
+    CUdeviceptr from, to;
+    CUevent start, end;
+    mdl_gpu_products *products;
+} bench;
+
+static mdl_status prepare(bench *b, mdl_arena *scratch, size_t bytes) {
+    const mdl_driver *cu = b->gpu->cu;
+    MDL_TRY_CUDA(cu, cu->cuMemAlloc(&b->from, bytes), "%zu bytes to measure rates with", bytes);
+    MDL_TRY_CUDA(cu, cu->cuMemAlloc(&b->to, bytes), "%zu bytes to measure rates with", bytes);
+    MDL_TRY_CUDA(cu, cu->cuMemsetD8Async(b->from, 0x3c, bytes, b->gpu->stream), "numbers"); /* 0.0115 in f32 and in bf16 */
+    MDL_TRY_CUDA(cu, cu->cuEventCreate(&b->start, CU_EVENT_DEFAULT), "timing");
+    MDL_TRY_CUDA(cu, cu->cuEventCreate(&b->end, CU_EVENT_DEFAULT), "timing");
+    return mdl_gpu_products_open(scratch, cu, b->gpu->stream, b->gpu->name, &b->products);
+}
+
+static mdl_status read_clock(const bench *b, double *seconds) {
+    const mdl_driver *cu = b->gpu->cu;
+    float milliseconds = 0;
+    MDL_TRY_CUDA(cu, cu->cuEventRecord(b->end, b->gpu->stream), "timing");
+    MDL_TRY_CUDA(cu, cu->cuEventSynchronize(b->end), "timing");
+    MDL_TRY_CUDA(cu, cu->cuEventElapsedTime(&milliseconds, b->start, b->end), "timing");
+    *seconds = 1e-3 * (double)milliseconds;
+    return MDL_OK;
+}
+
+/* One try: a product, or (NULL) a copy. */
+static mdl_status try_once(const bench *b, const mdl_gpu_product *product, size_t bytes, double *seconds) {
+    const mdl_driver *cu = b->gpu->cu;
+    MDL_TRY_CUDA(cu, cu->cuEventRecord(b->start, b->gpu->stream), "timing");
+    if (product)
+        MDL_TRY(mdl_gpu_product_run(product), "product");
+    else
+        MDL_TRY_CUDA(cu, cu->cuMemcpyDtoDAsync(b->to, b->from, bytes, b->gpu->stream), "copy");
+    return read_clock(b, seconds);
+}
+
+/* `work` over the least of the times. */
+static mdl_status rate(const bench *b, const mdl_gpu_product *product, size_t bytes, double work, double *best) {
+    for (int i = 0; i < TRIES; i++) {
+        double seconds = 0;
+        mdl_status status = try_once(b, product, bytes, &seconds);
+        if (status) return status;
+        if (seconds > 0 && work / seconds > *best) *best = work / seconds;
+    }
+    return MDL_OK;
+}
+
+static mdl_status measure(bench *b, int64_t edge, mdl_rates *rates) {
+    const mdl_dtype types[] = {MDL_F32, MDL_BF16};
+    const mdl_gpu_product *product[2] = {NULL, NULL};
+    mdl_gemm_memory memory = {(void *)(uintptr_t)b->from, (void *)(uintptr_t)b->from, NULL, NULL, (void *)(uintptr_t)b->to};
+    double flops = 2.0 * (double)(edge * edge * edge);
+    size_t bytes = (size_t)(edge * edge * 4);
+    mdl_status status = MDL_OK;
+    for (int i = 0; i < 2 && !status; i++) {
+        mdl_gemm problem = {.m = edge, .n = edge, .k = edge, .batch = 1, .lda = edge, .ldb = edge, .ldd = edge};
+        problem.type_ab = problem.type_d = types[i];
+        status = mdl_gpu_product_make(b->products, &problem, &memory, &product[i]);
+    }
+    if (!status) status = mdl_gpu_products_decide(b->products);
+    if (!status) status = rate(b, NULL, bytes, 2.0 * (double)bytes, &rates->copy);
+    if (!status) status = rate(b, product[0], 0, flops, &rates->f32);
+    return status ? status : rate(b, product[1], 0, flops, &rates->bf16);
+}
+
+mdl_status mdl_gpu_rates(mdl_device *d, int64_t edge, mdl_rates *rates) {
+    mdl_gpu *gpu = d->at;
+    bench b = {.gpu = gpu};
+    mdl_arena *scratch = mdl_arena_new();
+    if (!edge) edge = usual_edge;
+    *rates = (mdl_rates){0};
+    mdl_status status = prepare(&b, scratch, (size_t)(edge * edge * 4));
+    if (!status) status = measure(&b, edge, rates);
+    mdl_gpu_products_close(b.products);
+    if (b.start) gpu->cu->cuEventDestroy(b.start);
+    if (b.end) gpu->cu->cuEventDestroy(b.end);
+    if (b.from) gpu->cu->cuMemFree(b.from);
+    if (b.to) gpu->cu->cuMemFree(b.to);
+    mdl_arena_free(scratch);
+    return status;
+}

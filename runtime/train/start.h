@@ -1,0 +1,15 @@
+/* What a configuration begins with, for a run as for a profile: data, weights, the optimizer's numbers. */
+#ifndef MDL_TRAIN_START_H
+#define MDL_TRAIN_START_H
+
+#include "runtime/train/config.h"
+#include "runtime/train/session.h"
+
+/* Opens the configuration's files for a plan, with so many batches a step. */
+mdl_status mdl_start_data(const mdl_config *config, const mdl_plan *plan, int micro_batches, mdl_loader **loader);
+/* Initial weights from the seed; then those of init_from, if it is set. *kept: tensors that are not trained and not in that folder,
+ * which keep their initial values. */
+mdl_status mdl_start_weights(const mdl_config *config, mdl_session *session, int *kept);
+mdl_adamw mdl_start_adamw(const mdl_config *config);
+
+#endif
