@@ -11,13 +11,14 @@ static const char tiny[] = "--set L=2 --set D=64 --set H=4";
 /* ---- errors ---- */
 static const struct {
     const char *reference, *model, *settings;
+    bool odd_heads; /* which target cuda has in f32 alone: suite parity_cuda */
 } batches[] = {
-    {"esm2_tiny_hd16", "models/esm2.mdl", "--set L=2 --set D=64 --set H=4 --tokens 113 --seqs 4"},
-    {"esm2_tiny_hd24", "models/esm2.mdl", "--set L=2 --set D=96 --set H=4 --tokens 128 --seqs 8"},
-    {"amplify_tiny", "models/amplify.mdl", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4"},
-    {"decoder_tiny", "models/decoder.mdl", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4"},
-    {"window_tiny", "tests/compiler/models/window.mdl", "--tokens 24 --seqs 4"},
-    {"softcap_tiny", "tests/compiler/models/softcap.mdl", "--tokens 24 --seqs 4"},
+    {"esm2_tiny_hd16", "models/esm2.mdl", "--set L=2 --set D=64 --set H=4 --tokens 113 --seqs 4", false},
+    {"esm2_tiny_hd24", "models/esm2.mdl", "--set L=2 --set D=96 --set H=4 --tokens 128 --seqs 8", false},
+    {"amplify_tiny", "models/amplify.mdl", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4", false},
+    {"decoder_tiny", "models/decoder.mdl", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4", false},
+    {"window_tiny", "tests/compiler/models/window.mdl", "--tokens 24 --seqs 4", true},
+    {"softcap_tiny", "tests/compiler/models/softcap.mdl", "--tokens 24 --seqs 4", false},
 };
 
 /* The number behind `row` and its count in check's table; NAN when there is no such row. */
@@ -53,11 +54,17 @@ static void check_error(mdl_e2e *e, const json_t *figures, const char *file, con
           bound);
 }
 
+/* On tensor cores the gradient of a score is an operand in bf16. Its sum over the keys of a query is zero, but for that rounding,
+ * so the gradient of a key's bias, where rotation alone keeps the terms from cancelling, is PyTorch's worst (0.0257) as well as
+ * ours; AdamW divides it by its size: after 3 steps two of these biases are off by 0.024 and 0.028, no other parameter by 0.02. */
+static const char on_tensor_cores[] = "--tol-after3 0.04";
+
 static void one_batch(mdl_e2e *e, const json_t *figures, int i) {
     const char *source = mdl_test_source(e->t), *file = batches[i].reference;
     mdl_e2e_run(e, 0, "mdlc '%s/%s' --library models --precision bf16 %s %s -o %s.plan", source, batches[i].model,
                 batches[i].settings, e->target, file);
-    const char *table = mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors'", file, source, file);
+    const char *table = mdl_e2e_run(e, 0, "mdlrun check %s.plan '%s/tests/reference/%s.safetensors' %s", file, source, file,
+                                    *e->target ? on_tensor_cores : "");
     check_error(e, figures, file, table, "logits", "logits");
     check_error(e, figures, file, table, "gradients, together", "all");
     check_error(e, figures, file, table, "gradients, each", "grad_max");
@@ -68,7 +75,8 @@ static void errors(mdl_e2e *e, const char *suite) {
     json_t *figures = json_load_file(mdl_printf(e->memory, "%s/tests/reference/bf16_error.json", mdl_test_source(e->t)), 0, &error);
     CHECK(e->t, figures, "bf16_error.json: %s", error.text);
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
-        if (mdl_case(e->t, "%s: %s, beside PyTorch's error", suite, batches[i].reference)) one_batch(e, figures, (int)i);
+        if ((!batches[i].odd_heads || !*e->target) && mdl_case(e->t, "%s: %s, beside PyTorch's error", suite, batches[i].reference))
+            one_batch(e, figures, (int)i);
     json_decref(figures);
 }
 
