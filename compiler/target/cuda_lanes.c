@@ -22,7 +22,7 @@ static int64_t bytes_of(const mdl_loop_array *a) { return mdl_dtype_bits(a->dtyp
 static bool is_private(const mdl_loop_array *a) { return a->space == MDL_MEM_ROW || a->space == MDL_MEM_TILE; }
 
 /* ---- walks ---- */
-static bool moves_with(const mdl_affine *a, const mdl_lane_walk *w) {
+bool mdl_lane_moves(const mdl_affine *a, const mdl_lane_walk *w) {
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < w->n; k++)
             if (a->term[i].var == w->vars[k]) return true;
@@ -44,7 +44,7 @@ static bool folds_allow(const mdl_loop_kernel *k, const mdl_lane_walk *w, const 
         const mdl_loop_stmt *s = &body->at[i];
         if (s->code == MDL_LOOP_FOR || s->code == MDL_LOOP_CLEAR) return false;
         bool row = s->code == MDL_LOOP_FOLD && k->arrays.at[s->array].space == MDL_MEM_ROW;
-        if (row && w->n > 1 && moves_with(&s->col, w) && !mdl_affine_equal(&s->col, &w->place)) return false;
+        if (row && w->n > 1 && mdl_lane_moves(&s->col, w) && !mdl_affine_equal(&s->col, &w->place)) return false;
     }
     return true;
 }
@@ -128,7 +128,7 @@ static bool same_shape(const mdl_lane_walk *a, const mdl_lane_walk *b) {
 /* A row's own array, reached in a walk. */
 static void note_private(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w) {
     mdl_lane_walk **of = &a->l->of[s->array];
-    if (s->code == MDL_LOOP_FOLD && !moves_with(&s->col, w)) return; /* lanes fold into variables of their own */
+    if (s->code == MDL_LOOP_FOLD && !mdl_lane_moves(&s->col, w)) return; /* lanes fold into variables of their own */
     if (mdl_affine_equal(&s->col, &w->place) && (!*of || same_shape(*of, w))) {
         a->lane[s->array] = true;
         *of = w;
@@ -140,7 +140,7 @@ static void note_private(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w) 
 /* Folds that do not move with the walk go to a variable; those that do to registers, where the walk has a fixed place for them. */
 static void note_partial(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w, bool nested) {
     mdl_lane_walk **of = &a->l->of[s->array];
-    bool moves = w && moves_with(&s->col, w);
+    bool moves = w && mdl_lane_moves(&s->col, w);
     if (moves && (!*of || (*of)->extent < w->extent)) *of = w;
     if (moves) a->lane[s->array] = true, a->folds[s->array]++;
     if (moves ? nested : s->col.n && a->k->arrays.at[s->array].width > WIDEST_ALIKE) a->memory[s->array] = true;
