@@ -428,7 +428,6 @@ static void print_own(printer *p, int sum, const char *to) {
         LINE("for (int k = lane; k < %" PRId64 "; k += LANES) %s%s;", width_of(p, q), to, own);
         return;
     }
-    p->walk = q->walk;
     int64_t own = mdl_lane_elements(q->walk);
     int vector = q->walk->vector;
     LINE("MDL_UNROLL(%" PRId64 ")", own);
@@ -436,7 +435,6 @@ static void print_own(printer *p, int sum, const char *to) {
     LINE("    const int k = %d * (lane + LANES * (m / %d)) + m %% %d;", vector, vector, vector);
     LINE("    if (k < %" PRId64 ") %sq%d[m];", q->walk->extent, to, sum);
     line(p, "}");
-    p->walk = NULL;
 }
 
 /* Of a block that has one row at a time: every lane has the sums of its own columns. */
