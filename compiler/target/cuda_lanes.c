@@ -256,16 +256,22 @@ static int64_t shared_bytes_of_a_row(const analysis *a) {
     return bytes;
 }
 
+/* Places for vectors that so many lanes have over all walks: those beyond the vectors are idle. */
+static int64_t places(const analysis *a, int64_t lanes) {
+    int64_t n = 0;
+    for (int v = 0; v < a->k->vars; v++)
+        if (a->l->walk[v]) n += lanes * divide_up(divide_up(a->l->walk[v]->extent, a->l->walk[v]->vector), lanes);
+    return n;
+}
+
 /* The lanes that have the fewest idle, for at most `few` vectors each: a power of two within a warp, else whole warps. */
-static int64_t lanes_for(int64_t vectors, int64_t few) {
-    int64_t best = 0, best_places = 0;
+static int64_t lanes_for(const analysis *a, int64_t vectors, int64_t few) {
+    int64_t best = 0;
     for (int64_t each = few; each >= 1; each--) {
         int64_t lanes = divide_up(vectors, each);
         lanes = lanes <= WARP ? power_of_two_from(lanes) : divide_up(lanes, WARP) * WARP;
         if (lanes < LEAST_LANES && vectors >= LEAST_LANES) lanes = LEAST_LANES;
-        int64_t places = lanes * divide_up(vectors, lanes);
-        if (lanes > MOST_LANES || (best && places >= best_places)) continue;
-        best = lanes, best_places = places;
+        if (lanes <= MOST_LANES && (!best || places(a, lanes) < places(a, best))) best = lanes;
     }
     return best ? best : MOST_LANES;
 }
@@ -283,7 +289,7 @@ static void choose_residents(analysis *a, int64_t arrays) {
 
 static void choose_lanes(analysis *a) {
     int64_t vectors = most_vectors(a), cost = registers_of_a_vector(a), few = cost ? LANE_REGISTERS / cost : FEW_ITERATIONS;
-    int64_t lanes = lanes_for(vectors, few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few);
+    int64_t lanes = lanes_for(a, vectors, few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few);
     int64_t threads = lanes > THREADS ? lanes : lanes * WARP < THREADS ? lanes * WARP : THREADS;
     if (alone(a)) threads = lanes = lanes < WARP ? WARP : lanes;
     int64_t groups = lanes > WARP ? 1 : threads / lanes;
