@@ -11,12 +11,13 @@ static const char tiny[] = "--set L=2 --set D=64 --set H=4";
 /* ---- errors ---- */
 static const struct {
     const char *reference, *model, *settings;
+    bool odd; /* heads of an odd width, which target cuda has in f32 only */
 } batches[] = {
     {"esm2_tiny_hd16", "models/esm2.mdl", "--set L=2 --set D=64 --set H=4 --tokens 113 --seqs 4"},
     {"esm2_tiny_hd24", "models/esm2.mdl", "--set L=2 --set D=96 --set H=4 --tokens 128 --seqs 8"},
     {"amplify_tiny", "models/amplify.mdl", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4"},
     {"decoder_tiny", "models/decoder.mdl", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4"},
-    {"window_tiny", "tests/compiler/models/window.mdl", "--tokens 24 --seqs 4"},
+    {"window_tiny", "tests/compiler/models/window.mdl", "--tokens 24 --seqs 4", true},
     {"softcap_tiny", "tests/compiler/models/softcap.mdl", "--tokens 24 --seqs 4"},
 };
 
@@ -68,7 +69,8 @@ static void errors(mdl_e2e *e, const char *suite) {
     json_t *figures = json_load_file(mdl_printf(e->memory, "%s/tests/reference/bf16_error.json", mdl_test_source(e->t)), 0, &error);
     CHECK(e->t, figures, "bf16_error.json: %s", error.text);
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
-        if (mdl_case(e->t, "%s: %s, beside PyTorch's error", suite, batches[i].reference)) one_batch(e, figures, (int)i);
+        if (!(batches[i].odd && *e->target) && mdl_case(e->t, "%s: %s, beside PyTorch's error", suite, batches[i].reference))
+            one_batch(e, figures, (int)i);
     json_decref(figures);
 }
 
