@@ -13,12 +13,12 @@ static const struct {
     const char *reference, *model, *settings;
     bool odd; /* heads of an odd width, which target cuda has in f32 only */
 } batches[] = {
-    {"esm2_tiny_hd16", "models/esm2.mdl", "--set L=2 --set D=64 --set H=4 --tokens 113 --seqs 4"},
-    {"esm2_tiny_hd24", "models/esm2.mdl", "--set L=2 --set D=96 --set H=4 --tokens 128 --seqs 8"},
-    {"amplify_tiny", "models/amplify.mdl", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4"},
-    {"decoder_tiny", "models/decoder.mdl", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4"},
+    {"esm2_tiny_hd16", "models/esm2.mdl", "--set L=2 --set D=64 --set H=4 --tokens 113 --seqs 4", false},
+    {"esm2_tiny_hd24", "models/esm2.mdl", "--set L=2 --set D=96 --set H=4 --tokens 128 --seqs 8", false},
+    {"amplify_tiny", "models/amplify.mdl", "--set L=2 --set D=64 --set H=2 --set M=256 --tokens 113 --seqs 4", false},
+    {"decoder_tiny", "models/decoder.mdl", "--set L=2 --set D=64 --set H=4 --set G=2 --set F=160 --tokens 94 --seqs 4", false},
     {"window_tiny", "tests/compiler/models/window.mdl", "--tokens 24 --seqs 4", true},
-    {"softcap_tiny", "tests/compiler/models/softcap.mdl", "--tokens 24 --seqs 4"},
+    {"softcap_tiny", "tests/compiler/models/softcap.mdl", "--tokens 24 --seqs 4", false},
 };
 
 /* The number behind `row` and its count in check's table; NAN when there is no such row. */
