@@ -14,6 +14,7 @@ static const struct {
     {"train", "train a plan on sequences", mdl_command_train},
     {"inspect", "show what is in a plan: programs, kernels, buffers, memory", mdl_command_inspect},
     {"profile", "tell where the time of a step goes, by class, kernel and launch", mdl_command_profile},
+    {"diff", "run two plans of one model on one batch and show where they part", mdl_command_diff},
     {"check", "compare a plan with reference numbers", mdl_command_check},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -36,7 +36,7 @@ static int find(assignment *a, int id) {
 }
 
 int mdl_new_buffer(mdl_emitter *e, mdl_plan_program *program, const char *name, mdl_range range, mdl_type type) {
-    MDL_PUSH(e->arena, program->buffers, ((mdl_plan_buffer){name, range.arena, range.offset, range.bytes, type, -1, 0}));
+    MDL_PUSH(e->arena, program->buffers, ((mdl_plan_buffer){name, range.arena, range.offset, range.bytes, type, -1, 0, 0}));
     return program->buffers.n - 1;
 }
 
@@ -78,8 +78,7 @@ mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op) {
     mdl_state s = mdl_state_of(op);
     const mdl_type *type = op->code == MDL_OP_READ ? &op->out[0]->type : &op->in[0]->type;
     int64_t bytes = mdl_type_bytes(type);
-    if (!s.n)
-        return (mdl_range){memory[s.kind].arena, memory[s.kind].after * e->layout->tiles + s.tile * (bytes / s.tiles), bytes};
+    if (!s.n) return (mdl_range){memory[s.kind].arena, memory[s.kind].after * e->layout->tiles + s.tile * (bytes / s.tiles), bytes};
     mdl_range range = named_range(e, s.kind, type->dtype, s.of[0]);
     for (int i = 1; i < s.n; i++) {
         mdl_range next = named_range(e, s.kind, type->dtype, s.of[i]);
@@ -264,6 +263,11 @@ static void place_states_and_inputs(assignment *a) {
     }
 }
 
+/* Ops come in the order in which they run, so that the last to write stays. A view does not write. */
+static void note_value(mdl_plan_buffer *home, const mdl_value *v) {
+    if (v->stable || !mdl_is_memory_view(v->def)) home->value = v->stable;
+}
+
 static void place_activations(assignment *a, int *buffer) {
     for (int i = 0; i < a->region->ops.n; i++)
         for (int k = 0; k < a->region->ops.at[i]->n_out; k++) {
@@ -273,6 +277,7 @@ static void place_activations(assignment *a, int *buffer) {
             if (*home < 0 && !mdl_is(v, MDL_OP_IMM) && v->type.dtype != MDL_TOKEN)
                 *home = mdl_new_buffer(a->e, a->program, describe(a->e, v), range, v->type);
             buffer[v->id] = *home;
+            if (*home >= 0) note_value(&a->program->buffers.at[*home], v);
         }
 }
 

@@ -30,7 +30,7 @@ static tiling forward_tiling(int64_t cols) {
 }
 
 static tiling backward_tiling(int64_t cols) {
-    if (cols <= 24) return (tiling){64, 2, 32, 4};
+    if (cols <= 16) return (tiling){64, 2, 32, 4};
     if (cols <= 32) return (tiling){64, 2, 32, 3};
     if (cols <= 64) return (tiling){64, 2, 16, 3};
     if (cols <= 128) return (tiling){32, 2, 16, 2};

@@ -22,7 +22,7 @@ static int64_t bytes_of(const mdl_loop_array *a) { return mdl_dtype_bits(a->dtyp
 static bool is_private(const mdl_loop_array *a) { return a->space == MDL_MEM_ROW || a->space == MDL_MEM_TILE; }
 
 /* ---- walks ---- */
-static bool moves_with(const mdl_affine *a, const mdl_lane_walk *w) {
+bool mdl_lane_moves(const mdl_affine *a, const mdl_lane_walk *w) {
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < w->n; k++)
             if (a->term[i].var == w->vars[k]) return true;
@@ -44,7 +44,7 @@ static bool folds_allow(const mdl_loop_kernel *k, const mdl_lane_walk *w, const 
         const mdl_loop_stmt *s = &body->at[i];
         if (s->code == MDL_LOOP_FOR || s->code == MDL_LOOP_CLEAR) return false;
         bool row = s->code == MDL_LOOP_FOLD && k->arrays.at[s->array].space == MDL_MEM_ROW;
-        if (row && w->n > 1 && moves_with(&s->col, w) && !mdl_affine_equal(&s->col, &w->place)) return false;
+        if (row && w->n > 1 && mdl_lane_moves(&s->col, w) && !mdl_affine_equal(&s->col, &w->place)) return false;
     }
     return true;
 }
@@ -128,7 +128,7 @@ static bool same_shape(const mdl_lane_walk *a, const mdl_lane_walk *b) {
 /* A row's own array, reached in a walk. */
 static void note_private(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w) {
     mdl_lane_walk **of = &a->l->of[s->array];
-    if (s->code == MDL_LOOP_FOLD && !moves_with(&s->col, w)) return; /* lanes fold into variables of their own */
+    if (s->code == MDL_LOOP_FOLD && !mdl_lane_moves(&s->col, w)) return; /* lanes fold into variables of their own */
     if (mdl_affine_equal(&s->col, &w->place) && (!*of || same_shape(*of, w))) {
         a->lane[s->array] = true;
         *of = w;
@@ -140,7 +140,7 @@ static void note_private(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w) 
 /* Folds that do not move with the walk go to a variable; those that do to registers, where the walk has a fixed place for them. */
 static void note_partial(analysis *a, const mdl_loop_stmt *s, mdl_lane_walk *w, bool nested) {
     mdl_lane_walk **of = &a->l->of[s->array];
-    bool moves = w && moves_with(&s->col, w);
+    bool moves = w && mdl_lane_moves(&s->col, w);
     if (moves && (!*of || (*of)->extent < w->extent)) *of = w;
     if (moves) a->lane[s->array] = true, a->folds[s->array]++;
     if (moves ? nested : s->col.n && a->k->arrays.at[s->array].width > WIDEST_ALIKE) a->memory[s->array] = true;
@@ -256,16 +256,22 @@ static int64_t shared_bytes_of_a_row(const analysis *a) {
     return bytes;
 }
 
+/* Places for vectors that so many lanes have over all walks: those beyond the vectors are idle. */
+static int64_t places(const analysis *a, int64_t lanes) {
+    int64_t n = 0;
+    for (int v = 0; v < a->k->vars; v++)
+        if (a->l->walk[v]) n += lanes * divide_up(divide_up(a->l->walk[v]->extent, a->l->walk[v]->vector), lanes);
+    return n;
+}
+
 /* The lanes that have the fewest idle, for at most `few` vectors each: a power of two within a warp, else whole warps. */
-static int64_t lanes_for(int64_t vectors, int64_t few) {
-    int64_t best = 0, best_places = 0;
+static int64_t lanes_for(const analysis *a, int64_t vectors, int64_t few) {
+    int64_t best = 0;
     for (int64_t each = few; each >= 1; each--) {
         int64_t lanes = divide_up(vectors, each);
         lanes = lanes <= WARP ? power_of_two_from(lanes) : divide_up(lanes, WARP) * WARP;
         if (lanes < LEAST_LANES && vectors >= LEAST_LANES) lanes = LEAST_LANES;
-        int64_t places = lanes * divide_up(vectors, lanes);
-        if (lanes > MOST_LANES || (best && places >= best_places)) continue;
-        best = lanes, best_places = places;
+        if (lanes <= MOST_LANES && (!best || places(a, lanes) < places(a, best))) best = lanes;
     }
     return best ? best : MOST_LANES;
 }
@@ -283,7 +289,7 @@ static void choose_residents(analysis *a, int64_t arrays) {
 
 static void choose_lanes(analysis *a) {
     int64_t vectors = most_vectors(a), cost = registers_of_a_vector(a), few = cost ? LANE_REGISTERS / cost : FEW_ITERATIONS;
-    int64_t lanes = lanes_for(vectors, few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few);
+    int64_t lanes = lanes_for(a, vectors, few < 1 ? 1 : few > FEW_ITERATIONS ? FEW_ITERATIONS : few);
     int64_t threads = lanes > THREADS ? lanes : lanes * WARP < THREADS ? lanes * WARP : THREADS;
     if (alone(a)) threads = lanes = lanes < WARP ? WARP : lanes;
     int64_t groups = lanes > WARP ? 1 : threads / lanes;

@@ -46,6 +46,7 @@ static inline int mdl_lane_var(const mdl_lane_walk *w) { return w->vars[w->n - 1
 /* Elements of an array in registers that one lane has. */
 static inline int64_t mdl_lane_elements(const mdl_lane_walk *w) { return w->iterations * w->vector; }
 
+bool mdl_lane_moves(const mdl_affine *index, const mdl_lane_walk *walk); /* does it depend on where the walk is? */
 /* Where in its buffer a statement reaches, from the array's `first`; of a gather, in its row. */
 mdl_affine mdl_lane_offset(const mdl_loop_kernel *kernel, const mdl_loop_stmt *access);
 /* Can `vector` columns from this element on be moved by accesses of 16 bytes, or one of 8? The index must move with the walk's

@@ -38,9 +38,7 @@ static const char *name_of(printer *p, int array) {
 static bool vectors(const printer *p) { return p->walk && p->walk->vector > 1; }
 static int moved(const printer *p) { return vectors(p) ? mdl_lane_var(p->walk) : -1; }
 static const char *there(const printer *p) { return p->l.groups > 1 ? "if (there) " : ""; }
-static const char *there_and_first(const printer *p) { return p->l.groups > 1 ? "if (there && lane == 0) " : "if (lane == 0) "; }
 static const char *sync(const printer *p) { return p->l.lanes > 32 ? "mdl_sync();" : "mdl_sync_warp();"; }
-static int threads_of(const mdl_lanes *l) { return l->lanes * l->groups; }
 
 static bool packed(const printer *p, int array) {
     return p->k->arrays.at[array].dtype == MDL_BF16 && p->l.of[array]->vector % 8 == 0;
@@ -148,12 +146,7 @@ static void print_register(printer *p, const mdl_loop_stmt *s) {
 }
 
 /* ---- folds ---- */
-static bool moves(const mdl_loop_stmt *s, const mdl_lane_walk *w) {
-    for (int i = 0; i < s->col.n; i++)
-        for (int k = 0; w && k < w->n; k++)
-            if (s->col.term[i].var == w->vars[k]) return true;
-    return false;
-}
+static bool moves(const mdl_loop_stmt *s, const mdl_lane_walk *w) { return w && mdl_lane_moves(&s->col, w); }
 
 /* The registers of a column sum: q<number>. */
 static int sum_of(const printer *p, const mdl_loop_stmt *s) {
@@ -347,7 +340,7 @@ static void print_store(printer *p, const mdl_loop_stmt *s) {
     if (home_of(p, s) == MDL_HOME_ALIKE)
         LINE("%s = %s;", element(p, s), p->reg[s->in[0]]);
     else
-        LINE("%s%s = %s;", shared ? "if (lane == 0) " : there_and_first(p), element(p, s), p->reg[s->in[0]]);
+        LINE("%sif (lane == 0) %s = %s;", shared ? "" : there(p), element(p, s), p->reg[s->in[0]]);
     if (shared) line(p, sync(p));
 }
 
@@ -435,7 +428,6 @@ static void print_own(printer *p, int sum, const char *to) {
         LINE("for (int k = lane; k < %" PRId64 "; k += LANES) %s%s;", width_of(p, q), to, own);
         return;
     }
-    p->walk = q->walk;
     int64_t own = mdl_lane_elements(q->walk);
     int vector = q->walk->vector;
     LINE("MDL_UNROLL(%" PRId64 ")", own);
@@ -443,7 +435,6 @@ static void print_own(printer *p, int sum, const char *to) {
     LINE("    const int k = %d * (lane + LANES * (m / %d)) + m %% %d;", vector, vector, vector);
     LINE("    if (k < %" PRId64 ") %sq%d[m];", q->walk->extent, to, sum);
     line(p, "}");
-    p->walk = NULL;
 }
 
 /* Of a block that has one row at a time: every lane has the sums of its own columns. */
@@ -590,7 +581,7 @@ const char *mdl_cuda_print_row(mdl_arena *arena, const mdl_loop_kernel *k, int b
     p->wide = MDL_NEW_ARRAY(arena, bool, k->regs.n + 1);
     p->inner = MDL_NEW_ARRAY(arena, bool, k->regs.n + 1);
     for (int i = 0; i < k->phases.n; i++) find_sums(p, &k->phases.at[i].body, NULL);
-    *threads = threads_of(&p->l);
+    *threads = p->l.lanes * p->l.groups;
     mdl_text_printf(&t, "MDL_KERNEL(%s, %d, %d, %d, %d) {\n", symbol, buffers, integers, *threads, p->l.resident);
     LINE("enum { LANES = %d, ROWS = %d }; /* threads of a row; rows side by side */", p->l.lanes, p->l.groups);
     line(p, "const int lane = mdl_thread() % LANES, group = mdl_thread() / LANES;");

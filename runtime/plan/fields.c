@@ -92,10 +92,9 @@ const mdl_field mdl_plan_program_header[] = {
 };
 
 static const mdl_field buffer_fields[] = {
-    FIELD(mdl_plan_buffer, name, STR),         FIELD(mdl_plan_buffer, arena, ARENA),
-    FIELD(mdl_plan_buffer, offset, I64),       FIELD(mdl_plan_buffer, bytes, I64),
-    FIELD(mdl_plan_buffer, type, TYPE),        OPTIONAL(mdl_plan_buffer, of, INT, -1),
-    OPTIONAL(mdl_plan_buffer, stride, I64, 0), END,
+    FIELD(mdl_plan_buffer, name, STR),         FIELD(mdl_plan_buffer, arena, ARENA),     FIELD(mdl_plan_buffer, offset, I64),
+    FIELD(mdl_plan_buffer, bytes, I64),        FIELD(mdl_plan_buffer, type, TYPE),       OPTIONAL(mdl_plan_buffer, of, INT, -1),
+    OPTIONAL(mdl_plan_buffer, stride, I64, 0), OPTIONAL(mdl_plan_buffer, value, INT, 0), END,
 };
 
 static const mdl_field launch_fields[] = {

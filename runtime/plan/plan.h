@@ -84,6 +84,7 @@ typedef struct {
     mdl_type type;
     int of;         /* a view: of this buffer; -1: memory of its own */
     int64_t stride; /* elements from one index of the first axis to the next; 0: dense */
+    int value;      /* of the model: what it holds in the end, by the number that this has in every plan of the model; 0: none */
 } mdl_plan_buffer;
 
 typedef enum { MDL_ARG_BUFFER, MDL_ARG_IMMEDIATE, MDL_ARG_SCALAR, MDL_ARG_TENSOR_MAP } mdl_arg_kind; /* the last two: CUDA */
@@ -178,7 +179,7 @@ typedef struct {
     const char *span;   /* of the first launch that uses it */
     MDL_VEC(mdl_plan_signature) args;
     mdl_plan_grid grid;
-    int launches; /* over all programs; set by the writer */
+    int launches;                          /* over all programs; set by the writer */
     MDL_VEC(mdl_plan_resources) resources; /* of a cuda plan's native code, one an arch */
 } mdl_plan_kernel;
 

@@ -39,6 +39,7 @@ static mdl_status check_buffer(const mdl_plan *plan, const mdl_plan_program *pro
     if (status) return status;
     int64_t element = mdl_dtype_bits(b->type.dtype) / 8;
     if (b->bytes < need) return mdl_fail(MDL_BAD_INPUT, "%" PRId64 " bytes, its type needs %" PRId64, b->bytes, need);
+    if (b->value < 0) return mdl_fail(MDL_BAD_INPUT, "it holds value %d", b->value);
     if (b->of < -1) return mdl_fail(MDL_BAD_INPUT, "it is a view of buffer %d", b->of);
     if (b->of >= 0) return check_view(program, b, element);
     int64_t align = b->arena == MDL_ARENA_ACTIVATION ? MDL_PLAN_ALIGN : element;

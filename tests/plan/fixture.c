@@ -8,7 +8,7 @@
 
 int mdl_fixture_buffer(mdl_plan *plan, mdl_plan_program *program, const char *name, mdl_arena_id arena, int64_t offset,
                        mdl_type type) {
-    MDL_PUSH(plan->memory, program->buffers, ((mdl_plan_buffer){name, arena, offset, mdl_type_bytes(&type), type, -1, 0}));
+    MDL_PUSH(plan->memory, program->buffers, ((mdl_plan_buffer){name, arena, offset, mdl_type_bytes(&type), type, -1, 0, 0}));
     return program->buffers.n - 1;
 }
 
@@ -110,9 +110,9 @@ static void add_program(mdl_plan *plan) {
 
 mdl_plan *mdl_fixture_plan(void) {
     static const int64_t bytes[MDL_ARENA_COUNT] = {
-        [MDL_ARENA_PARAM] = 256,  [MDL_ARENA_GRAD] = 256,  [MDL_ARENA_MOMENT1] = 256, [MDL_ARENA_MOMENT2] = 256,
-        [MDL_ARENA_FROZEN] = 64,  [MDL_ARENA_CONST] = 16,  [MDL_ARENA_INPUT] = 128,   [MDL_ARENA_TALLY] = 16,
-        [MDL_ARENA_RESULT] = 64,  [MDL_ARENA_ACTIVATION] = 768};
+        [MDL_ARENA_PARAM] = 256, [MDL_ARENA_GRAD] = 256,      [MDL_ARENA_MOMENT1] = 256, [MDL_ARENA_MOMENT2] = 256,
+        [MDL_ARENA_FROZEN] = 64, [MDL_ARENA_CONST] = 16,      [MDL_ARENA_INPUT] = 128,   [MDL_ARENA_TALLY] = 16,
+        [MDL_ARENA_RESULT] = 64, [MDL_ARENA_ACTIVATION] = 768};
     mdl_plan *plan = mdl_plan_new();
     plan->model = "tiny";
     plan->target = "cpu";

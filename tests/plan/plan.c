@@ -202,6 +202,7 @@ static void resources(mdl_plan *plan, const char *target, const char *arch, int 
     M("buffer outside", BUFFER(Y)->offset = 576)                                                                           \
     M("buffer too small", BUFFER(Y)->bytes = 252)                                                                          \
     M("buffer not aligned", BUFFER(Y)->offset = 480)                                                                       \
+    M("value of a buffer", BUFFER(Y)->value = -1)                                                                          \
     M("buffer offset overflows", BUFFER(Y)->offset = INT64_MAX - 63)                                                       \
     M("kernel index", LAUNCH(0)->kernel = 3)                                                                               \
     M("another kernel", LAUNCH(0)->kernel = 1)                                                                             \
@@ -233,28 +234,28 @@ static void resources(mdl_plan *plan, const char *target, const char *arch, int 
     M("stream", LAUNCH(0)->stream = 1)                                                                                     \
     M("waits for itself", LAUNCH(3)->waits.at[0] = 3)                                                                      \
     M("negative flops", LAUNCH(3)->flops = -1)                                                                             \
-    M("gemm dims", LAUNCH(1)->gemm.m = 0)                                                                      \
-    M("gemm too many rows", LAUNCH(1)->gemm.m = 17)                                                            \
-    M("gemm stride", LAUNCH(1)->gemm.lda = 7)                                                                  \
-    M("gemm stride overflows", LAUNCH(1)->gemm.ldb = INT64_MAX)                                                \
-    M("gemm batch", LAUNCH(1)->gemm.batch = 0)                                                                 \
-    M("gemm batch reads on", LAUNCH(1)->gemm.batch = 2; LAUNCH(1)->gemm.stride_a = 1)                          \
-    M("gemm batch stride overflows", LAUNCH(1)->gemm.batch = 3; LAUNCH(1)->gemm.stride_b = INT64_MAX)          \
-    M("gemm batch goes back", LAUNCH(1)->gemm.batch = 2; LAUNCH(1)->gemm.stride_b = -1)                        \
-    M("gemm results overlap", LAUNCH(1)->gemm.batch = 2)                                                       \
-    M("gemm results interleave", gemm_batch(plan, 31))                                                         \
-    M("gemm result rows", LAUNCH(1)->gemm.ldd = 3)                                                             \
-    M("gemm of another type", LAUNCH(1)->gemm.type_ab = MDL_BF16)                                              \
-    M("gemm of no type", LAUNCH(1)->gemm.type_d = MDL_DTYPE_COUNT)                                             \
-    M("gemm without its start", LAUNCH(1)->gemm.has_c = true)                                                  \
-    M("gemm start is too small", gemm_start(plan, B); LAUNCH(1)->gemm.ldc = 4)                                 \
-    M("gemm start not in place", gemm_start(plan, Y); LAUNCH(1)->gemm.m = 8; LAUNCH(1)->gemm.ldc = 8)          \
-    M("gemm start never written", gemm_start(plan, Y); LAUNCH(1)->gemm.ldc = 4)                                \
-    M("gemm bias is too small", gemm_bias(plan, LOSS))                                                         \
-    M("gemm bias in the result", gemm_bias(plan, Y))                                                           \
-    M("gemm arguments", LAUNCH(1)->args.n = 2)                                                                 \
-    M("gemm in place", LAUNCH(1)->args.at[0].value = Y; LAUNCH(1)->gemm.m = 8)                                 \
-    M("gemm of integers", LAUNCH(1)->args.at[1].value = IDS)                                                   \
+    M("gemm dims", LAUNCH(1)->gemm.m = 0)                                                                                  \
+    M("gemm too many rows", LAUNCH(1)->gemm.m = 17)                                                                        \
+    M("gemm stride", LAUNCH(1)->gemm.lda = 7)                                                                              \
+    M("gemm stride overflows", LAUNCH(1)->gemm.ldb = INT64_MAX)                                                            \
+    M("gemm batch", LAUNCH(1)->gemm.batch = 0)                                                                             \
+    M("gemm batch reads on", LAUNCH(1)->gemm.batch = 2; LAUNCH(1)->gemm.stride_a = 1)                                      \
+    M("gemm batch stride overflows", LAUNCH(1)->gemm.batch = 3; LAUNCH(1)->gemm.stride_b = INT64_MAX)                      \
+    M("gemm batch goes back", LAUNCH(1)->gemm.batch = 2; LAUNCH(1)->gemm.stride_b = -1)                                    \
+    M("gemm results overlap", LAUNCH(1)->gemm.batch = 2)                                                                   \
+    M("gemm results interleave", gemm_batch(plan, 31))                                                                     \
+    M("gemm result rows", LAUNCH(1)->gemm.ldd = 3)                                                                         \
+    M("gemm of another type", LAUNCH(1)->gemm.type_ab = MDL_BF16)                                                          \
+    M("gemm of no type", LAUNCH(1)->gemm.type_d = MDL_DTYPE_COUNT)                                                         \
+    M("gemm without its start", LAUNCH(1)->gemm.has_c = true)                                                              \
+    M("gemm start is too small", gemm_start(plan, B); LAUNCH(1)->gemm.ldc = 4)                                             \
+    M("gemm start not in place", gemm_start(plan, Y); LAUNCH(1)->gemm.m = 8; LAUNCH(1)->gemm.ldc = 8)                      \
+    M("gemm start never written", gemm_start(plan, Y); LAUNCH(1)->gemm.ldc = 4)                                            \
+    M("gemm bias is too small", gemm_bias(plan, LOSS))                                                                     \
+    M("gemm bias in the result", gemm_bias(plan, Y))                                                                       \
+    M("gemm arguments", LAUNCH(1)->args.n = 2)                                                                             \
+    M("gemm in place", LAUNCH(1)->args.at[0].value = Y; LAUNCH(1)->gemm.m = 8)                                             \
+    M("gemm of integers", LAUNCH(1)->args.at[1].value = IDS)                                                               \
     M("copy of another size", LAUNCH(2)->kind = MDL_LAUNCH_COPY; LAUNCH(2)->args.at[1].value = Y;                          \
       LAUNCH(2)->args.at[1].access = MDL_ACCESS_WRITE; LAUNCH(2)->args.at[0].value = X; LAUNCH(2)->args.n = 2)             \
     M("collective", LAUNCH(0)->kind = MDL_LAUNCH_COLLECTIVE)                                                               \
@@ -368,6 +369,7 @@ static void test_json(mdl_test *t) {
         {"\"waits\":[0]", "\"threads\":1.5"},
         {"\"waits\":[0]", "\"workspace\":\"r1\""},
         {"\"type\":\"f32[16,8]\"", "\"type\":\"f32[16,8]\",\"stride\":null"},
+        {"\"type\":\"f32[16,8]\"", "\"type\":\"f32[16,8]\",\"value\":1.5"},
         {"\"type\":\"f32[16,8]\"", "\"type\":\"f32[16,8]\",\"view\":1"},
         {"\"wf32:8*i0\"", "\"wf32:8*i0@\""},
         {"\"label\":\"linear\"", "\"label\":\"line\\u0000ar\""},

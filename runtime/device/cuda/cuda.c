@@ -154,7 +154,8 @@ static mdl_status cuda_profile(mdl_device *d, const char *name, double *seconds)
 static mdl_status cuda_run_part(mdl_device *d, const char *name, int first, int last) {
     int program = 0;
     MDL_TRY(mdl_program_part(d->plan, name, first, last, &program), "run");
-    return explain(d, d->place->part(d, program, first, last));
+    mdl_status status = send_input(d);
+    return explain(d, status ? status : d->place->part(d, program, first, last));
 }
 
 static mdl_status cuda_rates(mdl_device *d, int64_t edge, mdl_rates *rates) { return explain(d, d->place->rates(d, edge, rates)); }

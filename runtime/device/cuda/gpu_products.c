@@ -248,7 +248,7 @@ static mdl_status run(const mdl_gpu_product *product, const cublasLtMatmulAlgo_t
 mdl_status mdl_gpu_product_run(const mdl_gpu_product *product) { return run(product, &product->choice->algorithm); }
 
 /* ---- choosing ---- */
-/* Only algorithms that keep a sum over k in one block: what is split is added up in an order that may differ between runs. */
+/* Only algorithms whose order of sums is fixed. */
 static mdl_status make_preference(const mdl_gpu_products *p, const choice *c, cublasLtMatmulPreference_t *preference) {
     static const cublasLtMatmulPreferenceAttributes_t aligns[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
