@@ -242,7 +242,7 @@ static mdl_status show_buffers(const mdl_inspection *in) {
     const mdl_plan_program *p = NULL;
     MDL_TRY(mdl_inspect_program(in, &p), "inspect buffers");
     mdl_plan_lives lives = mdl_plan_lifetimes(in->scratch, p);
-    mdl_table table = mdl_inspect_headed(in, "rllrrrrrl", "#|buffer|arena|offset|bytes|stride|view of|launches|type");
+    mdl_table table = mdl_inspect_headed(in, "rllrrrrrrl", "#|buffer|arena|offset|bytes|stride|view of|value|launches|type");
     for (int i = 0; i < p->buffers.n; i++) {
         const mdl_plan_buffer *b = &p->buffers.at[i];
         mdl_table_cell(&table, "%d", i);
@@ -252,6 +252,7 @@ static mdl_status show_buffers(const mdl_inspection *in) {
         mdl_table_cell(&table, "%" PRId64, b->bytes);
         mdl_table_cell(&table, b->stride ? "%" PRId64 : "", b->stride);
         mdl_table_cell(&table, b->of < 0 ? "" : "%d", b->of);
+        mdl_table_cell(&table, b->value ? "%d" : "", b->value);
         if (mdl_plan_first_use(&lives, i) < 0)
             mdl_table_cell(&table, "-");
         else

@@ -37,6 +37,7 @@ struct mdl_loader {
     uint64_t seeks;       /* a step packed before the latest seek is dropped */
     mdl_data_position at; /* of the step packed next */
     mdl_loader_times spent;
+    double full_since; /* the thread waits for room, from this time on; 0: it does not */
 };
 
 /* Which of a batch's arrays feeds a plan input; NULL for inputs that are no part of a batch. */
@@ -189,7 +190,9 @@ static void *work(void *argument) {
     while (!l->stop) {
         slot *s = &l->slots[l->fill];
         if (s->full) {
+            l->full_since = mdl_seconds_now();
             wait(l, &l->spent.for_room);
+            l->full_since = 0;
             continue;
         }
         uint64_t seeks = l->seeks;
@@ -276,6 +279,7 @@ mdl_status mdl_loader_next(mdl_loader *l, const mdl_batch **batches, mdl_data_po
 mdl_loader_times mdl_loader_spent(mdl_loader *l) {
     pthread_mutex_lock(&l->lock);
     mdl_loader_times spent = l->spent;
+    if (l->full_since > 0) spent.for_room += mdl_seconds_now() - l->full_since;
     pthread_mutex_unlock(&l->lock);
     return spent;
 }

@@ -54,7 +54,7 @@ const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader);
 /* The next optimizer step's micro-batches (options.micro_batches of them), valid until the next call. Never ends: epochs follow one
  * another. position: before this step's first sequence. epoch is fractional: epochs consumed after this step. */
 mdl_status mdl_loader_next(mdl_loader *loader, const mdl_batch **batches, mdl_data_position *position, double *epoch);
-mdl_loader_times mdl_loader_spent(mdl_loader *loader); /* what has ended; a wait that goes on is not in it */
+mdl_loader_times mdl_loader_spent(mdl_loader *loader); /* up to now; packing: of steps that are packed */
 /* Continue from a position; batches given out before are no longer valid. MDL_BAD_INPUT when it lies outside the data set. */
 mdl_status mdl_loader_seek(mdl_loader *loader, mdl_data_position position);
 

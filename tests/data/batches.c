@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/data/fasta.h"
 #include "runtime/data/loader.h"
@@ -417,6 +418,24 @@ static void refused(mdl_test *t, mdl_arena *arena) {
     mdl_golden(t, "data/loader.txt", text.at);
 }
 
+/* The thread packs what there is room for and then waits; whoever asks for nothing does not wait for it. */
+static void who_waits(mdl_test *t, mdl_arena *arena) {
+    const char *path = fixture_fasta(t, arena, "w.fa", 50, 60);
+    mdl_loader_options options = fixture_options(&path);
+    mdl_case(t, "the loader's clock");
+    mdl_loader *loader = open_or_fail(t, fixture_masked_plan(arena, 64, 4), &options);
+    if (!loader) return;
+    next_step(t, loader, NULL, NULL);
+    for (int i = 0; i < 10000 && mdl_loader_spent(loader).for_room == 0; i++) usleep(1000);
+    mdl_loader_times first = mdl_loader_spent(loader);
+    usleep(20000);
+    mdl_loader_times later = mdl_loader_spent(loader);
+    CHECK(t, first.packing > 0 && later.packing == first.packing, "packing: %g s, then %g", first.packing, later.packing);
+    CHECK(t, later.for_room - first.for_room >= 0.02, "20 ms of waiting count as %g s", later.for_room - first.for_room);
+    CHECK(t, later.for_batch == first.for_batch, "nobody has asked for a batch");
+    mdl_loader_close(loader);
+}
+
 void suite_batches(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     mask_statistics(t, arena);
@@ -427,6 +446,7 @@ void suite_batches(mdl_test *t) {
     next_token(t, arena);
     crops(t, arena);
     counts(t, arena);
+    who_waits(t, arena);
     refused(t, arena);
     mdl_arena_free(arena);
 }

@@ -117,6 +117,7 @@ void mdl_test_inspect(mdl_test *t) {
     mdl_text all = {.arena = memory};
     const char *path = mdl_printf(memory, "%s/inspect.plan", mdl_test_scratch(t));
     mdl_plan *plan = mdl_fixture_plan();
+    plan->programs.at[0].buffers.at[3].value = 7;
     plan->programs.at[0].launches.at[0].label = "embed\033[31m"; /* must not reach a terminal */
     mdl_case(t, "inspect");
     mdl_status status = mdl_plan_write(plan, path);

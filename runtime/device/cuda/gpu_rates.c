@@ -4,7 +4,8 @@
 #include <inttypes.h>
 
 enum { TRIES = 5 };
-static const int64_t usual_edge = 8192; /* copies of 256 MiB: beyond every cache */
+/* The usual one copies 256 MiB, beyond every cache; beside a plan that fills the GPU there may be room for less. */
+static const int64_t usual_edge = 8192, least_edge = 1024;
 
 typedef struct {
     mdl_gpu *gpu;
@@ -73,13 +74,20 @@ static mdl_status measure(bench *b, int64_t edge, mdl_rates *rates) {
     return status ? status : rate(b, product[1], 0, flops, &rates->bf16);
 }
 
+static mdl_status choose_edge(const mdl_gpu *gpu, int64_t *edge) {
+    size_t available = 0, total = 0;
+    MDL_TRY_CUDA(gpu->cu, gpu->cu->cuMemGetInfo(&available, &total), "%s", gpu->name);
+    for (*edge = usual_edge; *edge > least_edge && *edge * *edge * 4 > (int64_t)available / 4;) *edge /= 2;
+    return MDL_OK;
+}
+
 mdl_status mdl_gpu_rates(mdl_device *d, int64_t edge, mdl_rates *rates) {
     mdl_gpu *gpu = d->at;
     bench b = {.gpu = gpu};
     mdl_arena *scratch = mdl_arena_new();
-    if (!edge) edge = usual_edge;
     *rates = (mdl_rates){0};
-    mdl_status status = prepare(&b, scratch, (size_t)(edge * edge * 4));
+    mdl_status status = edge ? MDL_OK : choose_edge(gpu, &edge);
+    if (!status) status = prepare(&b, scratch, (size_t)(edge * edge * 4));
     if (!status) status = measure(&b, edge, rates);
     mdl_gpu_products_close(b.products);
     if (b.start) gpu->cu->cuEventDestroy(b.start);
