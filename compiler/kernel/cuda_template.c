@@ -26,7 +26,7 @@ mdl_cuda_template mdl_cuda_scatter_add(mdl_arena *arena, mdl_dtype dtype, int64_
         {NULL, NULL},
     };
     const char *text = mdl_instantiate(arena, "scatter_add.cu.in", entries);
-    return (mdl_cuda_template){text, THREADS, {1, 1, ceil_div(cols, WIDTH)}};
+    return (mdl_cuda_template){.text = text, .threads = THREADS, .blocks = {1, 1, ceil_div(cols, WIDTH)}};
 }
 
 mdl_cuda_template mdl_cuda_segment(mdl_arena *arena, const char *name, mdl_dtype dtype, int64_t cols, const char *symbol) {
@@ -46,7 +46,7 @@ mdl_cuda_template mdl_cuda_segment(mdl_arena *arena, const char *name, mdl_dtype
     };
     mdl_template_blocks blocks = {op->of_tokens ? 0 : 1, THREADS, 1};
     if (sum) blocks = (mdl_template_blocks){1, 1, ceil_div(cols, WIDTH)};
-    return (mdl_cuda_template){mdl_instantiate(arena, file, entries), THREADS, blocks};
+    return (mdl_cuda_template){.text = mdl_instantiate(arena, file, entries), .threads = THREADS, .blocks = blocks};
 }
 
 mdl_cuda_template mdl_cuda_finish(mdl_arena *arena, int n, const int64_t *cols, const bool *init, const char *symbol) {
@@ -68,5 +68,5 @@ mdl_cuda_template mdl_cuda_finish(mdl_arena *arena, int n, const int64_t *cols, 
         {"OUT", mdl_number(arena, slot)},
         {NULL, NULL},
     };
-    return (mdl_cuda_template){mdl_instantiate(arena, "finish.cu.in", entries), THREADS, blocks};
+    return (mdl_cuda_template){.text = mdl_instantiate(arena, "finish.cu.in", entries), .threads = THREADS, .blocks = blocks};
 }
