@@ -290,7 +290,7 @@ static void nan_stays(const fixture *f) {
     mdl_arena *arena = mdl_arena_new();
     solved *s = pose(arena, &cases[WINDOW], mixed, MIXED, mixed[MIXED]);
     int64_t row = size_k(&s->p) / s->p.T, per_row = s->p.shape.heads * s->p.shape.head_dim;
-    s->k[AT * row] = NAN;
+    s->k[AT * row] = s->v[AT * row] = NAN;
     forward(f, arena, WINDOW, s);
     backward(f, arena, WINDOW, s);
     CHECK(f->t, count_nan(&s->out[0], AT, AT + LEFT + 1) >= LEFT * per_row / 2, "the queries that see the NaN are not NaN");
