@@ -35,7 +35,8 @@ typedef struct {
     { -1, 0 }
 static const attention_case cases[] = {
     {{2, 2, 2, ALL, 0.7, 0}, DENSE, MDL_F32, MDL_F32, 0},
-    {{2, 1, 6, CAUSAL, -0.4, 0}, FUSED, MDL_F32, MDL_F32, 0},
+    {{2, 1, 7, CAUSAL, -0.4, 0}, FUSED, MDL_F32, MDL_F32, 0},
+    {{3, 3, 6, {9, -1}, 0.4, 0}, INTERLEAVED, MDL_F32, MDL_F32, 0},
     {{3, 3, 16, ALL, 0.25, 0}, INTERLEAVED, MDL_F32, MDL_F32, 0},
     {{4, 2, 16, {70, 8}, 0.25, 0}, FUSED, MDL_F32, MDL_F32, 0},
     {{4, 1, 24, {37, 0}, 0.2, 2}, FUSED, MDL_F32, MDL_F32, 0},
@@ -49,7 +50,7 @@ static const attention_case cases[] = {
     {{2, 1, 16, CAUSAL, 0.25, 0}, DENSE, MDL_F32, MDL_F32, 300}, /* scores to about 1000, both ways */
     {{1, 1, 24, ALL, 0, 0}, DENSE, MDL_F32, MDL_F32, 0},         /* all weights of a query equal */
 };
-enum { CASES = sizeof cases / sizeof *cases, WINDOW = 3, SOFTCAP = 4, CAUSAL_64 = 7, ALL_128 = 9, CAUSAL_256 = 11 };
+enum { CASES = sizeof cases / sizeof *cases, WINDOW = 4, SOFTCAP = 5, CAUSAL_64 = 8, ALL_128 = 10, CAUSAL_256 = 12 };
 
 /* 0 1 63 0 64 65 3 5 0 7 200 0: each length about a tile, several segments in a chunk, one over several chunks, empty ones */
 static const int32_t mixed[] = {0, 0, 1, 64, 64, 128, 193, 196, 201, 201, 208, 408, 408};
