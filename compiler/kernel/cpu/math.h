@@ -77,12 +77,31 @@ MDL_FN float mdl_sqrt(float x) { return MDL_SQRT(x); } /* correctly rounded */
 
 MDL_FN float mdl_rsqrt(float x) { return 1.0f / MDL_SQRT(x); } /* two correctly rounded steps: 1 ulp */
 
+/* The GPU's units for 2^x (results below 2^-126 are 0) and 1 / x; the emulator's stand for them. */
 #ifdef __CUDACC__
+MDL_FN float mdl_unit_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+MDL_FN float mdl_unit_reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+#define MDL_UNITS
+#elif defined(MDL_EMULATED)
+MDL_FN float mdl_unit_exp2(float x) { return x < -126.0f ? 0.0f : __builtin_exp2f(x); }
+MDL_FN float mdl_unit_reciprocal(float x) { return 1.0f / x; }
+#define MDL_UNITS
+#endif
+
+#ifdef MDL_UNITS
 /* e^x: 2 ulp, by the unit for 2^x: x log2 e in two parts, the second as a correction. Results below 2^-126 are 0. */
 MDL_FN float mdl_exp(float x) {
-    float high = x * MDL_LOG2E, low = MDL_FMA(x, MDL_LOG2E, -high), y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(high));
-    return high < 128.0f ? MDL_FMA(y, MDL_FMA(x, 1.925963033e-8f, low) * 0.6931471825f, y) : y;
+    float high = x * MDL_LOG2E, low = MDL_FMA(x, MDL_LOG2E, -high), y = mdl_unit_exp2(high);
+    /* elsewhere y is right, and an infinite x has no second part */
+    return high > -150.0f && high < 128.0f ? MDL_FMA(y, MDL_FMA(x, 1.925963033e-8f, low) * 0.6931471825f, y) : y;
 }
 #else
 /* e^x: 1 ulp. Denormal results down to 2^-149, then 0; inf above 88.72. x = n ln 2 + r, e^r by a polynomial of degree 6. */
@@ -153,12 +172,10 @@ MDL_FN float mdl_sin(float x) { return mdl_sin_quarter(x, 0); }
 
 MDL_FN float mdl_cos(float x) { return mdl_sin_quarter(x, 1); }
 
-#ifdef __CUDACC__
+#ifdef MDL_UNITS
 /* 2e-7 absolute, which is what 1 + erf needs: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26. */
 MDL_FN float mdl_erf(float x) {
-    float z = mdl_abs(x), t, e;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(t) : "f"(MDL_FMA(z, 0.3275911f, 1.0f)));
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(z * z * -MDL_LOG2E));
+    float z = mdl_abs(x), t = mdl_unit_reciprocal(MDL_FMA(z, 0.3275911f, 1.0f)), e = mdl_unit_exp2(z * z * -MDL_LOG2E);
     float p = MDL_FMA(t, 1.061405429f, -1.453152027f);
     p = MDL_FMA(t, p, 1.421413741f);
     p = MDL_FMA(t, p, -0.284496736f);
