@@ -23,14 +23,16 @@ enum { QKV, SEQ, LSE, O, DO, GRADS, DELTA, SLOTS };
 
 typedef struct {
     int64_t H, K;
+    bool hopper; /* the kernels that use what Hopper has */
 } widths;
-static const widths all_widths[] = {{20, 16}, {20, 24}, {20, 32}, {20, 64}, {40, 128}};
+static const widths all_widths[] = {{20, 16, false}, {20, 24, false}, {20, 32, false},  {20, 64, false},
+                                    {20, 64, true},  {40, 64, true},  {40, 128, false}, {40, 128, true}};
 enum { WIDTHS = sizeof all_widths / sizeof *all_widths };
 
 /* ---- kernels ---- */
 
 static const char *symbol_of(mdl_arena *arena, widths w, bool backward) {
-    return mdl_printf(arena, "attention%s_%d_%d", backward ? "_bwd" : "", (int)w.H, (int)w.K);
+    return mdl_printf(arena, "attention%s%s_%d_%d", backward ? "_bwd" : "", w.hopper ? "_hopper" : "", (int)w.H, (int)w.K);
 }
 
 /* q, k and v in one row, their gradients in another. */
@@ -42,8 +44,8 @@ static mdl_cuda_template kernel_of(mdl_arena *arena, widths w, bool backward) {
     mdl_attention_memory m = {.q = q, .k = k, .v = v, .o = o, .grad_o = o, .dq = q, .dk = k, .dv = v, .seq = SEQ, .lse = LSE};
     m.grad_o.slot = DO, m.dq.slot = m.dk.slot = m.dv.slot = GRADS;
     m.delta = (mdl_attention_operand){DELTA, MDL_F32, w.H, 1, 0, NULL};
-    return (backward ? mdl_cuda_attention_bwd_bf16 : mdl_cuda_attention_bf16)(arena, &shape, &m, SLOTS,
-                                                                              symbol_of(arena, w, backward));
+    return (backward ? mdl_cuda_attention_bwd : mdl_cuda_attention)(arena, &shape, &m, SLOTS, w.hopper,
+                                                                    symbol_of(arena, w, backward));
 }
 
 static mdl_status compile(mdl_arena *arena, const mdl_nvrtc *nvrtc, const char *folder, const char *arch, widths w, bool backward) {
@@ -148,12 +150,29 @@ static mdl_status load(const bench *b, const char *folder, bool backward, CUfunc
     return MDL_OK;
 }
 
-static mdl_status launch(const bench *b, CUfunction function, const mdl_cuda_template *kernel, int set) {
+static mdl_status make_map(const bench *b, const mdl_template_map *m, int set, CUtensorMap *to) {
+    cuuint64_t sizes[] = {(cuuint64_t)m->cols, (cuuint64_t)m->heads, T},
+               bytes[] = {2 * (cuuint64_t)m->head, 2 * (cuuint64_t)m->row};
+    cuuint32_t box[] = {64, 1, 64}, steps[] = {1, 1, 1};
+    CUdeviceptr at = b->buffer[set][m->buffer] + 2 * (CUdeviceptr)m->first;
+    MDL_TRY_CUDA(b->cu,
+                 b->cu->cuTensorMapEncodeTiled(to, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, (void *)(uintptr_t)at, sizes, bytes, box,
+                                               steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                               CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                 "a tensor map");
+    return MDL_OK;
+}
+
+typedef CUtensorMap all_maps[SETS][4];
+
+static mdl_status launch(const bench *b, CUfunction function, const mdl_cuda_template *kernel, all_maps maps, int set) {
     struct {
         CUdeviceptr buffer[SLOTS];
         int64_t immediate[2];
+        CUtensorMap map[4];
     } args = {.immediate = {T, S}};
     memcpy(args.buffer, b->buffer[set % SETS], sizeof args.buffer);
+    memcpy(args.map, maps[set % SETS], sizeof args.map);
     unsigned blocks = (unsigned)mdl_template_grid(kernel->blocks, T, S);
     MDL_TRY_CUDA(b->cu,
                  b->cu->cuLaunchKernel(function, blocks, 1, 1, (unsigned)kernel->threads, 1, 1, (unsigned)kernel->shared_bytes,
@@ -171,10 +190,14 @@ static int ascending(const void *a, const void *b) {
 static mdl_status measure(const bench *b, CUfunction function, bool backward, double *median) {
     mdl_cuda_template kernel = kernel_of(b->arena, b->w, backward);
     float ms[ROUNDS + 1];
+    all_maps maps;
     mdl_status status = MDL_OK;
+    for (int i = 0; i < SETS * kernel.n_maps && !status; i++)
+        status = make_map(b, &kernel.maps[i / SETS], i % SETS, &maps[i % SETS][i / SETS]);
+    if (status) return status;
     for (int round = 0; round <= ROUNDS; round++) {
         MDL_TRY_CUDA(b->cu, b->cu->cuEventRecord(b->begin, NULL), "an event");
-        for (int i = 0; i < LAUNCHES && !status; i++) status = launch(b, function, &kernel, i);
+        for (int i = 0; i < LAUNCHES && !status; i++) status = launch(b, function, &kernel, maps, i);
         if (status) return status;
         MDL_TRY_CUDA(b->cu, b->cu->cuEventRecord(b->end, NULL), "an event");
         MDL_TRY_CUDA(b->cu, b->cu->cuEventSynchronize(b->end), "kernel %s", symbol_of(b->arena, b->w, backward));
@@ -262,9 +285,10 @@ static mdl_status run_width(bench *b, const char *folder) {
     if (status) return status;
     for (int s = 0; s < S; s++) work += 1e-9 * (double)(b->w.H * b->w.K) * pow(b->seq[s + 1] - b->seq[s], 2);
     printf(
-        "{\"H\": %d, \"K\": %d, \"forward_ms\": %.4f, \"forward_tflops\": %.1f, \"backward_ms\": %.4f, \"backward_tflops\": %.1f, "
+        "{\"H\": %d, \"K\": %d, \"hopper\": %s, \"forward_ms\": %.4f, \"forward_tflops\": %.1f, \"backward_ms\": %.4f, "
+        "\"backward_tflops\": %.1f, "
         "\"error\": %.1e}\n",
-        (int)b->w.H, (int)b->w.K, ms[0], 4 * work / ms[0], ms[1], 10 * work / ms[1], check(b));
+        (int)b->w.H, (int)b->w.K, b->w.hopper ? "true" : "false", ms[0], 4 * work / ms[0], ms[1], 10 * work / ms[1], check(b));
     fflush(stdout);
     return MDL_OK;
 }
@@ -280,7 +304,11 @@ static mdl_status run_all(const char *folder) {
     MDL_TRY_CUDA(cu, cu->cuDeviceGetName(name, sizeof name, device), "its name");
     MDL_TRY_CUDA(cu, cu->cuDevicePrimaryCtxRetain(&context, device), "%s", name);
     MDL_TRY_CUDA(cu, cu->cuCtxSetCurrent(context), "%s", name);
-    printf("{\"gpu\": \"%s\"}\n", name);
+    int32_t seq[S + 1];
+    fill_segments(seq);
+    printf("{\"gpu\": \"%s\", \"lengths\": [", name);
+    for (int i = 0; i < S; i++) printf("%s%d", i ? ", " : "", (int)(seq[i + 1] - seq[i]));
+    printf("]}\n");
     for (int i = 0; i < WIDTHS && !status; i++) {
         bench b = {.arena = mdl_arena_new(), .cu = cu, .w = all_widths[i]};
         MDL_TRY_CUDA(cu, cu->cuEventCreate(&b.begin, CU_EVENT_DEFAULT), "an event");

@@ -48,11 +48,15 @@ static void push(launcher *l) {
 }
 
 /* ---- kernels ---- */
+static mdl_plan_map map_of(const mdl_template_map *m) {
+    return (mdl_plan_map){m->buffer, m->first, m->heads, m->cols, m->row, m->head};
+}
+
 /* The op's kernel, as the target makes it. A body that was seen before is not made into text again. */
 static void kernel(launcher *l) {
     const char **known = l->op->code == MDL_OP_KERNEL || l->op->code == MDL_OP_FUSED ? mdl_text_of_body(l->e, l->op) : NULL;
     mdl_kernel_source source = {.text = known ? *known : NULL};
-    const char *wrong = l->e->target->kernel(l->e->scratch, l->op, &source);
+    const char *wrong = l->e->target->kernel(l->e->scratch, l->op, l->e->plan->isa, &source);
     if (wrong) {
         refuse(l, mdl_strdup(l->e->arena, wrong));
         return;
@@ -64,6 +68,7 @@ static void kernel(launcher *l) {
     for (int i = 0; i < source.integers.n; i++) add_immediate(l, source.integers.at[i]);
     mdl_plan_grid grid = {source.blocks.rows, source.blocks.per, source.most, source.blocks.times};
     mdl_plan_kernel kernel = {.class = source.class, .grid = grid};
+    for (int i = 0; i < source.n_maps; i++) MDL_PUSH(l->e->arena, kernel.maps, map_of(&source.maps[i]));
     l->launch.kind = MDL_LAUNCH_KERNEL;
     l->launch.grid = mdl_plan_blocks(&grid, &l->launch);
     l->launch.label = mdl_strdup(l->e->arena, source.label);

@@ -1,13 +1,18 @@
-/* See cuda_attention.h. */
+/* Which of attention's kernels for CUDA. */
 #include "compiler/kernel/cuda_attention.h"
 
 mdl_cuda_template mdl_cuda_attention(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
-                                     int buffers, const char *symbol) {
-    return (memory->q.dtype == MDL_F32 ? mdl_cuda_attention_f32 : mdl_cuda_attention_bf16)(arena, shape, memory, buffers, symbol);
+                                     int buffers, bool hopper, const char *symbol) {
+    if (memory->q.dtype == MDL_F32) return mdl_cuda_attention_f32(arena, shape, memory, buffers, symbol);
+    if (hopper && mdl_cuda_attention_fits_hopper(shape, memory, false))
+        return mdl_cuda_attention_hopper(arena, shape, memory, buffers, symbol);
+    return mdl_cuda_attention_bf16(arena, shape, memory, buffers, symbol);
 }
 
 mdl_cuda_template mdl_cuda_attention_bwd(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
-                                         int buffers, const char *symbol) {
-    return (memory->q.dtype == MDL_F32 ? mdl_cuda_attention_bwd_f32 : mdl_cuda_attention_bwd_bf16)(arena, shape, memory, buffers,
-                                                                                                   symbol);
+                                         int buffers, bool hopper, const char *symbol) {
+    if (memory->q.dtype == MDL_F32) return mdl_cuda_attention_bwd_f32(arena, shape, memory, buffers, symbol);
+    if (hopper && mdl_cuda_attention_fits_hopper(shape, memory, true))
+        return mdl_cuda_attention_bwd_hopper(arena, shape, memory, buffers, symbol);
+    return mdl_cuda_attention_bwd_bf16(arena, shape, memory, buffers, symbol);
 }

@@ -13,11 +13,11 @@
 enum { MDL_CUDA_ATTENTION_WIDEST = 256 }; /* in bf16 K is even */
 
 /* By the dtype of q: f32 in fused multiply-adds, bf16 on the tensor cores with f32 sums. `buffers`: of the launch. Immediates T, S.
- */
+ * hopper: the code is for sm_90a alone, and may use what that has where it serves. */
 mdl_cuda_template mdl_cuda_attention(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
-                                     int buffers, const char *symbol);
+                                     int buffers, bool hopper, const char *symbol);
 mdl_cuda_template mdl_cuda_attention_bwd(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
-                                         int buffers, const char *symbol);
+                                         int buffers, bool hopper, const char *symbol);
 
 mdl_cuda_template mdl_cuda_attention_f32(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
                                          int buffers, const char *symbol);
@@ -27,5 +27,13 @@ mdl_cuda_template mdl_cuda_attention_bf16(mdl_arena *arena, const mdl_attention_
                                           int buffers, const char *symbol);
 mdl_cuda_template mdl_cuda_attention_bwd_bf16(mdl_arena *arena, const mdl_attention_shape *shape,
                                               const mdl_attention_memory *memory, int buffers, const char *symbol);
+
+/* For K = 64 and 128 (forward) or 64, q, k and v (and do) in whole pieces of 16 bytes. Rows of other segments and of the tail may
+ * meet weights of zero: they are finite. */
+bool mdl_cuda_attention_fits_hopper(const mdl_attention_shape *shape, const mdl_attention_memory *memory, bool backward);
+mdl_cuda_template mdl_cuda_attention_hopper(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                            int buffers, const char *symbol);
+mdl_cuda_template mdl_cuda_attention_bwd_hopper(mdl_arena *arena, const mdl_attention_shape *shape,
+                                                const mdl_attention_memory *memory, int buffers, const char *symbol);
 
 #endif

@@ -86,7 +86,7 @@ static void add_output(entries *e, const char *name, const mdl_attention_operand
 
 static const double log2_e = 1.4426950408889634;
 
-/* $SCORE makes of s = q.k what $FACTOR turns into a power of 2, and $NATURAL into one of e, both positive; slope: the derivative of
+/* $SCORE makes of s = q.k what $FACTOR, positive, turns into a power of 2; slope: the derivative of
  * the score by scale * s. Without a softcap the factor takes in a positive scale. */
 static void add_score(entries *e) {
     double scale = e->shape->scale, cap = e->shape->softcap;
@@ -102,7 +102,6 @@ static void add_score(entries *e) {
         score = mdl_printf(e->arena, "*slope = 1.0f;\n    return s * (float)%.17g;", scale);
     add(e, "SCORE", score);
     add(e, "FACTOR", mdl_printf(e->arena, "(float)%.17g", (plain ? scale : 1) * log2_e));
-    add(e, "NATURAL", mdl_printf(e->arena, "(float)%.17g", plain ? scale : 1.0));
     add(e, "SCALE", mdl_printf(e->arena, "(float)%.17g", scale));
 }
 
@@ -128,9 +127,11 @@ static void add_common(entries *e, const mdl_attention_memory *memory, int buffe
     add_score(e);
 }
 
-static const char *text_of(entries *e, const char *file) {
+/* Of the parts in order. */
+static const char *text_of(entries *e, const char *header, const char *first, const char *second) {
     e->at[e->n] = (mdl_entry){NULL, NULL};
-    return mdl_printf(e->arena, "%s%s", mdl_embedded("attention_tiles.h"), mdl_instantiate(e->arena, file, e->at));
+    return mdl_printf(e->arena, "%s%s%s%s", header, mdl_embedded("attention_tiles.h"), mdl_instantiate(e->arena, first, e->at),
+                      mdl_instantiate(e->arena, second, e->at));
 }
 
 /* In terms of a query's head. */
@@ -148,7 +149,10 @@ mdl_cuda_template mdl_cuda_attention_bf16(mdl_arena *arena, const mdl_attention_
     add_input(&e, "K", &memory->k, key_head(&e)), add_input(&e, "V", &memory->v, key_head(&e));
     add_output(&e, "O", &memory->o, "head");
     int64_t shared = (ROWS + tiling.stages * 2 * tiling.rows) * pitch_of(shape) * 2;
-    return (mdl_cuda_template){text_of(&e, "attention.cu.in"), THREADS, shared, {0, ROWS, shape->heads}};
+    return (mdl_cuda_template){.text = text_of(&e, "", "attention_softmax.cu.in", "attention.cu.in"),
+                               .threads = THREADS,
+                               .shared_bytes = shared,
+                               .blocks = {0, ROWS, shape->heads}};
 }
 
 mdl_cuda_template mdl_cuda_attention_bwd_bf16(mdl_arena *arena, const mdl_attention_shape *shape,
@@ -166,6 +170,67 @@ mdl_cuda_template mdl_cuda_attention_bwd_bf16(mdl_arena *arena, const mdl_attent
     add_output(&e, "DQ", &memory->dq, "head");
     add_output(&e, "DK", &memory->dk, "key_head"), add_output(&e, "DV", &memory->dv, "key_head");
     int64_t tiles = (2 * ROWS + tiling.stages * 2 * tiling.rows) * pitch_of(shape) * 2, stats = 2 * 2 * tiling.rows * 4;
-    return (mdl_cuda_template){
-        text_of(&e, "attention_bwd.cu.in"), THREADS, tiles + stats, {0, ROWS, shape->heads + shape->kv_heads}};
+    return (mdl_cuda_template){.text = text_of(&e, "", "attention_gradient.cu.in", "attention_bwd.cu.in"),
+                               .threads = THREADS,
+                               .shared_bytes = tiles + stats,
+                               .blocks = {0, ROWS, shape->heads + shape->kv_heads}};
+}
+
+/* ---- Hopper ---- */
+
+/* Tiles there are 64 rows of 64 columns, 8 KiB. */
+enum { TILE_BYTES = 64 * 128, WARPGROUP = 128 };
+
+bool mdl_cuda_attention_fits_hopper(const mdl_attention_shape *shape, const mdl_attention_memory *memory, bool backward) {
+    bool pieces = aligned(&memory->q, 8) && aligned(&memory->k, 8) && aligned(&memory->v, 8);
+    if (backward) return shape->head_dim == 64 && pieces && aligned(&memory->grad_o, 8);
+    return (shape->head_dim == 64 || shape->head_dim == 128) && pieces;
+}
+
+static void add_map(mdl_cuda_template *kernel, const mdl_attention_operand *x, int64_t heads, int64_t cols) {
+    MDL_ASSERT(x->dtype == MDL_BF16 && kernel->n_maps < (int)(sizeof kernel->maps / sizeof *kernel->maps));
+    kernel->maps[kernel->n_maps++] = (mdl_template_map){x->slot, x->first, heads, cols, x->row, x->head};
+}
+
+/* 64 queries a warpgroup; as many stages of keys and values as leave room for the blocks of a processor. */
+mdl_cuda_template mdl_cuda_attention_hopper(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
+                                            int buffers, const char *symbol) {
+    entries e = {.arena = arena, .shape = shape};
+    bool wide = shape->head_dim > 64;
+    int64_t groups = 2, stages = wide ? 5 : 6, tile = shape->head_dim / 64 * TILE_BYTES;
+    add_common(&e, memory, buffers, symbol, (tiling){64, stages, 64, wide ? 1 : 2});
+    add_number(&e, "KEYS", 64);
+    add_number(&e, "GROUPS", groups), add_number(&e, "ROWS", 64 * groups), add_number(&e, "THREADS", WARPGROUP * groups);
+    add_number(&e, "GROUP", shape->heads / shape->kv_heads);
+    add_output(&e, "O", &memory->o, "head");
+    mdl_cuda_template kernel = {.text = text_of(&e, mdl_embedded("hopper.h"), "attention_softmax.cu.in", "attention_hopper.cu.in"),
+                                .threads = (int)(WARPGROUP * groups),
+                                .shared_bytes = (2 * stages + groups) * tile + (2 * stages + 1) * 8,
+                                .blocks = {0, 64 * groups, shape->heads}};
+    add_map(&kernel, &memory->q, shape->heads, shape->head_dim);
+    add_map(&kernel, &memory->k, shape->kv_heads, shape->head_dim);
+    add_map(&kernel, &memory->v, shape->kv_heads, shape->head_dim);
+    return kernel;
+}
+
+mdl_cuda_template mdl_cuda_attention_bwd_hopper(mdl_arena *arena, const mdl_attention_shape *shape,
+                                                const mdl_attention_memory *memory, int buffers, const char *symbol) {
+    MDL_ASSERT(!memory->compute_delta && memory->delta.dtype == MDL_F32);
+    entries e = {.arena = arena, .shape = shape};
+    enum { STAGES = 3 };
+    add_common(&e, memory, buffers, symbol, (tiling){64, STAGES, 64, 3});
+    add_number(&e, "GROUP", shape->heads / shape->kv_heads);
+    add_place(&e, "DELTA", &memory->delta, "head", true);
+    add_output(&e, "DQ", &memory->dq, "head");
+    add_output(&e, "DK", &memory->dk, "key_head"), add_output(&e, "DV", &memory->dv, "key_head");
+    mdl_cuda_template kernel = {
+        .text = text_of(&e, mdl_embedded("hopper.h"), "attention_gradient.cu.in", "attention_bwd_hopper.cu.in"),
+        .threads = WARPGROUP,
+        .shared_bytes = (2 * STAGES + 2) * TILE_BYTES + STAGES * 2 * 64 * 4 + (2 * STAGES + 1) * 8,
+        .blocks = {0, 64, shape->heads + shape->kv_heads}};
+    add_map(&kernel, &memory->q, shape->heads, shape->head_dim);
+    add_map(&kernel, &memory->k, shape->kv_heads, shape->head_dim);
+    add_map(&kernel, &memory->v, shape->kv_heads, shape->head_dim);
+    add_map(&kernel, &memory->grad_o, shape->heads, shape->head_dim);
+    return kernel;
 }

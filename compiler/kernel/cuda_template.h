@@ -15,6 +15,8 @@ typedef struct {
     int threads;          /* of a block */
     int64_t shared_bytes; /* of dynamic shared memory */
     mdl_template_blocks blocks;
+    mdl_template_map maps[4];
+    int n_maps;
 } mdl_cuda_template;
 
 /* A block is one row n and 128 columns: each of 8 warps adds up the matches among its eighth of the tokens. Reads `index` once a

@@ -59,7 +59,8 @@ static const char *refuses(mdl_arena *arena, const mdl_op *op) {
     return mdl_refuses_sums(arena, op);
 }
 
-static const char *kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
+static const char *kernel(mdl_arena *arena, const mdl_op *op, const char *isa, mdl_kernel_source *s) {
+    (void)isa;
     const char *wrong = refuses(arena, op), *known = s->text;
     *s = (mdl_kernel_source){.text = known, .per_block = -1, .sizes = 2};
     if (wrong) return wrong;

@@ -1,6 +1,8 @@
 /* Ops as kernels of a GPU: which template or printer makes each, and how it is launched. */
 #include "compiler/target/cuda.h"
 
+#include <string.h>
+
 #include "compiler/kernel/cuda_attention.h"
 #include "compiler/op/op.h"
 #include "compiler/target/describe.h"
@@ -15,11 +17,14 @@ static int64_t partials(int64_t rows) {
     return (rows + each - 1) / each;
 }
 
-static void use(mdl_kernel_source *s, mdl_cuda_template kernel) {
+static void use(mdl_arena *arena, mdl_kernel_source *s, mdl_cuda_template kernel) {
     s->text = kernel.text;
     s->threads = kernel.threads;
     s->shared_bytes = kernel.shared_bytes;
     s->blocks = kernel.blocks;
+    s->n_maps = kernel.n_maps;
+    s->maps =
+        memcpy(MDL_NEW_ARRAY(arena, mdl_template_map, kernel.n_maps + 1), kernel.maps, (size_t)kernel.n_maps * sizeof *kernel.maps);
 }
 
 /* Buffers that a launch of the op takes: immediates are none. */
@@ -73,10 +78,11 @@ static mdl_attention_operand result_of(const mdl_op *fused, const mdl_value *v) 
     mdl_bug("a result of attention that is not stored");
 }
 
-static const char *attention(mdl_arena *arena, const mdl_op *fused, mdl_kernel_source *s) {
+static const char *attention(mdl_arena *arena, const mdl_op *fused, const char *isa, mdl_kernel_source *s) {
     const mdl_op *a = mdl_fused_anchor(fused);
     mdl_attention_shape shape = mdl_describe_attention(arena, fused, s);
     operands o = {.fused = fused};
+    bool hopper = mdl_cuda_is_hopper(isa);
     if (fused->n_in > (int)(sizeof o.slot / sizeof *o.slot)) return "attention with so many operands";
     for (int i = 0, slot = 0; i < fused->n_in; i++) o.slot[i] = mdl_is(fused->in[i], MDL_OP_IMM) ? -1 : slot++;
     mdl_attention_memory m = {.q = place_of(&o, a->in[0]), .k = place_of(&o, a->in[1]), .v = place_of(&o, a->in[2])};
@@ -84,14 +90,14 @@ static const char *attention(mdl_arena *arena, const mdl_op *fused, mdl_kernel_s
     if (a->code == MDL_OP_ATTENTION) {
         m.o = result_of(fused, a->out[0]);
         m.lse = result_of(fused, a->out[1]).slot;
-        use(s, mdl_cuda_attention(arena, &shape, &m, buffers_of(fused), MDL_KERNEL_PLACEHOLDER));
+        use(arena, s, mdl_cuda_attention(arena, &shape, &m, buffers_of(fused), hopper, MDL_KERNEL_PLACEHOLDER));
         return NULL;
     }
     m.grad_o = place_of(&o, a->in[3]);
     m.lse = slot_of(&o, a->in[4]);
     m.delta = place_of(&o, a->in[5]);
     m.dq = result_of(fused, a->out[0]), m.dk = result_of(fused, a->out[1]), m.dv = result_of(fused, a->out[2]);
-    use(s, mdl_cuda_attention_bwd(arena, &shape, &m, buffers_of(fused), MDL_KERNEL_PLACEHOLDER));
+    use(arena, s, mdl_cuda_attention_bwd(arena, &shape, &m, buffers_of(fused), hopper, MDL_KERNEL_PLACEHOLDER));
     return NULL;
 }
 
@@ -100,17 +106,17 @@ static void finish(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     const int64_t *cols;
     const bool *init;
     mdl_describe_finish(arena, op, s, &cols, &init);
-    use(s, mdl_cuda_finish(arena, op->n_out, cols, init, MDL_KERNEL_PLACEHOLDER));
+    use(arena, s, mdl_cuda_finish(arena, op->n_out, cols, init, MDL_KERNEL_PLACEHOLDER));
 }
 
 static void scatter_add(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     int64_t cols = mdl_describe_scatter(arena, op, s);
-    use(s, mdl_cuda_scatter_add(arena, op->in[0]->type.dtype, cols, op->n_in == 3, MDL_KERNEL_PLACEHOLDER));
+    use(arena, s, mdl_cuda_scatter_add(arena, op->in[0]->type.dtype, cols, op->n_in == 3, MDL_KERNEL_PLACEHOLDER));
 }
 
 static void segment(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     int64_t cols = mdl_describe_segment(arena, op, s);
-    use(s, mdl_cuda_segment(arena, s->label, op->in[0]->type.dtype, cols, MDL_KERNEL_PLACEHOLDER));
+    use(arena, s, mdl_cuda_segment(arena, s->label, op->in[0]->type.dtype, cols, MDL_KERNEL_PLACEHOLDER));
 }
 
 /* ---- the target ---- */
@@ -121,14 +127,14 @@ static const char *refuses(mdl_arena *arena, const mdl_op *op) {
     return q->dim[2] % 2 && q->dtype != MDL_F32 ? "attention with heads of an odd width in bf16" : NULL;
 }
 
-static const char *kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
+static const char *kernel(mdl_arena *arena, const mdl_op *op, const char *isa, mdl_kernel_source *s) {
     const char *wrong = refuses(arena, op);
     *s = (mdl_kernel_source){.per_block = -1, .sizes = 2};
     if (wrong) return wrong;
     switch (op->code) {
         case MDL_OP_KERNEL: mdl_describe_rows(arena, op, s, 0); return row_kernel(arena, op, s);
         case MDL_OP_FINISH: finish(arena, op, s); return NULL;
-        case MDL_OP_FUSED: return attention(arena, op, s);
+        case MDL_OP_FUSED: return attention(arena, op, isa, s);
         case MDL_OP_SCATTER_ADD: scatter_add(arena, op, s); return NULL;
         case MDL_OP_SEGMENT_ID:
         case MDL_OP_POSITION:

@@ -12,6 +12,9 @@ const char *mdl_cuda_print_row(mdl_arena *arena, const mdl_loop_kernel *kernel, 
 /* NULL, or why plan->isa cannot be a list of arches such as this: "sm_80,sm_90a,compute_90" or "host". */
 const char *mdl_cuda_refuses_arches(mdl_arena *arena, const char *arches);
 
+/* Is the code for Hopper alone, or for the emulator, which does what Hopper does? Then kernels may need it. */
+bool mdl_cuda_is_hopper(const char *arches);
+
 /* Compiles each kernel for each arch of plan->isa by NVRTC, or all of them for the emulator; stores the code in the plan's files
  * and what it takes in the kernels' resources. The same plan gives the same bytes. Code that has been made before comes from a
  * folder of the user's, ${XDG_CACHE_HOME:-$HOME/.cache}/mdl/kernels; MDL_CACHE=off does without. */

@@ -53,6 +53,8 @@ static bool is_arch(const char *name) {
     return digits >= 2 && digits <= 3 && (!*rest || ((*rest == 'a' || *rest == 'f') && !rest[1]));
 }
 
+bool mdl_cuda_is_hopper(const char *arches) { return !strcmp(arches, "sm_90a") || !strcmp(arches, "host"); }
+
 const char *mdl_cuda_refuses_arches(mdl_arena *arena, const char *arches) {
     if (!strcmp(arches, "host")) return NULL;
     names all = split(arena, arches);

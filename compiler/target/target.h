@@ -21,12 +21,14 @@ enum { MDL_KERNEL_PLACEHOLDER_LENGTH = 9 };
 typedef struct {
     const char *class, *label, *text;
     MDL_VEC(int64_t) integers;
-    int sizes;                  /* buffers have as many elements as a multiple of one of the first `sizes` integers */
-    mdl_template_blocks blocks; /* of integers */
-    int64_t most;               /* blocks at most; 0: no limit */
-    int threads;                /* of a block; 0: one */
-    int64_t shared_bytes;       /* of dynamic shared memory */
-    int per_block;              /* the integer that is integers[0] over the number of blocks, or -1 */
+    int sizes;                    /* buffers have as many elements as a multiple of one of the first `sizes` integers */
+    mdl_template_blocks blocks;   /* of integers */
+    int64_t most;                 /* blocks at most; 0: no limit */
+    int threads;                  /* of a block; 0: one */
+    int64_t shared_bytes;         /* of dynamic shared memory */
+    const mdl_template_map *maps; /* tensor maps behind the integers */
+    int n_maps;
+    int per_block; /* the integer that is integers[0] over the number of blocks, or -1 */
     int64_t flops;
 } mdl_kernel_source;
 
@@ -46,8 +48,8 @@ typedef struct {
     int64_t (*fused_partials)(const mdl_op *fused);
     /* NULL, or why the op cannot be carried out, in words for the model's author. Does not make the source. */
     const char *(*refuses)(mdl_arena *arena, const mdl_op *op);
-    /* The source of an op that is a kernel: row kernels, finishes, templates. NULL, or why there is none. */
-    const char *(*kernel)(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *source);
+    /* The source for `isa` of an op that is a kernel: row kernels, finishes, templates. NULL, or why there is none. */
+    const char *(*kernel)(mdl_arena *arena, const mdl_op *op, const char *isa, mdl_kernel_source *source);
     /* What native code is for where nothing is said, and NULL or why it cannot be for `isa`. */
     const char *(*default_isa)(void);
     const char *(*refuses_isa)(mdl_arena *arena, const char *isa);

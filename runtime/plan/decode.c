@@ -54,21 +54,20 @@ static bool parse_type(const char *s, mdl_type *type) {
     }
 }
 
-/* What an argument begins with: r w u (buffer read, written, both), i (immediate), s (device scalar), t and r w u (tensor map). */
+/* What an argument begins with: r w u (buffer read, written, both), i (immediate), s (device scalar). */
 static const char *parse_prefix(const char *s, mdl_arg_kind *kind, mdl_access *access) {
     static const char letters[] = "?rwu";
     *access = 0;
     if (*s == 'i') return *kind = MDL_ARG_IMMEDIATE, s + 1;
     if (*s == 's') return *kind = MDL_ARG_SCALAR, *access = MDL_ACCESS_READ, s + 1;
-    *kind = *s == 't' ? MDL_ARG_TENSOR_MAP : MDL_ARG_BUFFER;
-    s += *s == 't';
+    *kind = MDL_ARG_BUFFER;
     const char *found = *s ? strchr(letters + 1, *s) : NULL;
     if (!found) return NULL;
     *access = (mdl_access)(found - letters);
     return s + 1;
 }
 
-/* "r12" "i2048" "s5" "tr6" */
+/* "r12" "i2048" "s5" */
 static bool parse_arg(const char *s, mdl_plan_arg *arg) {
     *arg = (mdl_plan_arg){0};
     return (s = parse_prefix(s, &arg->kind, &arg->access)) && parse_integer(s, &s, &arg->value) && !*s;
@@ -117,6 +116,19 @@ static bool parse_resources(const char *s, mdl_plan_resources *out) {
     return true;
 }
 
+/* "0:1280:20x64:3840:64": buffer, first, heads x cols, row, head */
+static bool parse_map(const char *s, mdl_plan_map *out) {
+    static const char between[] = "::x::";
+    int64_t number[6];
+    for (int i = 0; i < 6; i++) {
+        if (i && *s++ != between[i - 1]) return false;
+        if (!parse_integer(s, &s, &number[i])) return false;
+    }
+    if (*s || number[0] < 0 || number[0] > INT32_MAX) return false;
+    *out = (mdl_plan_map){(int)number[0], number[1], number[2], number[3], number[4], number[5]};
+    return true;
+}
+
 static bool parse_name(const char *s, const char *(*name)(int), int count, int *value) {
     for (int i = 0; i < count; i++)
         if (!strcmp(s, name(i))) return *value = i, true;
@@ -141,6 +153,8 @@ static mdl_status get_item(mdl_arena *arena, mdl_field_kind kind, const json_t *
         return expected("what a kernel takes, such as \"rf32:320*i0\", \"wf32:64*g\", \"i\", \"i0/g\"", value);
     else if (kind == MDL_FIELD_RESOURCES && !parse_resources(s, to))
         return expected("what a kernel takes of an arch, such as \"sm_90a:40:0:0:1024\"", value);
+    else if (kind == MDL_FIELD_MAPS && !parse_map(s, to))
+        return expected("a tensor map, such as \"0:1280:20x64:3840:64\"", value);
     else if (kind == MDL_FIELD_ARGS && !parse_arg(s, to))
         return expected("an argument such as \"r12\", \"w3\", \"u4\", \"i2048\"", value);
     return MDL_OK;
@@ -150,6 +164,7 @@ static mdl_status get_list(mdl_arena *arena, mdl_field_kind kind, const json_t *
     size_t size = kind == MDL_FIELD_ARGS        ? sizeof(mdl_plan_arg)
                   : kind == MDL_FIELD_SIGNATURE ? sizeof(mdl_plan_signature)
                   : kind == MDL_FIELD_RESOURCES ? sizeof(mdl_plan_resources)
+                  : kind == MDL_FIELD_MAPS      ? sizeof(mdl_plan_map)
                   : kind == MDL_FIELD_INTS      ? sizeof(int)
                                                 : sizeof(const char *);
     if (!json_is_array(value)) return expected("a list", value);
@@ -220,6 +235,7 @@ static mdl_status get(mdl_arena *arena, const mdl_field *f, const json_t *value,
         case MDL_FIELD_ARGS:
         case MDL_FIELD_SIGNATURE:
         case MDL_FIELD_RESOURCES:
+        case MDL_FIELD_MAPS:
         case MDL_FIELD_INTS:
         case MDL_FIELD_STRS: return get_list(arena, f->kind, value, at);
         case MDL_FIELD_SIZES: return get_sizes(value, at);

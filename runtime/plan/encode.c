@@ -37,7 +37,6 @@ static void put_prefix(mdl_text *text, mdl_arg_kind kind, mdl_access access) {
         case MDL_ARG_BUFFER: mdl_text_printf(text, "\"%c", letters[access & 3]); break;
         case MDL_ARG_IMMEDIATE: mdl_text_printf(text, "\"i"); break;
         case MDL_ARG_SCALAR: mdl_text_printf(text, "\"s"); break;
-        case MDL_ARG_TENSOR_MAP: mdl_text_printf(text, "\"t%c", letters[access & 3]); break;
     }
 }
 
@@ -66,6 +65,12 @@ static void put_resources(mdl_text *text, const mdl_plan_resources *r) {
                     r->shared_bytes);
 }
 
+/* "0:1280:20x64:3840:64": buffer, first, heads x cols, row, head */
+static void put_map(mdl_text *text, const mdl_plan_map *m) {
+    mdl_text_printf(text, "\"%d:%" PRId64 ":%" PRId64 "x%" PRId64 ":%" PRId64 ":%" PRId64 "\"", m->buffer, m->first, m->heads,
+                    m->cols, m->row, m->head);
+}
+
 static mdl_status put_list(mdl_text *text, mdl_field_kind kind, const void *at) {
     mdl_any_vec vec;
     memcpy(&vec, at, sizeof vec);
@@ -78,6 +83,8 @@ static mdl_status put_list(mdl_text *text, mdl_field_kind kind, const void *at) 
             put_signature(text, (const mdl_plan_signature *)vec.at + i);
         else if (kind == MDL_FIELD_RESOURCES)
             put_resources(text, (const mdl_plan_resources *)vec.at + i);
+        else if (kind == MDL_FIELD_MAPS)
+            put_map(text, (const mdl_plan_map *)vec.at + i);
         else if (kind == MDL_FIELD_INTS)
             mdl_text_printf(text, "%d", ((const int *)vec.at)[i]);
         else
@@ -114,6 +121,7 @@ static mdl_status put(mdl_text *text, mdl_field_kind kind, const void *at) {
         case MDL_FIELD_ARGS:
         case MDL_FIELD_SIGNATURE:
         case MDL_FIELD_RESOURCES:
+        case MDL_FIELD_MAPS:
         case MDL_FIELD_INTS:
         case MDL_FIELD_STRS: return put_list(text, kind, at);
         case MDL_FIELD_SIZES: put_sizes(text, at); break;
@@ -130,6 +138,7 @@ static bool is_default(const mdl_field *field, const void *at) {
         case MDL_FIELD_BOOL: return *(const bool *)at == field->otherwise;
         case MDL_FIELD_DTYPE: return *(const mdl_dtype *)at == (mdl_dtype)field->otherwise;
         case MDL_FIELD_RESOURCES:
+        case MDL_FIELD_MAPS:
         case MDL_FIELD_INTS: memcpy(&vec, at, sizeof vec); return vec.n == 0;
         default: return false;
     }

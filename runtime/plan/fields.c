@@ -72,6 +72,7 @@ static const mdl_field kernel_fields[] = {
     GRID(per, I64, 1),
     GRID(most, I64, 0),
     GRID(times, I64, 1),
+    OPTIONAL(mdl_plan_kernel, maps, MAPS, 0),
     FIELD(mdl_plan_kernel, launches, INT),
     OPTIONAL(mdl_plan_kernel, resources, RESOURCES, 0),
     END,

@@ -87,7 +87,7 @@ typedef struct {
     int value;      /* of the model: what it holds in the end, by the number that this has in every plan of the model; 0: none */
 } mdl_plan_buffer;
 
-typedef enum { MDL_ARG_BUFFER, MDL_ARG_IMMEDIATE, MDL_ARG_SCALAR, MDL_ARG_TENSOR_MAP } mdl_arg_kind; /* the last two: CUDA */
+typedef enum { MDL_ARG_BUFFER, MDL_ARG_IMMEDIATE, MDL_ARG_SCALAR } mdl_arg_kind; /* the last: CUDA */
 typedef struct {
     mdl_arg_kind kind;
     mdl_access access; /* of a buffer */
@@ -162,6 +162,14 @@ typedef struct {
     int64_t per, most, times;
 } mdl_plan_grid;
 
+/* A tensor [T, heads, cols] of bf16, T being immediate 0, of which a kernel copies tiles of 64 rows and 64 columns: element (t, h,
+ * c) is number first + t * row + h * head + c of the launch's buffer number `buffer`. cols is a multiple of 64, the other numbers
+ * of elements are multiples of 8. */
+typedef struct {
+    int buffer;
+    int64_t first, heads, cols, row, head;
+} mdl_plan_map;
+
 /* What a thread or a block of a kernel takes on an arch that it has been compiled for, as the assembler says. */
 typedef struct {
     char arch[16];        /* "sm_90a" */
@@ -179,6 +187,7 @@ typedef struct {
     const char *span;   /* of the first launch that uses it */
     MDL_VEC(mdl_plan_signature) args;
     mdl_plan_grid grid;
+    MDL_VEC(mdl_plan_map) maps;            /* tensor maps that follow its other arguments; cuda */
     int launches;                          /* over all programs; set by the writer */
     MDL_VEC(mdl_plan_resources) resources; /* of a cuda plan's native code, one an arch */
 } mdl_plan_kernel;

@@ -59,6 +59,22 @@ void mdl_plan_count_launches(mdl_plan *plan) {
 }
 
 /* ---- checking ---- */
+/* Sizes that a tensor map can have, of a buffer that is there. */
+static mdl_status check_map(const mdl_plan_map *m, const mdl_plan_kernel *kernel) {
+    int buffers = 0;
+    bool bf16 = false, rows = false;
+    for (int i = 0; i < kernel->args.n; i++) {
+        rows |= kernel->args.at[i].kind == MDL_ARG_IMMEDIATE;
+        if (kernel->args.at[i].kind != MDL_ARG_BUFFER) continue;
+        if (buffers++ == m->buffer) bf16 = kernel->args.at[i].dtype == MDL_BF16;
+    }
+    if (!bf16 || !rows) return mdl_fail(MDL_BAD_INPUT, "there is no buffer of bf16 number %d, or no number of rows", m->buffer);
+    if (m->first < 0 || m->first % 8 || m->row <= 0 || m->row % 8 || m->head <= 0 || m->head % 8 || m->heads < 1 || m->cols < 64 ||
+        m->cols % 64)
+        return mdl_fail(MDL_BAD_INPUT, "sizes that no map can have");
+    return MDL_OK;
+}
+
 mdl_status mdl_check_signature(const mdl_plan_kernel *kernel) {
     const mdl_plan_grid *g = &kernel->grid;
     int immediates = 0;
@@ -71,6 +87,7 @@ mdl_status mdl_check_signature(const mdl_plan_kernel *kernel) {
         if (s->times < MDL_TIMES_GRID || s->times >= immediates || (buffer && s->elements < 1) || s->stride < 0)
             return mdl_fail(MDL_BAD_INPUT, "argument %d of its signature is not one", i);
     }
+    for (int i = 0; i < kernel->maps.n; i++) MDL_TRY(check_map(&kernel->maps.at[i], kernel), "tensor map %d", i);
     return MDL_OK;
 }
 
@@ -99,6 +116,21 @@ static mdl_status check_buffer(const mdl_plan_signature *s, const mdl_plan_launc
     return MDL_OK;
 }
 
+/* A map's last element lies in its buffer. */
+static mdl_status check_map_of_launch(const mdl_plan_map *m, const mdl_plan_program *program, const mdl_plan_launch *launch) {
+    int64_t rows = 0, last, heads;
+    int index = m->buffer;
+    const mdl_plan_buffer *b = NULL;
+    for (int i = 0; i < launch->args.n && !b; i++)
+        if (launch->args.at[i].kind == MDL_ARG_BUFFER && !index--) b = &program->buffers.at[launch->args.at[i].value];
+    if (!b || !immediate_of(launch, 0, &rows) || rows < 1 || rows > INT32_MAX) return mdl_fail(MDL_BAD_INPUT, "no rows");
+    if (!__builtin_mul_overflow(rows - 1, m->row, &last) && !__builtin_mul_overflow(m->heads - 1, m->head, &heads) &&
+        !__builtin_add_overflow(last, heads, &last) && !__builtin_add_overflow(last, m->first + m->cols, &last) &&
+        last <= b->bytes / 2)
+        return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "it reaches beyond %s", b->name);
+}
+
 mdl_status mdl_check_kernel_launch(const mdl_plan_kernel *kernel, const mdl_plan_program *program, const mdl_plan_launch *launch) {
     if (launch->args.n != kernel->args.n)
         return mdl_fail(MDL_BAD_INPUT, "%d arguments, kernel %s takes %d", launch->args.n, kernel->symbol, kernel->args.n);
@@ -119,6 +151,8 @@ mdl_status mdl_check_kernel_launch(const mdl_plan_kernel *kernel, const mdl_plan
             status = check_buffer(s, launch, arg, &program->buffers.at[arg->value]);
         if (status) return mdl_context(status, "argument %d of kernel %s", i, kernel->symbol);
     }
+    for (int i = 0; i < kernel->maps.n; i++)
+        MDL_TRY(check_map_of_launch(&kernel->maps.at[i], program, launch), "tensor map %d of kernel %s", i, kernel->symbol);
     return MDL_OK;
 }
 

@@ -35,6 +35,15 @@ SAME(mma);
 SAME(copy_async);
 SAME(copy_commit);
 SAME(copy_wait);
+SAME(copy_word);
+SAME(barrier_init);
+SAME(barrier_arrive);
+SAME(barrier_arrive_copies);
+SAME(barrier_wait);
+SAME(map_load);
+SAME(wgmma);
+SAME(wgmma_commit);
+SAME(wgmma_wait);
 SAME(exp2_fast);
 _Static_assert(sizeof(struct mdl_emulator) == sizeof(mdl_emulator_abi), "simt.h and emulator.h differ");
 

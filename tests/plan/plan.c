@@ -228,7 +228,7 @@ static void resources(mdl_plan *plan, const char *target, const char *arch, int 
     M("negative ids", plan->inputs.at[0].below = -1)                                                                       \
     M("argument index", LAUNCH(0)->args.at[1].value = 7)                                                                   \
     M("negative argument index", LAUNCH(0)->args.at[1].value = -1)                                                         \
-    M("argument kind", LAUNCH(0)->args.at[1].kind = MDL_ARG_TENSOR_MAP)                                                    \
+    M("argument kind", LAUNCH(0)->args.at[1].kind = MDL_ARG_SCALAR)                                                        \
     M("argument access", LAUNCH(0)->args.at[1].access = 0)                                                                 \
     M("input written", LAUNCH(0)->args.at[0].access = MDL_ACCESS_WRITE)                                                    \
     M("stream", LAUNCH(0)->stream = 1)                                                                                     \

@@ -30,6 +30,9 @@ typedef struct {
 
 #define MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT) \
     MDL_ARGS(NAME, BUFFERS, INTEGERS);                         \
+    MDL_ENTRY(NAME, THREADS, RESIDENT)
+/* The same over a NAME_args that is there already. */
+#define MDL_ENTRY(NAME, THREADS, RESIDENT) \
     extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) NAME(const __grid_constant__ NAME##_args args)
 #define MDL_SHARED __shared__
 
@@ -47,6 +50,8 @@ MDL_FN float mdl_shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xfffff
 MDL_FN float mdl_shuffle(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
 MDL_FN int32_t mdl_shuffle_xor_i32(int32_t x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 MDL_FN int32_t mdl_shuffle_i32(int32_t x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+/* Is x true in a lane of the warp? */
+MDL_FN bool mdl_any(bool x) { return __any_sync(0xffffffffu, x); }
 
 /* 2^x, to 2 ulp; results below 2^-126 are 0. */
 MDL_FN float mdl_exp2_fast(float x) {
@@ -132,6 +137,15 @@ struct mdl_emulator {
     void (*copy_async)(struct mdl_emulator *, void *shared, const void *global, bool there);
     void (*copy_commit)(struct mdl_emulator *);
     void (*copy_wait)(struct mdl_emulator *, int n);
+    void (*copy_word)(struct mdl_emulator *, void *shared, const void *global, bool there);
+    void (*barrier_init)(struct mdl_emulator *, void *barrier, int arrivals);
+    void (*barrier_arrive)(struct mdl_emulator *, void *barrier, int bytes);
+    void (*barrier_arrive_copies)(struct mdl_emulator *, void *barrier);
+    void (*barrier_wait)(struct mdl_emulator *, void *barrier, int parity);
+    void (*map_load)(struct mdl_emulator *, void *tile, const void *map, int column, int head, int64_t row, void *barrier);
+    void (*wgmma)(struct mdl_emulator *, float *d, const uint32_t *a, const void *a_tile, const void *b, bool columns, bool keep);
+    void (*wgmma_commit)(struct mdl_emulator *);
+    void (*wgmma_wait)(struct mdl_emulator *, int n);
     float (*exp2_fast)(float x);
 };
 /* Weak: texts that are compiled apart share one. */
@@ -150,8 +164,10 @@ __attribute__((weak)) void mdl_emulator_attach(struct mdl_emulator *emulator) {
 }
 
 /* One thread of a block. The blocks run one after the other, so that a block's shared memory can be the object's. */
-#define MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT)                 \
-    MDL_ARGS(NAME, BUFFERS, INTEGERS);                                         \
+#define MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT) \
+    MDL_ARGS(NAME, BUFFERS, INTEGERS);                         \
+    MDL_ENTRY(NAME, THREADS, RESIDENT)
+#define MDL_ENTRY(NAME, THREADS, RESIDENT)                                     \
     static void NAME##_thread(const NAME##_args args);                         \
     extern void NAME(const void *args);                                        \
     void NAME(const void *args) { NAME##_thread(*(const NAME##_args *)args); } \
@@ -169,6 +185,12 @@ MDL_FN int32_t mdl_shuffle_xor_i32(int32_t x, int mask) {
 MDL_FN int32_t mdl_shuffle_i32(int32_t x, int lane) { return (int32_t)mdl_emulator->shuffle(mdl_emulator, (uint32_t)x, lane); }
 MDL_FN float mdl_shuffle_xor(float x, int mask) { return mdl_from_bits(mdl_shuffle_xor_i32(mdl_bits(x), mask)); }
 MDL_FN float mdl_shuffle(float x, int lane) { return mdl_from_bits(mdl_shuffle_i32(mdl_bits(x), lane)); }
+
+MDL_FN bool mdl_any(bool x) {
+    int32_t any = x;
+    for (int mask = 1; mask < 32; mask *= 2) any |= mdl_shuffle_xor_i32(any, mask);
+    return any;
+}
 
 MDL_FN float mdl_exp2_fast(float x) { return mdl_emulator->exp2_fast(x); }
 MDL_FN uint32_t mdl_pack_bf16(float low, float high) { return (uint32_t)mdl_to_bf16(high) << 16 | mdl_to_bf16(low); }

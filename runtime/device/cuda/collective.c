@@ -78,6 +78,20 @@ static void multiply(mdl_lane *const lanes[], int k) {
         for (int e = 0; e < 4; e++) lanes[i]->d[e] = d[i / 4 + 8 * (e / 2)][2 * (i % 4) + e % 2];
 }
 
+/* ---- wgmma ---- */
+static mdl_status multiply_groups(mdl_lane *const lanes[]) {
+    for (int i = 1; i < MDL_WARP; i++)
+        if (lanes[i]->n_products != lanes[0]->n_products)
+            return mdl_fail(MDL_BAD_INPUT, "lane %d waits for %d products, lane 0 for %d", i, lanes[i]->n_products,
+                            lanes[0]->n_products);
+    for (int n = 0; n < lanes[0]->n_products; n++) {
+        const mdl_wgmma *parts[MDL_WARP];
+        for (int i = 0; i < MDL_WARP; i++) parts[i] = &lanes[i]->products[n];
+        MDL_TRY(mdl_wgmma_multiply(parts, lanes[0]->warp % 4, lanes[0]->shared), "product %d", n);
+    }
+    return MDL_OK;
+}
+
 mdl_status mdl_collective_run(mdl_lane *const lanes[MDL_WARP]) {
     switch (lanes[0]->kind) {
         case MDL_COLLECTIVE_SYNC_WARP: return MDL_OK;
@@ -89,6 +103,7 @@ mdl_status mdl_collective_run(mdl_lane *const lanes[MDL_WARP]) {
         case MDL_COLLECTIVE_LDMATRIX4_TRANSPOSED: return load_matrices(lanes, 4, true);
         case MDL_COLLECTIVE_MMA_K8: multiply(lanes, 8); return MDL_OK;
         case MDL_COLLECTIVE_MMA_K16: multiply(lanes, 16); return MDL_OK;
+        case MDL_COLLECTIVE_WGMMA_WAIT: return multiply_groups(lanes);
         default: mdl_bug("collective %d", (int)lanes[0]->kind);
     }
 }

@@ -1,5 +1,6 @@
-/* Threads of a block as fibers, in turns: each runs until it waits, for its warp or for the block. When a warp's lanes wait at one
- * collective, it is done for all of them; when all threads of the block wait at mdl_sync, all go on. */
+/* Threads of a block as fibers, in turns: each runs until it waits, for its warp, for the block or at a barrier. When a warp's
+ * lanes wait at one collective, it is done for all of them; when all threads of the block wait at mdl_sync, all go on; who waits at
+ * a barrier looks again in its turn. */
 #include "runtime/device/cuda/emulator.h"
 
 #include <inttypes.h>
@@ -9,17 +10,30 @@
 
 #include "runtime/device/cuda/collective.h"
 #include "runtime/device/cuda/fiber.h"
+#include "runtime/device/cuda/hopper.h"
 
-enum { PIECE = 16, SHARED_ALIGN = 128, GUARD = 128, POISON = 0xff }; /* bytes of a copy; of NaN behind the shared memory */
+enum { PIECE = 16, SHARED_ALIGN = 1024, GUARD = 128, POISON = 0xff }; /* bytes of a copy; of NaN behind the shared memory */
 
-typedef enum { RUNS, AT_COLLECTIVE, AT_SYNC, ENDED } place;
+typedef enum { RUNS, AT_COLLECTIVE, AT_SYNC, AT_BARRIER, ENDED } place;
 
 /* A copy that was started and did not arrive yet. */
 typedef struct {
     void *to;
     const void *from; /* NULL: zeros */
+    int bytes;
     int64_t group;
 } copy;
+
+/* A tile that was asked for and did not arrive yet. */
+typedef struct {
+    char *tile;
+    const mdl_emulated_map *map;
+    int column, head;
+    int64_t row;
+    mdl_barrier_state *barrier;
+} load;
+
+enum { MOST_PRODUCTS = 64, MOST_LOADS = 64 }; /* of a thread, and of a block, under way at once */
 
 typedef struct {
     mdl_fiber *fiber;
@@ -28,6 +42,9 @@ typedef struct {
     copy *copies;
     int n_copies, max_copies;
     int64_t groups; /* closed so far */
+    mdl_wgmma products[MOST_PRODUCTS];
+    int n_products;
+    int64_t product_groups;
 } thread;
 
 typedef struct {
@@ -36,6 +53,9 @@ typedef struct {
     thread *threads;
     const mdl_emulated_launch *launch;
     int64_t shared_room;
+    load loads[MOST_LOADS];
+    int n_loads;
+    bool moved; /* something happened in this round */
     mdl_status error;
 } emulator;
 
@@ -103,8 +123,13 @@ static void copy_async(mdl_emulator_abi *abi, void *shared, const void *global, 
     if ((uintptr_t)shared % PIECE || (there && (uintptr_t)global % PIECE))
         fail(e, mdl_fail(MDL_BAD_INPUT, "thread %d copies %s an address that is not aligned to 16 bytes", abi->thread,
                          (uintptr_t)shared % PIECE ? "to" : "from"));
-    add_copy(e, (copy){shared, there ? global : NULL, current(e)->groups});
+    add_copy(e, (copy){shared, there ? global : NULL, PIECE, current(e)->groups});
     memset(shared, POISON, PIECE);
+}
+
+static void copy_word(mdl_emulator_abi *abi, void *shared, const void *global, bool there) {
+    add_copy(of(abi), (copy){shared, there ? global : NULL, 4, current(of(abi))->groups});
+    memset(shared, POISON, 4);
 }
 
 static void copy_commit(mdl_emulator_abi *abi) { current(of(abi))->groups++; }
@@ -117,11 +142,87 @@ static void copy_wait(mdl_emulator_abi *abi, int n) {
         if (c->group >= self->groups - n)
             self->copies[kept++] = *c;
         else if (c->from)
-            memcpy(c->to, c->from, PIECE);
+            memcpy(c->to, c->from, (size_t)c->bytes);
         else
-            memset(c->to, 0, PIECE);
+            memset(c->to, 0, (size_t)c->bytes);
     }
     self->n_copies = kept;
+}
+
+/* ---- barriers and tiles ---- */
+static void count(emulator *e, mdl_barrier_state *b, int arrivals, int bytes) {
+    mdl_status status = mdl_barrier_count(b, arrivals, bytes);
+    if (status) fail(e, mdl_context(status, "thread %d", e->abi.thread));
+    e->moved = true;
+}
+
+static void barrier_init(mdl_emulator_abi *abi, void *barrier, int arrivals) {
+    (void)abi;
+    mdl_barrier_make(barrier, arrivals);
+}
+
+static void barrier_arrive(mdl_emulator_abi *abi, void *barrier, int bytes) { count(of(abi), barrier, 1, bytes); }
+
+static void barrier_arrive_copies(mdl_emulator_abi *abi, void *barrier) {
+    copy_commit(abi);
+    copy_wait(abi, 0);
+    count(of(abi), barrier, 1, 0);
+}
+
+static void map_load(mdl_emulator_abi *abi, void *tile, const void *map, int column, int head, int64_t row, void *barrier) {
+    emulator *e = of(abi);
+    if (((char *)tile - abi->shared) % MDL_TILE_ALIGN) fail(e, mdl_fail(MDL_BAD_INPUT, "a tile that is not aligned to 1024 bytes"));
+    if (e->n_loads == MOST_LOADS) fail(e, mdl_fail(MDL_BAD_INPUT, "more than %d tiles under way", MOST_LOADS));
+    e->loads[e->n_loads++] = (load){tile, map, column, head, row, barrier};
+    memset(tile, POISON, MDL_TILE_SIZE);
+}
+
+/* Tiles arrive when somebody waits for them. */
+static void finish_loads(emulator *e, mdl_barrier_state *b) {
+    int kept = 0;
+    for (int i = 0; i < e->n_loads; i++) {
+        load l = e->loads[i];
+        if (l.barrier != b) {
+            e->loads[kept++] = l;
+            continue;
+        }
+        mdl_map_copy(l.map, l.column, l.head, l.row, l.tile);
+        count(e, b, 0, -MDL_TILE_SIZE);
+    }
+    e->n_loads = kept;
+}
+
+static void barrier_wait(mdl_emulator_abi *abi, void *barrier, int parity) {
+    emulator *e = of(abi);
+    mdl_barrier_state *b = barrier;
+    finish_loads(e, b);
+    for (; b->parity == parity; finish_loads(e, b)) wait_at(e, AT_BARRIER);
+    if (b->parity > 1) fail(e, mdl_fail(MDL_BAD_INPUT, "thread %d waits at a barrier that was not made", abi->thread));
+    e->moved = true;
+}
+
+/* ---- products of a warpgroup ---- */
+static void wgmma(mdl_emulator_abi *abi, float *d, const uint32_t *a, const void *a_tile, const void *b, bool columns, bool keep) {
+    thread *self = current(of(abi));
+    if (self->n_products == MOST_PRODUCTS) fail(of(abi), mdl_fail(MDL_BAD_INPUT, "more than %d products under way", MOST_PRODUCTS));
+    mdl_wgmma *p = &self->products[self->n_products++];
+    *p = (mdl_wgmma){.d = d, .a_tile = a_tile, .b = b, .columns = columns, .keep = keep, .group = self->product_groups};
+    if (a) memcpy(p->a, a, sizeof p->a);
+}
+
+static void wgmma_commit(mdl_emulator_abi *abi) { current(of(abi))->product_groups++; }
+
+static void wgmma_wait(mdl_emulator_abi *abi, int n) {
+    thread *self = current(of(abi));
+    int done = 0;
+    while (done < self->n_products && self->products[done].group < self->product_groups - n) done++;
+    collect(of(abi), (mdl_lane){.kind = MDL_COLLECTIVE_WGMMA_WAIT,
+                                .shared = abi->shared,
+                                .warp = abi->thread / MDL_WARP,
+                                .n_products = done,
+                                .products = self->products});
+    self->n_products -= done;
+    memmove(self->products, self->products + done, (size_t)self->n_products * sizeof *self->products);
 }
 
 /* As ex2.approx.ftz: denormals are 0, going in and coming out. */
@@ -138,7 +239,7 @@ static void run_thread(void *data) {
 
 /* ---- the rounds ---- */
 static const char *where(const thread *t) {
-    static const char *const places[] = {"running", NULL, "mdl_sync", "the end"};
+    static const char *const places[] = {"running", NULL, "mdl_sync", "a barrier", "the end"};
     return t->place == AT_COLLECTIVE ? mdl_collective_name(t->lane.kind) : places[t->place];
 }
 
@@ -161,17 +262,21 @@ static mdl_status run_collective(thread *warp, int first, int lanes) {
     return MDL_OK;
 }
 
-/* Runs each lane until it waits. */
+/* Runs each lane until it waits. A collective waits for lanes that are at a barrier. */
 static mdl_status advance_warp(emulator *e, int first, int lanes) {
     thread *warp = &e->threads[first];
-    bool collective = false;
+    bool collective = false, held = false;
     for (int i = 0; i < lanes; i++) {
         e->abi.thread = first + i;
-        if (warp[i].place == RUNS) mdl_fiber_enter(warp[i].fiber);
+        e->moved |= warp[i].place == RUNS;
+        if (warp[i].place == RUNS || warp[i].place == AT_BARRIER) mdl_fiber_enter(warp[i].fiber);
         if (e->error) return e->error;
         collective |= warp[i].place == AT_COLLECTIVE;
+        held |= warp[i].place == AT_BARRIER;
     }
-    return collective ? run_collective(warp, first, lanes) : MDL_OK;
+    if (!collective || held) return MDL_OK;
+    e->moved = true;
+    return run_collective(warp, first, lanes);
 }
 
 /* How many threads are there. */
@@ -187,6 +292,7 @@ static mdl_status pass_sync(emulator *e) {
         return mdl_fail(MDL_BAD_INPUT, "%d of %d threads have ended, the others wait at mdl_sync", ended, n);
     if (waiting < n) return MDL_OK;
     for (int i = 0; i < n; i++) e->threads[i].place = RUNS;
+    e->moved = true;
     return MDL_OK;
 }
 
@@ -198,9 +304,10 @@ static void begin_block(emulator *e, int64_t block) {
         thread *t = &e->threads[i];
         t->fiber = mdl_fiber_reset(e->fibers, i, run_thread, e);
         t->place = RUNS;
-        t->n_copies = 0;
-        t->groups = 0;
+        t->n_copies = t->n_products = 0;
+        t->groups = t->product_groups = 0;
     }
+    e->n_loads = 0;
 }
 
 static mdl_status check_guard(const emulator *e) {
@@ -215,9 +322,13 @@ static mdl_status run_block(emulator *e, int64_t block) {
     int n = e->launch->threads;
     begin_block(e, block);
     while (count_at(e, ENDED) < n) {
+        e->moved = false;
         for (int first = 0; first < n; first += MDL_WARP)
             MDL_TRY(advance_warp(e, first, n < MDL_WARP ? n : MDL_WARP), "block %" PRId64, block);
         MDL_TRY(pass_sync(e), "block %" PRId64, block);
+        if (!e->moved)
+            return mdl_fail(MDL_BAD_INPUT, "block %" PRId64 ": %d of %d threads wait at barriers that nobody completes", block,
+                            count_at(e, AT_BARRIER), n);
     }
     return check_guard(e);
 }
@@ -264,6 +375,15 @@ mdl_status mdl_emulator_new(mdl_emulator_abi **to) {
                                 .copy_async = copy_async,
                                 .copy_commit = copy_commit,
                                 .copy_wait = copy_wait,
+                                .copy_word = copy_word,
+                                .barrier_init = barrier_init,
+                                .barrier_arrive = barrier_arrive,
+                                .barrier_arrive_copies = barrier_arrive_copies,
+                                .barrier_wait = barrier_wait,
+                                .map_load = map_load,
+                                .wgmma = wgmma,
+                                .wgmma_commit = wgmma_commit,
+                                .wgmma_wait = wgmma_wait,
                                 .exp2_fast = exp2_fast};
     e->shared_room = -1;
     e->threads = calloc(MDL_EMULATOR_THREADS, sizeof *e->threads);

@@ -2,8 +2,10 @@
  * OS thread, each thread of a block a fiber.
  *
  * The emulator is stricter than a GPU, so that mistakes show without one: shared memory begins as NaN in every block, an
- * asynchronous copy arrives when its thread waits for it and not before, lanes run one after the other between two collectives, and
- * what would hang or be undefined (lanes at different collectives, threads that end while others wait) is an error. */
+ * asynchronous copy arrives when its thread waits for it and not before, a tile
+ * when somebody waits at its barrier; a warpgroup's products are done when they are waited for, lanes run one after the other
+ * between two collectives, and what would hang or be undefined (lanes at different collectives, threads that end while others wait,
+ * barriers that nobody completes) is an error. */
 #ifndef MDL_DEVICE_CUDA_EMULATOR_H
 #define MDL_DEVICE_CUDA_EMULATOR_H
 
@@ -32,6 +34,16 @@ struct mdl_emulator_abi {
     void (*copy_async)(mdl_emulator_abi *emulator, void *shared, const void *global, bool there);
     void (*copy_commit)(mdl_emulator_abi *emulator);
     void (*copy_wait)(mdl_emulator_abi *emulator, int n);
+    void (*copy_word)(mdl_emulator_abi *emulator, void *shared, const void *global, bool there);
+    void (*barrier_init)(mdl_emulator_abi *emulator, void *barrier, int arrivals);
+    void (*barrier_arrive)(mdl_emulator_abi *emulator, void *barrier, int bytes);
+    void (*barrier_arrive_copies)(mdl_emulator_abi *emulator, void *barrier);
+    void (*barrier_wait)(mdl_emulator_abi *emulator, void *barrier, int parity);
+    void (*map_load)(mdl_emulator_abi *emulator, void *tile, const void *map, int column, int head, int64_t row, void *barrier);
+    void (*wgmma)(mdl_emulator_abi *emulator, float *d, const uint32_t *a, const void *a_tile, const void *b, bool columns,
+                  bool keep);
+    void (*wgmma_commit)(mdl_emulator_abi *emulator);
+    void (*wgmma_wait)(mdl_emulator_abi *emulator, int n);
     float (*exp2_fast)(float x);
 };
 

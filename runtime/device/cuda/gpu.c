@@ -200,5 +200,6 @@ static int gpu_lost(mdl_device *d) {
     return gpu->started;
 }
 
-const mdl_cuda_place mdl_cuda_gpu = {gpu_open,        gpu_close, gpu_allocate, gpu_copy_in, gpu_send_input, gpu_copy_out, gpu_set,
-                                     mdl_gpu_prepare, gpu_run,   gpu_profile,  gpu_part,    gpu_rates,      gpu_identity, gpu_lost};
+const mdl_cuda_place mdl_cuda_gpu = {gpu_open,     gpu_close,   gpu_allocate,    gpu_copy_in,  gpu_send_input,
+                                     gpu_copy_out, gpu_set,     mdl_gpu_prepare, gpu_run,      gpu_profile,
+                                     gpu_part,     mdl_gpu_map, gpu_rates,       gpu_identity, gpu_lost};

@@ -40,6 +40,7 @@ typedef struct {
 mdl_status mdl_gpu_check(mdl_gpu *gpu, CUresult result) __attribute__((warn_unused_result));
 
 mdl_status mdl_gpu_prepare(mdl_device *d);
+mdl_status mdl_gpu_map(mdl_device *d, const mdl_plan_map *map, void *buffer, int64_t rows, void *to);
 mdl_status mdl_gpu_run(mdl_device *d, int program);                       /* as a graph; returns when it has been handed over */
 mdl_status mdl_gpu_part(mdl_device *d, int program, int first, int last); /* each to its end: a failing one is named */
 mdl_status mdl_gpu_profile(mdl_device *d, int program, double *seconds);

@@ -33,6 +33,7 @@
     FUNCTION(cuModuleUnload)              \
     FUNCTION(cuModuleGetFunction)         \
     FUNCTION(cuFuncSetAttribute)          \
+    FUNCTION(cuTensorMapEncodeTiled)      \
     FUNCTION(cuLaunchKernel)              \
     FUNCTION(cuStreamCreate)              \
     FUNCTION(cuStreamDestroy)             \

@@ -3,6 +3,7 @@
 
 #include "runtime/device/cuda/gemm_layout.h"
 #include "runtime/device/cuda/gpu.h"
+#include "runtime/device/cuda/hopper.h"
 
 mdl_status mdl_gpu_check(mdl_gpu *gpu, CUresult result) {
     if (!result) return MDL_OK;
@@ -22,11 +23,23 @@ static mdl_status allow_shared(mdl_gpu *gpu, int kernel, int64_t bytes) {
     return MDL_OK;
 }
 
+/* A box is a tile as kernels read it: 64 rows of a head's 64 columns, swizzled. */
+mdl_status mdl_gpu_map(mdl_device *d, const mdl_plan_map *map, void *buffer, int64_t rows, void *to) {
+    mdl_gpu *gpu = d->at;
+    cuuint64_t sizes[] = {(cuuint64_t)map->cols, (cuuint64_t)map->heads, (cuuint64_t)rows};
+    cuuint64_t bytes[] = {2 * (cuuint64_t)map->head, 2 * (cuuint64_t)map->row};
+    cuuint32_t box[] = {MDL_TILE_PITCH / 2, 1, MDL_TILE_SIDE}, steps[] = {1, 1, 1};
+    return mdl_gpu_check(
+        gpu, gpu->cu->cuTensorMapEncodeTiled(to, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, (char *)buffer + 2 * map->first, sizes, bytes,
+                                             box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                             CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+}
+
 static mdl_status prepare_kernel(mdl_device *d, const mdl_bound_launch *bound, mdl_gpu_launch *to) {
     mdl_gpu *gpu = d->at;
     int kernel = bound->record->kernel;
     to->function = gpu->functions[kernel];
-    to->argument[0] = mdl_cuda_argument(d->memory, bound);
+    MDL_TRY(mdl_cuda_argument(d, bound, &to->argument[0]), "its argument");
     return allow_shared(gpu, kernel, bound->record->shared_bytes);
 }
 

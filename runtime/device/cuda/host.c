@@ -5,6 +5,7 @@
 
 #include "runtime/device/cuda/emulator.h"
 #include "runtime/device/cuda/gemm_layout.h"
+#include "runtime/device/cuda/hopper.h"
 #include "runtime/device/cuda/place.h"
 #include "runtime/device/gemm.h"
 #include "runtime/device/native.h"
@@ -90,18 +91,27 @@ static mdl_status prepare_gemm(host *h, const mdl_bound_launch *bound, prepared 
     return to->gemm ? MDL_OK : mdl_fail(MDL_SYSTEM, "not enough memory for a product's tiles");
 }
 
+static mdl_status host_map(mdl_device *d, const mdl_plan_map *map, void *buffer, int64_t rows, void *to) {
+    (void)d;
+    mdl_emulated_map m = {(const char *)buffer + 2 * map->first, rows, map->heads, map->cols, 2 * map->row, 2 * map->head};
+    memcpy(to, &m, sizeof m);
+    return MDL_OK;
+}
+
 static mdl_status prepare_launch(mdl_device *d, const mdl_bound_launch *bound, prepared *to) {
     host *h = d->at;
     const mdl_plan_launch *record = bound->record;
     to->bound = bound;
     if (record->kind == MDL_LAUNCH_GEMM) return prepare_gemm(h, bound, to);
-    if (record->kind == MDL_LAUNCH_KERNEL)
-        to->kernel = (mdl_emulated_launch){.name = d->plan->kernels.at[record->kernel].symbol,
-                                           .kernel = (mdl_emulated_kernel)h->kernels[record->kernel],
-                                           .args = mdl_cuda_argument(d->memory, bound),
-                                           .blocks = record->grid,
-                                           .threads = record->threads,
-                                           .shared_bytes = record->shared_bytes};
+    if (record->kind != MDL_LAUNCH_KERNEL) return MDL_OK;
+    void *argument = NULL;
+    MDL_TRY(mdl_cuda_argument(d, bound, &argument), "its argument");
+    to->kernel = (mdl_emulated_launch){.name = d->plan->kernels.at[record->kernel].symbol,
+                                       .kernel = (mdl_emulated_kernel)h->kernels[record->kernel],
+                                       .args = argument,
+                                       .blocks = record->grid,
+                                       .threads = record->threads,
+                                       .shared_bytes = record->shared_bytes};
     return MDL_OK;
 }
 
@@ -167,6 +177,6 @@ static int host_lost(mdl_device *d) {
     return -1;
 }
 
-const mdl_cuda_place mdl_cuda_host = {host_open,     host_close, host_allocate, host_copy_in, host_send_input,
-                                      host_copy_out, host_set,   host_prepare,  host_run,     host_profile,
-                                      host_part,     host_rates, host_identity, host_lost};
+const mdl_cuda_place mdl_cuda_host = {host_open,     host_close, host_allocate, host_copy_in,  host_send_input,
+                                      host_copy_out, host_set,   host_prepare,  host_run,      host_profile,
+                                      host_part,     host_map,   host_rates,    host_identity, host_lost};

@@ -1,11 +1,24 @@
 /* What both places do with a launch, and whether programs run as graphs. */
 #include "runtime/device/cuda/place.h"
 
-int64_t *mdl_cuda_argument(mdl_arena *memory, const mdl_bound_launch *launch) {
-    int64_t *words = MDL_NEW_ARRAY(memory, int64_t, launch->buffers + launch->immediates + 1);
+#include "runtime/device/cuda/hopper.h"
+
+mdl_status mdl_cuda_argument(mdl_device *d, const mdl_bound_launch *launch, void **argument) {
+    const mdl_plan_kernel *kernel = &d->plan->kernels.at[launch->record->kernel];
+    size_t numbers = (size_t)(launch->buffers + launch->immediates) * sizeof(int64_t);
+    size_t aligned = (numbers + MDL_MAP_ALIGN - 1) / MDL_MAP_ALIGN * MDL_MAP_ALIGN;
+    char *at = mdl_alloc(d->memory, aligned + (size_t)kernel->maps.n * MDL_MAP_BYTES + MDL_MAP_ALIGN);
+    at += -(uintptr_t)at % MDL_MAP_ALIGN;
+    int64_t *words = (int64_t *)(void *)at;
     for (int i = 0; i < launch->buffers; i++) words[i] = (int64_t)(intptr_t)launch->buffer[i];
     for (int i = 0; i < launch->immediates; i++) words[launch->buffers + i] = launch->immediate[i];
-    return words;
+    for (int i = 0; i < kernel->maps.n; i++) {
+        const mdl_plan_map *map = &kernel->maps.at[i];
+        MDL_TRY(d->place->map(d, map, launch->buffer[map->buffer], launch->immediate[0], at + aligned + i * MDL_MAP_BYTES),
+                "tensor map %d of kernel %s", i, kernel->symbol);
+    }
+    *argument = at;
+    return MDL_OK;
 }
 
 mdl_status mdl_cuda_blame(const mdl_device *d, int program, int l, mdl_status status) {

@@ -24,6 +24,8 @@ typedef struct {
     mdl_status (*profile)(mdl_device *d, int program, double *seconds);
     /* Launches first to last - 1, each to its end: a failing one is named. */
     mdl_status (*part)(mdl_device *d, int program, int first, int last);
+    /* Makes a tensor map of MDL_MAP_BYTES for a kernel: of `rows` rows of the buffer. */
+    mdl_status (*map)(mdl_device *d, const mdl_plan_map *map, void *buffer, int64_t rows, void *to);
     mdl_status (*rates)(mdl_device *d, int64_t edge, mdl_rates *rates);
     const char *(*identity)(const mdl_device *d);
     /* The program whose launches made the device unusable, -1 when it is not. A fresh one can be opened afterwards, or not:
@@ -46,8 +48,8 @@ struct mdl_device {
 
 extern const mdl_cuda_place mdl_cuda_host, mdl_cuda_gpu;
 
-/* A kernel's one argument: the addresses of the launch's buffers, then its integers. */
-int64_t *mdl_cuda_argument(mdl_arena *memory, const mdl_bound_launch *launch);
+/* A kernel's one argument: the addresses of the launch's buffers, then its integers, then, aligned, its tensor maps. */
+mdl_status mdl_cuda_argument(mdl_device *d, const mdl_bound_launch *launch, void **argument);
 /* A failure of launch l, said with its kernel and its place in the model. */
 mdl_status mdl_cuda_blame(const mdl_device *d, int program, int l, mdl_status status) __attribute__((warn_unused_result));
 

@@ -1,6 +1,6 @@
 /* libcuda.so.1 without a GPU. A "cubin" is a shared object whose kernels are void NAME(const int64_t *args, int64_t block); one
- * that sets its variable fake_fault has accessed what it may not. $MDL_FAKE_CUDA: "none" has no GPU, "old" is an old driver, "dead" does not recover
- * from such an access. */
+ * that sets its variable fake_fault has accessed what it may not. $MDL_FAKE_CUDA: "none" has no GPU, "old" is an old driver, "dead"
+ * does not recover from such an access. */
 #define _GNU_SOURCE
 #include <cuda.h>
 #include <dlfcn.h>
@@ -141,6 +141,18 @@ CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
     if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) function->shared_bytes = value;
     return broken;
+}
+/* The tests' own words about a map. */
+CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank, void *base, const cuuint64_t *sizes,
+                                const cuuint64_t *strides, const cuuint32_t *box, const cuuint32_t *steps,
+                                CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
+                                CUtensorMapFloatOOBfill fill) {
+    (void)box, (void)steps, (void)interleave, (void)promotion, (void)fill;
+    if (type != CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 || rank != 3 || swizzle != CU_TENSOR_MAP_SWIZZLE_128B || (uintptr_t)base % 16 ||
+        strides[0] % 16 || strides[1] % 16 || (uintptr_t)map % 64)
+        return CUDA_ERROR_INVALID_VALUE;
+    uint64_t words[] = {(uint64_t)(uintptr_t)base, sizes[0], sizes[1], sizes[2], strides[0], strides[1]};
+    return memcpy(map, words, sizeof words), broken;
 }
 static void run_kernel(const fake_work *w) {
     struct CUfunc_st *f = (struct CUfunc_st *)w->what[0];
