@@ -105,46 +105,45 @@ static void fold(mdl_lowering *l, mdl_loop_list *list, mdl_opcode op, int array,
     MDL_PUSH(l->arena, *list, s);
 }
 
-static void lower_store(mdl_lowering *l, const mdl_nest *n, const mdl_item *it) {
+static void lower_store(mdl_lowering *l, const mdl_nest *n, const mdl_affine *idx, const mdl_item *it) {
     bool leaf = l->out->arrays.at[it->array].space == MDL_MEM_LEAF;
-    mdl_reg x = leaf ? mdl_lower_widened(l, it->value, n->idx, MDL_F32) : mdl_lower_value(l, it->value, n->idx);
+    mdl_reg x = leaf ? mdl_lower_widened(l, it->value, idx, MDL_F32) : mdl_lower_value(l, it->value, idx);
     mdl_loop_stmt s = {.code = MDL_LOOP_STORE, .reg = -1, .in = {x.reg}, .array = it->array};
-    mdl_address(&it->value->type, n->idx, &s);
-    if (leaf) s.col = n->idx[n->rank - 1];
+    mdl_address(&it->value->type, idx, &s);
+    if (leaf) s.col = idx[n->rank - 1];
     MDL_PUSH(l->arena, *mdl_list_at(l, n->n_loops), s);
 }
 
-static void lower_column(mdl_lowering *l, const mdl_nest *n, const mdl_item *it) {
-    mdl_reg x = mdl_lower_widened(l, walked(it), n->idx, it->value->type.dtype);
+static void lower_column(mdl_lowering *l, const mdl_nest *n, const mdl_affine *idx, const mdl_item *it) {
+    mdl_reg x = mdl_lower_widened(l, walked(it), idx, it->value->type.dtype);
     mdl_loop_stmt at = {0};
-    mdl_address(&walked(it)->type, n->idx, &at);
+    mdl_address(&walked(it)->type, idx, &at);
     fold(l, mdl_list_at(l, n->n_loops), MDL_OP_SUM, it->array, at.col, x.reg);
 }
 
 /* Where in its array a reduction of rank 2 and more gathers, and whether that moves with the innermost loop. */
-static mdl_affine kept_columns(mdl_lowering *l, const mdl_nest *n, const mdl_value *v, bool *moves) {
+static mdl_affine kept_columns(const mdl_nest *n, const mdl_affine *idx, const mdl_value *v, bool *moves) {
     const mdl_attr *axes = mdl_find_attr(v->def, "axes");
     mdl_affine kept[MDL_MAX_RANK] = {{0}};
     for (int i = 1, k = 1; i < n->rank; i++)
-        if (!mdl_attr_has_axis(axes, i)) kept[k++] = n->idx[i];
+        if (!mdl_attr_has_axis(axes, i)) kept[k++] = idx[i];
     mdl_loop_stmt at = {0};
     mdl_address(&v->type, kept, &at);
     int inner = n->n_loops ? n->loops[n->n_loops - 1] : -1;
     *moves = false;
     for (int i = 0; i < at.col.n; i++) *moves |= at.col.term[i].var == inner;
-    (void)l;
     return at.col;
 }
 
 /* Whole rows fold into one number; others into an array by their kept columns, through a number of its own for the innermost loop
  * where the place does not move with it. */
-static void lower_reduce(mdl_lowering *l, const mdl_nest *n, const mdl_item *it) {
+static void lower_reduce(mdl_lowering *l, const mdl_nest *n, const mdl_affine *idx, const mdl_item *it) {
     const mdl_value *v = it->value;
     mdl_opcode op = v->def->code;
-    mdl_reg x = mdl_lower_widened(l, walked(it), n->idx, mdl_accumulator(v->def));
+    mdl_reg x = mdl_lower_widened(l, walked(it), idx, mdl_accumulator(v->def));
     mdl_loop_list *here = mdl_list_at(l, n->n_loops);
     bool moves;
-    mdl_affine col = kept_columns(l, n, v, &moves), zero = mdl_affine_const(0);
+    mdl_affine col = kept_columns(n, idx, v, &moves), zero = mdl_affine_const(0);
     if (v->type.rank == 1) {
         fold(l, here, op, it->array, zero, x.reg);
         return;
@@ -221,11 +220,42 @@ static void try_nest(mdl_lowering *l, const mdl_nest *n) {
     l->n_loops = n->n_loops;
     memcpy(l->loops, n->loops, sizeof l->loops);
     l->lanes = true;
-    for (int i = 0; i < l->n_now; i++) {
-        if (l->now[i]->kind == MDL_ITEM_STORE) lower_store(l, n, l->now[i]);
-        if (l->now[i]->kind == MDL_ITEM_COLUMN) lower_column(l, n, l->now[i]);
-        if (l->now[i]->kind == MDL_ITEM_REDUCE) lower_reduce(l, n, l->now[i]);
+    for (int i = 0; i < n->points * l->n_now; i++) {
+        const mdl_item *it = l->now[i / n->points];
+        const mdl_affine *idx = n->idx[i % n->points];
+        if (it->kind == MDL_ITEM_STORE) lower_store(l, n, idx, it);
+        if (it->kind == MDL_ITEM_COLUMN) lower_column(l, n, idx, it);
+        if (it->kind == MDL_ITEM_REDUCE) lower_reduce(l, n, idx, it);
     }
+}
+
+static void lower_nest(mdl_lowering *l, mdl_nest n);
+
+static void lower_parts(mdl_lowering *l, const mdl_nest *n, const mdl_demand *d) {
+    lower_nest(l, mdl_nest_part(l->arena, &l->vars, n, d->var, 0, d->at));
+    lower_nest(l, mdl_nest_part(l->arena, &l->vars, n, d->var, d->at, l->vars.at[d->var].extent - d->at));
+}
+
+/* A cut at the middle may be one nest that does both halves in an iteration, which keeps the order of every sum but those of whole
+ * rows. */
+static bool has_halves(const mdl_lowering *l, const mdl_nest *n, const mdl_demand *d) {
+    bool rows = false;
+    for (int i = 0; i < l->n_now; i++) rows |= l->now[i]->kind == MDL_ITEM_REDUCE;
+    return !rows && n->points == 1 && 2 * d->at == l->vars.at[d->var].extent;
+}
+
+/* Halves that share what they load and compute, as those of a rotation do, go together; else one after the other. */
+static void lower_cut(mdl_lowering *l, const mdl_nest *n, const mdl_demand *d) {
+    mark m = mark_of(l);
+    lower_parts(l, n, d);
+    if (l->error || !has_halves(l, n, d)) return;
+    int apart = l->out->regs.n;
+    take_back(l, &m);
+    lower_nest(l, mdl_nest_halves(l->arena, &l->vars, n, d->var));
+    if (!l->error && l->out->regs.n < apart) return;
+    l->error = NULL;
+    take_back(l, &m);
+    lower_parts(l, n, d);
 }
 
 static void lower_nest(mdl_lowering *l, mdl_nest n) {
@@ -242,8 +272,7 @@ static void lower_nest(mdl_lowering *l, mdl_nest n) {
     take_back(l, &m);
     bool cut = d.kind == MDL_CUT_LOOP && mdl_nest_place(&n, d.var) >= 0;
     if (cut) {
-        lower_nest(l, mdl_nest_part(l->arena, &l->vars, &n, d.var, 0, d.at));
-        lower_nest(l, mdl_nest_part(l->arena, &l->vars, &n, d.var, d.at, l->vars.at[d.var].extent - d.at));
+        lower_cut(l, &n, &d);
     } else if (d.kind == MDL_TILE_LOOP && mdl_nest_tile(l->arena, &l->vars, &n, d.var, d.at)) {
         lower_nest(l, n);
     } else {
@@ -330,10 +359,10 @@ static void lower_staged(mdl_lowering *l, mdl_item **items, int n, int64_t width
     mdl_loop_phase *phase = new_phase(l);
     phase->tile_var = l->tile_var = new_var(l, all / width);
     phase->tiles = all / width;
-    mdl_nest whole = {.rank = 2, .n_loops = 1, .loops = {new_var(l, width)}};
+    mdl_nest whole = {.rank = 2, .points = 1, .n_loops = 1, .loops = {new_var(l, width)}};
     l->now = (const mdl_item *const *)items, l->n_now = n;
-    whole.idx[0] = mdl_affine_var(MDL_VAR_ROW);
-    whole.idx[1] = mdl_affine_add(mdl_affine_scale(mdl_affine_var(l->tile_var), width), mdl_affine_var(whole.loops[0]));
+    whole.idx[0][0] = mdl_affine_var(MDL_VAR_ROW);
+    whole.idx[0][1] = mdl_affine_add(mdl_affine_scale(mdl_affine_var(l->tile_var), width), mdl_affine_var(whole.loops[0]));
     MDL_VEC(int) staged = {0}; /* items whose stores go through a tile of their own: column within the tile */
     for (int i = 0; i < n; i++) {
         if (items[i]->kind != MDL_ITEM_STORE || !l->out->arrays.at[items[i]->array].column_major) continue;

@@ -9,7 +9,8 @@ static int new_var(mdl_arena *arena, mdl_loop_vars *vars, int64_t extent) {
 }
 
 static void substitute(mdl_nest *n, int var, mdl_affine by) {
-    for (int i = 0; i < n->rank; i++) n->idx[i] = mdl_affine_substitute(n->idx[i], var, by);
+    for (int p = 0; p < n->points; p++)
+        for (int i = 0; i < n->rank; i++) n->idx[p][i] = mdl_affine_substitute(n->idx[p][i], var, by);
 }
 
 int mdl_nest_place(const mdl_nest *n, int var) {
@@ -19,12 +20,12 @@ int mdl_nest_place(const mdl_nest *n, int var) {
 }
 
 mdl_nest mdl_nest_over(mdl_arena *arena, mdl_loop_vars *vars, const mdl_type *type, bool heads) {
-    mdl_nest n = {.rank = type->rank};
-    if (type->rank) n.idx[0] = mdl_affine_var(MDL_VAR_ROW);
+    mdl_nest n = {.rank = type->rank, .points = 1};
+    if (type->rank) n.idx[0][0] = mdl_affine_var(MDL_VAR_ROW);
     for (int k = 1; k < type->rank; k++) {
         bool head = heads && k == 1;
         if (!head) n.loops[n.n_loops++] = new_var(arena, vars, type->dim[k]);
-        n.idx[k] = mdl_affine_var(head ? MDL_VAR_HEAD : vars->n - 1);
+        n.idx[0][k] = mdl_affine_var(head ? MDL_VAR_HEAD : vars->n - 1);
     }
     return n;
 }
@@ -46,4 +47,13 @@ mdl_nest mdl_nest_part(mdl_arena *arena, mdl_loop_vars *vars, const mdl_nest *n,
     p.loops[mdl_nest_place(n, var)] = fresh;
     substitute(&p, var, mdl_affine_add(mdl_affine_var(fresh), mdl_affine_const(from)));
     return p;
+}
+
+mdl_nest mdl_nest_halves(mdl_arena *arena, mdl_loop_vars *vars, const mdl_nest *n, int var) {
+    int64_t half = vars->at[var].extent / 2;
+    mdl_nest both = mdl_nest_part(arena, vars, n, var, 0, half);
+    mdl_affine second = mdl_affine_add(mdl_affine_var(both.loops[mdl_nest_place(n, var)]), mdl_affine_const(half));
+    both.points = 2;
+    for (int i = 0; i < n->rank; i++) both.idx[1][i] = mdl_affine_substitute(n->idx[0][i], var, second);
+    return both;
 }
