@@ -4,7 +4,8 @@
  *     mdlattention FOLDER                     # where the GPU is: one line of JSON for each H and K
  *
  * A time is the median over rounds of launches back to back; each launch takes the next of four sets of buffers, so that no set is
- * left in the L2 cache. Useful work is 4 and 10 * l^2 * H * K for each segment. A few rows are compared with sums in f64. */
+ * left in the L2 cache. Useful work is 4 and 10 * l^2 * H * K for each segment. A few rows are compared with sums in f64, and each
+ * kernel runs again and again to see that it gives the same bits. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #include "compiler/target/cuda_nvrtc.h"
 #include "runtime/device/cuda/gpu_driver.h"
 
-enum { T = 16384, S = 51, LONGEST = 1024, SETS = 4, ROUNDS = 25, LAUNCHES = 12, SAMPLES = 64 };
+enum { T = 16384, S = 51, LONGEST = 1024, SETS = 4, ROUNDS = 25, LAUNCHES = 12, SAMPLES = 64, REPEATS = 20 };
 enum { QKV, SEQ, LSE, O, DO, GRADS, DELTA, SLOTS };
 
 typedef struct {
@@ -208,6 +209,26 @@ static mdl_status measure(const bench *b, CUfunction function, bool backward, do
     return MDL_OK;
 }
 
+/* Runs a kernel on one set again and again: how often its results are not those in `first`, bit for bit. */
+static mdl_status repeat(const bench *b, CUfunction function, bool backward, const void *first, int *differ) {
+    mdl_cuda_template kernel = kernel_of(b->arena, b->w, backward);
+    size_t bytes = (size_t)(T * b->w.H * b->w.K) * (backward ? 6 : 2);
+    char *again = mdl_alloc(b->arena, bytes);
+    all_maps maps;
+    mdl_status status = MDL_OK;
+    for (int i = 0; i < SETS * kernel.n_maps && !status; i++)
+        status = make_map(b, &kernel.maps[i / SETS], i % SETS, &maps[i % SETS][i / SETS]);
+    for (int i = 0; i < REPEATS && !status; i++) {
+        CUdeviceptr out = b->buffer[0][backward ? GRADS : O];
+        MDL_TRY_CUDA(b->cu, b->cu->cuMemsetD8Async(out, 0xff, bytes, NULL), "a result");
+        for (int set = 1; set < 3 && !status; set++) status = launch(b, function, &kernel, maps, set);
+        if (!status) status = launch(b, function, &kernel, maps, 0);
+        if (!status) status = download(b, backward ? GRADS : O, again, bytes);
+        *differ += !status && memcmp(again, first, bytes);
+    }
+    return status;
+}
+
 /* ---- a few rows in f64 ---- */
 
 typedef struct {
@@ -273,6 +294,7 @@ static mdl_status make_delta(const bench *b) {
 static mdl_status run_width(bench *b, const char *folder) {
     CUfunction forward, backward;
     double ms[2], work = 0;
+    int differ = 0;
     fill_segments(b->seq);
     mdl_status status = allocate(b);
     if (!status) status = load(b, folder, false, &forward);
@@ -282,13 +304,16 @@ static mdl_status run_width(bench *b, const char *folder) {
     if (!status) status = upload(b, LSE, b->lse, (size_t)(T * b->w.H) * 4);
     if (!status) status = measure(b, backward, true, &ms[1]);
     if (!status) status = download(b, GRADS, b->grads, (size_t)(T * b->w.H * b->w.K) * 6);
+    if (!status) status = repeat(b, forward, false, b->o, &differ);
+    if (!status) status = repeat(b, backward, true, b->grads, &differ);
     if (status) return status;
     for (int s = 0; s < S; s++) work += 1e-9 * (double)(b->w.H * b->w.K) * pow(b->seq[s + 1] - b->seq[s], 2);
     printf(
         "{\"H\": %d, \"K\": %d, \"hopper\": %s, \"forward_ms\": %.4f, \"forward_tflops\": %.1f, \"backward_ms\": %.4f, "
         "\"backward_tflops\": %.1f, "
-        "\"error\": %.1e}\n",
-        (int)b->w.H, (int)b->w.K, b->w.hopper ? "true" : "false", ms[0], 4 * work / ms[0], ms[1], 10 * work / ms[1], check(b));
+        "\"error\": %.1e, \"repeats\": %d, \"repeats_that_differ\": %d}\n",
+        (int)b->w.H, (int)b->w.K, b->w.hopper ? "true" : "false", ms[0], 4 * work / ms[0], ms[1], 10 * work / ms[1], check(b),
+        2 * REPEATS, differ);
     fflush(stdout);
     return MDL_OK;
 }

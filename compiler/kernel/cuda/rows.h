@@ -27,9 +27,21 @@ MDL_FN mdl_16 mdl_load_8(const void *from) {
     mdl_16 x = {{half.w[0], half.w[1], 0, 0}};
     return x;
 }
+/* To global memory. Said in the assembler's words: the compiler takes a struct of words apart and stores them one by one. */
 MDL_FN void mdl_store_8(void *to, mdl_16 x) {
+#ifdef __CUDACC__
+    asm volatile("st.global.v2.u32 [%0], {%1,%2};" : : "l"(to), "r"(x.w[0]), "r"(x.w[1]) : "memory");
+#else
     mdl_8 half = {{x.w[0], x.w[1]}};
     *(mdl_8 *)to = half;
+#endif
+}
+MDL_FN void mdl_store_16(void *to, mdl_16 x) {
+#ifdef __CUDACC__
+    asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};" : : "l"(to), "r"(x.w[0]), "r"(x.w[1]), "r"(x.w[2]), "r"(x.w[3]) : "memory");
+#else
+    *(mdl_16 *)to = x;
+#endif
 }
 
 MDL_FN mdl_16 mdl_load_16(const void *from) { return *(const mdl_16 *)from; }
@@ -37,7 +49,6 @@ MDL_FN mdl_16 mdl_zero_16(void) {
     mdl_16 x = {{0, 0, 0, 0}};
     return x;
 }
-MDL_FN void mdl_store_16(void *to, mdl_16 x) { *(mdl_16 *)to = x; }
 
 /* Element i of columns that lie in 16-byte pieces; put in order of i. */
 MDL_FN mdl_bf16 mdl_bf16_at(const mdl_16 *p, int i) { return (mdl_bf16)(p[i / 8].w[i % 8 / 2] >> 16 * (i % 2)); }
