@@ -226,7 +226,7 @@ mdl_cuda_template mdl_cuda_attention_bwd_hopper(mdl_arena *arena, const mdl_atte
     mdl_cuda_template kernel = {
         .text = text_of(&e, mdl_embedded("hopper.h"), "attention_gradient.cu.in", "attention_bwd_hopper.cu.in"),
         .threads = WARPGROUP,
-        .shared_bytes = (2 * STAGES + 2) * TILE_BYTES + STAGES * 2 * 64 * 4 + (2 * STAGES + 1) * 8,
+        .shared_bytes = (2 * STAGES + 2) * TILE_BYTES + (2 * STAGES + 1) * 8,
         .blocks = {0, 64, shape->heads + shape->kv_heads}};
     add_map(&kernel, &memory->q, shape->heads, shape->head_dim);
     add_map(&kernel, &memory->k, shape->kv_heads, shape->head_dim);

@@ -54,10 +54,6 @@ MDL_FN void mdl_barrier_expect(mdl_barrier *b, int bytes) {
                  : "r"(mdl_shared_address(b)), "r"(bytes)
                  : "memory");
 }
-/* Arrives when the thread's asynchronous copies (simt.h) have. */
-MDL_FN void mdl_barrier_arrive_copies(mdl_barrier *b) {
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" : : "r"(mdl_shared_address(b)) : "memory");
-}
 /* Until the phase of this parity, 0 for the first, has ended. */
 MDL_FN void mdl_barrier_wait(mdl_barrier *b, int parity) {
     asm volatile(
@@ -80,13 +76,6 @@ MDL_FN void mdl_map_load(void *tile, const mdl_map *map, int column, int head, i
         :
         : "r"(mdl_shared_address(tile)), "l"(map), "r"(column), "r"(head), "r"((int)row), "r"(mdl_shared_address(b))
         : "memory");
-}
-/* 4 bytes as mdl_copy_async moves 16. */
-MDL_FN void mdl_copy_word(void *shared, const void *global, bool there) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
-                 :
-                 : "r"(mdl_shared_address(shared)), "l"(global), "r"(there ? 4 : 0)
-                 : "memory");
 }
 /* Between a warp's own reads of a tile and the arrival that lets it be overwritten by a map's copy. */
 MDL_FN void mdl_tile_was_read(void) { asm volatile("fence.proxy.async.shared::cta;" : : : "memory"); }
@@ -141,14 +130,10 @@ MDL_FN void mdl_barrier_init(mdl_barrier *b, int arrivals) { mdl_emulator->barri
 MDL_FN void mdl_barriers_made(void) {}
 MDL_FN void mdl_barrier_arrive(mdl_barrier *b) { mdl_emulator->barrier_arrive(mdl_emulator, b, 0); }
 MDL_FN void mdl_barrier_expect(mdl_barrier *b, int bytes) { mdl_emulator->barrier_arrive(mdl_emulator, b, bytes); }
-MDL_FN void mdl_barrier_arrive_copies(mdl_barrier *b) { mdl_emulator->barrier_arrive_copies(mdl_emulator, b); }
 MDL_FN void mdl_barrier_wait(mdl_barrier *b, int parity) { mdl_emulator->barrier_wait(mdl_emulator, b, parity); }
 
 MDL_FN void mdl_map_load(void *tile, const mdl_map *map, int column, int head, int64_t row, mdl_barrier *b) {
     mdl_emulator->map_load(mdl_emulator, tile, map, column, head, row, b);
-}
-MDL_FN void mdl_copy_word(void *shared, const void *global, bool there) {
-    mdl_emulator->copy_word(mdl_emulator, shared, global, there);
 }
 MDL_FN void mdl_tile_was_read(void) {}
 

@@ -137,10 +137,8 @@ struct mdl_emulator {
     void (*copy_async)(struct mdl_emulator *, void *shared, const void *global, bool there);
     void (*copy_commit)(struct mdl_emulator *);
     void (*copy_wait)(struct mdl_emulator *, int n);
-    void (*copy_word)(struct mdl_emulator *, void *shared, const void *global, bool there);
     void (*barrier_init)(struct mdl_emulator *, void *barrier, int arrivals);
     void (*barrier_arrive)(struct mdl_emulator *, void *barrier, int bytes);
-    void (*barrier_arrive_copies)(struct mdl_emulator *, void *barrier);
     void (*barrier_wait)(struct mdl_emulator *, void *barrier, int parity);
     void (*map_load)(struct mdl_emulator *, void *tile, const void *map, int column, int head, int64_t row, void *barrier);
     void (*wgmma)(struct mdl_emulator *, float *d, const uint32_t *a, const void *a_tile, const void *b, bool columns, bool keep);

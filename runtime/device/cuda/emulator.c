@@ -20,7 +20,6 @@ typedef enum { RUNS, AT_COLLECTIVE, AT_SYNC, AT_BARRIER, ENDED } place;
 typedef struct {
     void *to;
     const void *from; /* NULL: zeros */
-    int bytes;
     int64_t group;
 } copy;
 
@@ -123,13 +122,8 @@ static void copy_async(mdl_emulator_abi *abi, void *shared, const void *global, 
     if ((uintptr_t)shared % PIECE || (there && (uintptr_t)global % PIECE))
         fail(e, mdl_fail(MDL_BAD_INPUT, "thread %d copies %s an address that is not aligned to 16 bytes", abi->thread,
                          (uintptr_t)shared % PIECE ? "to" : "from"));
-    add_copy(e, (copy){shared, there ? global : NULL, PIECE, current(e)->groups});
+    add_copy(e, (copy){shared, there ? global : NULL, current(e)->groups});
     memset(shared, POISON, PIECE);
-}
-
-static void copy_word(mdl_emulator_abi *abi, void *shared, const void *global, bool there) {
-    add_copy(of(abi), (copy){shared, there ? global : NULL, 4, current(of(abi))->groups});
-    memset(shared, POISON, 4);
 }
 
 static void copy_commit(mdl_emulator_abi *abi) { current(of(abi))->groups++; }
@@ -142,9 +136,9 @@ static void copy_wait(mdl_emulator_abi *abi, int n) {
         if (c->group >= self->groups - n)
             self->copies[kept++] = *c;
         else if (c->from)
-            memcpy(c->to, c->from, (size_t)c->bytes);
+            memcpy(c->to, c->from, PIECE);
         else
-            memset(c->to, 0, (size_t)c->bytes);
+            memset(c->to, 0, PIECE);
     }
     self->n_copies = kept;
 }
@@ -162,12 +156,6 @@ static void barrier_init(mdl_emulator_abi *abi, void *barrier, int arrivals) {
 }
 
 static void barrier_arrive(mdl_emulator_abi *abi, void *barrier, int bytes) { count(of(abi), barrier, 1, bytes); }
-
-static void barrier_arrive_copies(mdl_emulator_abi *abi, void *barrier) {
-    copy_commit(abi);
-    copy_wait(abi, 0);
-    count(of(abi), barrier, 1, 0);
-}
 
 static void map_load(mdl_emulator_abi *abi, void *tile, const void *map, int column, int head, int64_t row, void *barrier) {
     emulator *e = of(abi);
@@ -375,10 +363,8 @@ mdl_status mdl_emulator_new(mdl_emulator_abi **to) {
                                 .copy_async = copy_async,
                                 .copy_commit = copy_commit,
                                 .copy_wait = copy_wait,
-                                .copy_word = copy_word,
                                 .barrier_init = barrier_init,
                                 .barrier_arrive = barrier_arrive,
-                                .barrier_arrive_copies = barrier_arrive_copies,
                                 .barrier_wait = barrier_wait,
                                 .map_load = map_load,
                                 .wgmma = wgmma,

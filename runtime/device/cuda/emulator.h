@@ -34,10 +34,8 @@ struct mdl_emulator_abi {
     void (*copy_async)(mdl_emulator_abi *emulator, void *shared, const void *global, bool there);
     void (*copy_commit)(mdl_emulator_abi *emulator);
     void (*copy_wait)(mdl_emulator_abi *emulator, int n);
-    void (*copy_word)(mdl_emulator_abi *emulator, void *shared, const void *global, bool there);
     void (*barrier_init)(mdl_emulator_abi *emulator, void *barrier, int arrivals);
     void (*barrier_arrive)(mdl_emulator_abi *emulator, void *barrier, int bytes);
-    void (*barrier_arrive_copies)(mdl_emulator_abi *emulator, void *barrier);
     void (*barrier_wait)(mdl_emulator_abi *emulator, void *barrier, int parity);
     void (*map_load)(mdl_emulator_abi *emulator, void *tile, const void *map, int column, int head, int64_t row, void *barrier);
     void (*wgmma)(mdl_emulator_abi *emulator, float *d, const uint32_t *a, const void *a_tile, const void *b, bool columns,
