@@ -20,7 +20,7 @@
 #include "runtime/device/cuda/gpu_driver.h"
 
 enum { T = 16384, S = 51, LONGEST = 1024, SETS = 4, ROUNDS = 25, LAUNCHES = 12, SAMPLES = 64, REPEATS = 20 };
-enum { QKV, SEQ, LSE, O, DO, GRADS, DELTA, SLOTS };
+enum { QKV, SEQ, LSE, O, DO, GRADS, DELTA, TILES, TILES_BWD, SLOTS };
 
 typedef struct {
     int64_t H, K;
@@ -42,7 +42,17 @@ static mdl_cuda_template kernel_of(mdl_arena *arena, widths w, bool backward) {
     mdl_attention_operand q = {QKV, MDL_BF16, 3 * w.H * w.K, w.K, 0, NULL}, k = q, v = q,
                           o = {O, MDL_BF16, w.H * w.K, w.K, 0, NULL};
     k.first = w.H * w.K, v.first = 2 * w.H * w.K;
-    mdl_attention_memory m = {.q = q, .k = k, .v = v, .o = o, .grad_o = o, .dq = q, .dk = k, .dv = v, .seq = SEQ, .lse = LSE};
+    mdl_attention_memory m = {.q = q,
+                              .k = k,
+                              .v = v,
+                              .o = o,
+                              .grad_o = o,
+                              .dq = q,
+                              .dk = k,
+                              .dv = v,
+                              .seq = SEQ,
+                              .lse = LSE,
+                              .tiles = backward ? TILES_BWD : TILES};
     m.grad_o.slot = DO, m.dq.slot = m.dk.slot = m.dv.slot = GRADS;
     m.delta = (mdl_attention_operand){DELTA, MDL_F32, w.H, 1, 0, NULL};
     return (backward ? mdl_cuda_attention_bwd : mdl_cuda_attention)(arena, &shape, &m, SLOTS, w.hopper,
@@ -122,9 +132,20 @@ static mdl_status download(const bench *b, int slot, void *to, size_t bytes) {
     return MDL_OK;
 }
 
+/* What the op tiles gives. */
+static mdl_status upload_tiles(const bench *b, int slot, int64_t rows) {
+    int32_t tiles[2 * (T / 64 + S)], n = 0;
+    memset(tiles, 255, sizeof tiles);
+    for (int32_t length = LONGEST + T; length > 0; length--)
+        for (int32_t s = 0; s < S; s++)
+            for (int32_t first = 0; b->seq[s + 1] - b->seq[s] == length && first < length; first += (int32_t)rows)
+                tiles[n++] = s, tiles[n++] = first;
+    return upload(b, slot, tiles, sizeof tiles);
+}
+
 static mdl_status allocate(bench *b) {
     size_t row = (size_t)(T * b->w.H * b->w.K) * 2, head = (size_t)(T * b->w.H) * 4;
-    size_t bytes[SLOTS] = {3 * row, sizeof b->seq, head, row, row, 3 * row, head};
+    size_t list = (T / 64 + S) * 8, bytes[SLOTS] = {3 * row, sizeof b->seq, head, row, row, 3 * row, head, list, list};
     for (int i = 0; i < SETS * SLOTS; i++)
         MDL_TRY_CUDA(b->cu, b->cu->cuMemAlloc(&b->buffer[i / SLOTS][i % SLOTS], bytes[i % SLOTS]), "memory");
     b->qkv = noise(b->arena, (int64_t)row / 2 * 3, 1), b->grad = noise(b->arena, (int64_t)row / 2, 2);
@@ -132,6 +153,7 @@ static mdl_status allocate(bench *b) {
     b->lse = mdl_alloc(b->arena, head), b->delta = mdl_alloc(b->arena, head);
     mdl_status status = upload(b, QKV, b->qkv, 3 * row);
     if (!status) status = upload(b, DO, b->grad, row);
+    for (int i = 0; i < 2 && !status; i++) status = upload_tiles(b, i ? TILES_BWD : TILES, kernel_of(b->arena, b->w, i).blocks.per);
     return status ? status : upload(b, SEQ, b->seq, sizeof b->seq);
 }
 

@@ -187,7 +187,12 @@ static mdl_status check_dump_only(mdl_arena *arena, const mdl_region *forward, c
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
     static const mdl_layout none = {.tiles = 1};
     const mdl_target *target = options->target ? options->target : mdl_targets[0];
-    pipeline p = {.context = {.arena = arena, .module = module, .layout = &none, .target = target, .precision = options->precision},
+    pipeline p = {.context = {.arena = arena,
+                              .module = module,
+                              .layout = &none,
+                              .target = target,
+                              .isa = options->isa ? options->isa : target->default_isa(),
+                              .precision = options->precision},
                   .options = options};
     *plan = NULL;
     if (options->dump_only) MDL_TRY(check_dump_only(arena, module->forward, options->dump_only), "%s", module->name);
@@ -200,7 +205,7 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
     mdl_emitter e = {.arena = out->memory, .plan = out, .module = module, .layout = p.context.layout, .target = target};
     out->version = MDL_PLAN_VERSION;
     out->target = target->name;
-    out->isa = options->isa ? options->isa : target->default_isa();
+    out->isa = p.context.isa;
     out->precision = mdl_dtype_name(options->precision);
     out->compiler = "mdlc " MDL_VERSION;
     mdl_emit_tables(&e);
@@ -220,7 +225,11 @@ mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, co
     mdl_regions programs = {0};
     mdl_text t = {.arena = arena};
     const char *wrong = mdl_parse_ir(arena, text, &programs), *equals = strchr(pass, '=');
-    if (equals && !mdl_dtype_parse(equals + 1, &c.precision)) return mdl_fail(MDL_USAGE, "no dtype '%s'", equals + 1);
+    if (equals && mdl_target_find(equals + 1))
+        c.target = mdl_target_find(equals + 1);
+    else if (equals && !mdl_dtype_parse(equals + 1, &c.precision))
+        return mdl_fail(MDL_USAGE, "no target and no dtype '%s'", equals + 1);
+    c.isa = c.target->default_isa();
     if (equals) pass = mdl_strndup(arena, pass, (size_t)(equals - pass));
     if (wrong) return mdl_fail(MDL_BAD_INPUT, "%s", wrong);
     int at = 0;

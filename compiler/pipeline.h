@@ -23,8 +23,8 @@ typedef struct {
 /* Returns a status that names the model's line when the target cannot do something. With stop_after, *plan is NULL. */
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan);
 
-/* Runs one pass on the text of a program, as on its own; the result is text again. "precision=bf16" is that pass of a plan in bf16.
- * For tests. */
+/* Runs one pass on the text of a program, as on its own; the result is text again. "precision=bf16" is that pass of a plan in bf16,
+ * "tiles=cuda" that of one for target cuda. * For tests. */
 mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, const char **result);
 
 typedef struct {

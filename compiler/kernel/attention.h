@@ -53,6 +53,7 @@ typedef struct {
      * f32: a row is read from here before it is stored. */
     mdl_attention_operand scratch;
     int seq, lse;      /* slots: cu_seqlens i32[S+1]; f32[T,H] */
+    int tiles;         /* slot of what the op tiles gives for mdl_cuda_attention_tile_rows; for CUDA, where that is not 0 */
     const char *enter; /* the function, or NULL */
 } mdl_attention_memory;
 

@@ -1,8 +1,8 @@
 /* Attention over packed segments for CUDA, forward and backward: what attention.h says of shapes, places in memory, masks and
  * results holds here, but that operands are reached where they lie (no text of theirs) and that delta is given.
  *
- * A block is a head and a chunk of tokens, and owns the tiles of queries that, counted from their segment's start, begin in the
- * chunk. The backward is one launch of two kinds of blocks: tiles of queries make dq, tiles of keys make dk and dv. No block needs
+ * A block is a head and takes tiles of queries: in f32, those that begin in its chunk of tokens, counted from their segment's start;
+ * in bf16, by turns from a list, so that long ones begin first. The backward is one launch of two kinds of blocks: tiles of queries make dq, tiles of keys make dk and dv. No block needs
  * another's results, nothing is added by atomics: the bits depend on shapes and segments alone. */
 #ifndef MDL_KERNEL_CUDA_ATTENTION_H
 #define MDL_KERNEL_CUDA_ATTENTION_H
@@ -18,6 +18,10 @@ mdl_cuda_template mdl_cuda_attention(mdl_arena *arena, const mdl_attention_shape
                                      int buffers, bool hopper, const char *symbol);
 mdl_cuda_template mdl_cuda_attention_bwd(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
                                          int buffers, bool hopper, const char *symbol);
+
+/* Rows of its tiles, if it takes them from a list (memory.tiles), the longest segment's first; 0: it finds them itself. The list may
+ * not be known yet. */
+int64_t mdl_cuda_attention_tile_rows(const mdl_attention_shape *shape, const mdl_attention_memory *memory, bool backward, bool hopper);
 
 mdl_cuda_template mdl_cuda_attention_f32(mdl_arena *arena, const mdl_attention_shape *shape, const mdl_attention_memory *memory,
                                          int buffers, const char *symbol);

@@ -123,7 +123,7 @@ static void add_common(entries *e, const mdl_attention_memory *memory, int buffe
     add_number(e, "COLS", cols_of(s)), add_number(e, "PITCH", pitch_of(s));
     add_number(e, "STAGES", tiling.stages), add_number(e, "RESIDENT", tiling.resident);
     add_number(e, "LEFT", bound(s->mask.left)), add_number(e, "RIGHT", bound(s->mask.right));
-    add_number(e, "SEQ", memory->seq), add_number(e, "LSE", memory->lse);
+    add_number(e, "SEQ", memory->seq), add_number(e, "LSE", memory->lse), add_number(e, "TILES", memory->tiles);
     add_score(e);
 }
 

@@ -49,6 +49,12 @@ mdl_cuda_template mdl_cuda_segment(mdl_arena *arena, const char *name, mdl_dtype
     return (mdl_cuda_template){.text = mdl_instantiate(arena, file, entries), .threads = THREADS, .blocks = blocks};
 }
 
+mdl_cuda_template mdl_cuda_tiles(mdl_arena *arena, int64_t rows, const char *symbol) {
+    const mdl_entry entries[] = {{"SYMBOL", symbol}, {"ROWS", mdl_number(arena, rows)}, {NULL, NULL}};
+    return (mdl_cuda_template){
+        .text = mdl_instantiate(arena, "segment_tiles.cu.in", entries), .threads = THREADS, .blocks = {1, THREADS, 1}};
+}
+
 mdl_cuda_template mdl_cuda_finish(mdl_arena *arena, int n, const int64_t *cols, const bool *init, const char *symbol) {
     MDL_ASSERT(n > 0);
     mdl_text widths = {.arena = arena}, inits = {.arena = arena};

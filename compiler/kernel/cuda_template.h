@@ -24,6 +24,8 @@ typedef struct {
 mdl_cuda_template mdl_cuda_scatter_add(mdl_arena *arena, mdl_dtype dtype, int64_t cols, bool with_init, const char *symbol);
 /* A thread is a token or a segment; of segsum, a block is one segment and 128 columns: each of 8 warps adds up every eighth row. */
 mdl_cuda_template mdl_cuda_segment(mdl_arena *arena, const char *name, mdl_dtype dtype, int64_t cols, const char *symbol);
+/* The op tiles. A thread is a segment. */
+mdl_cuda_template mdl_cuda_tiles(mdl_arena *arena, int64_t rows, const char *symbol);
 /* A block is 32 columns of one output: each of 8 warps adds up every eighth chunk. */
 mdl_cuda_template mdl_cuda_finish(mdl_arena *arena, int n, const int64_t *cols, const bool *init, const char *symbol);
 

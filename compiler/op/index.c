@@ -40,6 +40,13 @@ TYPE(SEGMENT_ID) { return per_token(op, out); }
 TYPE(POSITION) { return per_token(op, out); }
 TYPE(SEGLEN) { return per_segment(op, out); }
 TYPE(FIRST) { return per_segment(op, out); }
+TYPE(TILES) {
+    int64_t rows = mdl_attr_int_or(op, "rows", 0);
+    if (rows < 1) return "needs {rows}";
+    const char *wrong = is_segments(IN(0));
+    if (!wrong) *out = (mdl_type){MDL_I32, 2, {(IN(0)->dim[1] + rows - 1) / rows + IN(0)->dim[0], 2}};
+    return wrong;
+}
 
 static const char *between(const mdl_op *op, int from, int to, mdl_type *out) {
     const char *wrong = is_segments(IN(1));
@@ -81,6 +88,7 @@ NO_GRADIENT(SEGMENT_ID)
 NO_GRADIENT(POSITION)
 NO_GRADIENT(SEGLEN)
 NO_GRADIENT(FIRST)
+NO_GRADIENT(TILES)
 
 /* ---- evaluation ---- */
 static void copy_row(double *to, const double *from, int64_t cols) { memcpy(to, from, sizeof *to * (size_t)cols); }
@@ -137,6 +145,25 @@ EVALUATE(FIRST) {
     const double *seq = mdl_eval_in(in, op, 0);
     double *out = mdl_eval_out(in, op, 0);
     FOR_SEGMENTS(seq, IN(0), s, from, to) out[s] = to > from ? (double)from : -1;
+}
+
+/* The longest segment that has not had its turn, the first of equals; -1: none. */
+static int64_t longest(const double *seq, int64_t S, const bool *had) {
+    int64_t best = -1;
+    for (int64_t s = 0; s < S; s++)
+        if (!had[s] && (best < 0 || seq[s + 1] - seq[s] > seq[best + 1] - seq[best])) best = s;
+    return best;
+}
+
+EVALUATE(TILES) {
+    const double *seq = mdl_eval_in(in, op, 0);
+    double *out = mdl_eval_out(in, op, 0);
+    int64_t rows = mdl_attr_int(op, "rows"), S = IN(0)->dim[0], n = 0;
+    bool *had = MDL_NEW_ARRAY(mdl_eval_arena(in), bool, S + 1);
+    for (int64_t s; (s = longest(seq, S, had)) >= 0; had[s] = true)
+        for (int64_t first = 0; first < (int64_t)(seq[s + 1] - seq[s]); first += rows, n++)
+            out[2 * n] = (double)s, out[2 * n + 1] = (double)first;
+    for (n *= 2; n < mdl_type_count(&op->out[0]->type); n++) out[n] = -1;
 }
 
 EVALUATE(SEGSUM) {

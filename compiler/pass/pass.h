@@ -30,6 +30,7 @@ typedef struct {
     const mdl_program_spec *program; /* being compiled */
     mdl_dtype precision;             /* of matrix operands and activations: f32 or bf16 */
     const mdl_target *target;
+    const char *isa;                 /* what native code is for, in the target's words */
     const char *not_implemented;     /* set by a pass that the target cannot carry out */
     mdl_span not_implemented_at;
 } mdl_pass_context;

@@ -46,9 +46,10 @@ static const char *row_kernel(mdl_arena *arena, const mdl_op *op, mdl_kernel_sou
 
 /* ---- attention ---- */
 /* Where operand `i` of the anchor lies: in the rows of an argument, perhaps through views that keep columns side by side. */
+enum { MAX_OPERANDS = 64 };
 typedef struct {
     const mdl_op *fused;
-    int slot[64];
+    int slot[MAX_OPERANDS];
 } operands;
 
 static int slot_of(const operands *o, const mdl_value *argument) { return o->slot[mdl_attr_int(argument->def, "index")]; }
@@ -78,27 +79,39 @@ static mdl_attention_operand result_of(const mdl_op *fused, const mdl_value *v) 
     mdl_bug("a result of attention that is not stored");
 }
 
-static const char *attention(mdl_arena *arena, const mdl_op *fused, const char *isa, mdl_kernel_source *s) {
+static mdl_attention_memory memory_of(const mdl_op *fused) {
     const mdl_op *a = mdl_fused_anchor(fused);
-    mdl_attention_shape shape = mdl_describe_attention(arena, fused, s);
     operands o = {.fused = fused};
-    bool hopper = mdl_cuda_is_hopper(isa);
-    if (fused->n_in > (int)(sizeof o.slot / sizeof *o.slot)) return "attention with so many operands";
     for (int i = 0, slot = 0; i < fused->n_in; i++) o.slot[i] = mdl_is(fused->in[i], MDL_OP_IMM) ? -1 : slot++;
     mdl_attention_memory m = {.q = place_of(&o, a->in[0]), .k = place_of(&o, a->in[1]), .v = place_of(&o, a->in[2])};
     m.seq = slot_of(&o, a->in[a->n_in - 1]);
+    m.tiles = o.slot[fused->n_in - 1]; /* where there is a list: pass/tiles.c puts it there */
     if (a->code == MDL_OP_ATTENTION) {
         m.o = result_of(fused, a->out[0]);
         m.lse = result_of(fused, a->out[1]).slot;
-        use(arena, s, mdl_cuda_attention(arena, &shape, &m, buffers_of(fused), hopper, MDL_KERNEL_PLACEHOLDER));
-        return NULL;
+        return m;
     }
     m.grad_o = place_of(&o, a->in[3]);
     m.lse = slot_of(&o, a->in[4]);
     m.delta = place_of(&o, a->in[5]);
     m.dq = result_of(fused, a->out[0]), m.dk = result_of(fused, a->out[1]), m.dv = result_of(fused, a->out[2]);
-    use(arena, s, mdl_cuda_attention_bwd(arena, &shape, &m, buffers_of(fused), hopper, MDL_KERNEL_PLACEHOLDER));
-    return NULL;
+    return m;
+}
+
+static int64_t tile_rows(const mdl_op *fused, const char *isa) {
+    const mdl_op *a = mdl_fused_anchor(fused);
+    mdl_attention_shape shape = mdl_attention_shape_of(a);
+    mdl_attention_memory m = memory_of(fused);
+    return mdl_cuda_attention_tile_rows(&shape, &m, a->code == MDL_OP_ATTENTION_BWD, mdl_cuda_is_hopper(isa));
+}
+
+static void attention(mdl_arena *arena, const mdl_op *fused, const char *isa, mdl_kernel_source *s) {
+    mdl_attention_shape shape = mdl_describe_attention(arena, fused, s);
+    mdl_attention_memory m = memory_of(fused);
+    bool forward = mdl_fused_anchor(fused)->code == MDL_OP_ATTENTION, hopper = mdl_cuda_is_hopper(isa);
+    use(arena, s,
+        (forward ? mdl_cuda_attention : mdl_cuda_attention_bwd)(arena, &shape, &m, buffers_of(fused), hopper,
+                                                                MDL_KERNEL_PLACEHOLDER));
 }
 
 /* ---- other templates ---- */
@@ -119,10 +132,16 @@ static void segment(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     use(arena, s, mdl_cuda_segment(arena, s->label, op->in[0]->type.dtype, cols, MDL_KERNEL_PLACEHOLDER));
 }
 
+static void tiles(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
+    mdl_describe_segment(arena, op, s);
+    use(arena, s, mdl_cuda_tiles(arena, mdl_attr_int(op, "rows"), MDL_KERNEL_PLACEHOLDER));
+}
+
 /* ---- the target ---- */
 static const char *refuses(mdl_arena *arena, const mdl_op *op) {
     if (op->code != MDL_OP_FUSED) return mdl_refuses_sums(arena, op);
     const mdl_type *q = &mdl_fused_anchor(op)->in[0]->type;
+    if (op->n_in > MAX_OPERANDS - 1) return "attention with so many operands";
     if (q->dim[2] > MDL_CUDA_ATTENTION_WIDEST) return "attention with heads wider than 256";
     return q->dim[2] % 2 && q->dtype != MDL_F32 ? "attention with heads of an odd width in bf16" : NULL;
 }
@@ -134,7 +153,8 @@ static const char *kernel(mdl_arena *arena, const mdl_op *op, const char *isa, m
     switch (op->code) {
         case MDL_OP_KERNEL: mdl_describe_rows(arena, op, s, 0); return row_kernel(arena, op, s);
         case MDL_OP_FINISH: finish(arena, op, s); return NULL;
-        case MDL_OP_FUSED: return attention(arena, op, isa, s);
+        case MDL_OP_FUSED: attention(arena, op, isa, s); return NULL;
+        case MDL_OP_TILES: tiles(arena, op, s); return NULL;
         case MDL_OP_SCATTER_ADD: scatter_add(arena, op, s); return NULL;
         case MDL_OP_SEGMENT_ID:
         case MDL_OP_POSITION:
@@ -170,6 +190,7 @@ const mdl_target mdl_target_cuda = {
     .partials = partials,
     .row_blocks = row_blocks,
     .fused_partials = fused_partials,
+    .tile_rows = tile_rows,
     .refuses = refuses,
     .kernel = kernel,
     .default_isa = default_isa,

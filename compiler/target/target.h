@@ -46,6 +46,8 @@ typedef struct {
     int64_t (*partials)(int64_t rows), (*row_blocks)(int64_t rows);
     /* The same of a fused anchor. */
     int64_t (*fused_partials)(const mdl_op *fused);
+    /* Rows of a tile, where the kernel of a fused anchor takes its tiles from a list (pass/tiles.c); 0 or NULL: it takes none. */
+    int64_t (*tile_rows)(const mdl_op *fused, const char *isa);
     /* NULL, or why the op cannot be carried out, in words for the model's author. Does not make the source. */
     const char *(*refuses)(mdl_arena *arena, const mdl_op *op);
     /* The source for `isa` of an op that is a kernel: row kernels, finishes, templates. NULL, or why there is none. */

@@ -32,6 +32,7 @@ static const struct {
     {MDL_OP_RANDOM, "depends on integers"},
     {MDL_OP_ARG, "made after autodiff"},
     {MDL_OP_TOKEN, "no value"},
+    {MDL_OP_TILES, "whole numbers"},
     {MDL_OP_HOLD, "made after autodiff"},
     {MDL_OP_READ, "where a gradient ends: every case has one"},
     {MDL_OP_ARGMAX, "an integer"},

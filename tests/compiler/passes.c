@@ -84,7 +84,7 @@ static const char *run_passes(mdl_test *t, mdl_arena *arena, const char *passes,
 static bool names_pass(const char *passes, const char *name) {
     size_t n = strlen(name);
     for (const char *at = passes; at; at = strchr(at, ','), at = at ? at + 1 : NULL)
-        if (!strncmp(at, name, n) && (at[n] == ',' || !at[n])) return true;
+        if (!strncmp(at, name, n) && strchr(",=", at[n])) return true;
     return false;
 }
 
@@ -243,8 +243,11 @@ static void test_models(mdl_test *t, mdl_dtype precision) {
 static void test_origins(mdl_test *t, mdl_dtype precision) {
     mdl_arena *arena = mdl_arena_new();
     mdl_module *module = mdl_test_model(t, arena, "esm2", "L=2 D=8 H=2", 12, 3);
-    mdl_program_spec spec = {
-        .name = "train_only", .source = MDL_FROM_FORWARD, .counts = MDL_TALLY_BATCH, .sums = MDL_TALLY_BATCH, .grad = MDL_GRAD_WRITE};
+    mdl_program_spec spec = {.name = "train_only",
+                             .source = MDL_FROM_FORWARD,
+                             .counts = MDL_TALLY_BATCH,
+                             .sums = MDL_TALLY_BATCH,
+                             .grad = MDL_GRAD_WRITE};
     mdl_pass_context c = {.arena = arena, .target = mdl_targets[0], .module = module, .program = &spec, .precision = precision};
     int layer[2] = {0}, ids = 0, kept = 0, last = module ? module->forward->ops.n * 2 : 0;
     mdl_case(t, "%s: gradients are in the scopes of their parameters; values that are kept keep their ids",
@@ -365,7 +368,8 @@ static bool make_subject(mdl_test *t, subject *s, mdl_dtype precision) {
                             .sums = MDL_TALLY_BATCH,
                             .results = true,
                             .grad = MDL_GRAD_WRITE}};
-    s->context = (mdl_pass_context){.arena = arena, .target = mdl_targets[0], .module = module, .program = &s->spec, .precision = precision};
+    s->context =
+        (mdl_pass_context){.arena = arena, .target = mdl_targets[0], .module = module, .program = &s->spec, .precision = precision};
     module->forward = mdl_pass_merge_gemm(&s->context, mdl_pass_decompose(&s->context, module->forward));
     s->layout = *mdl_layout_params(arena, module);
     s->context.layout = &s->layout;

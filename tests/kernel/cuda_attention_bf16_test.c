@@ -53,7 +53,7 @@ enum { MIXED = sizeof mixed / sizeof *mixed - 1 };
 
 /* ---- memory ---- */
 
-enum { QKV, K_ALONE, V_ALONE, O, DO, GRADS, DK_ALONE, DV_ALONE, SEQ, LSE, DELTA, SLOTS };
+enum { QKV, K_ALONE, V_ALONE, O, DO, GRADS, DK_ALONE, DV_ALONE, SEQ, LSE, DELTA, TILES, SLOTS };
 
 static mdl_attention_memory memory_of(const attention_case *c) {
     int64_t K = c->shape.head_dim, H = c->shape.heads, G = c->shape.kv_heads;
@@ -67,7 +67,8 @@ static mdl_attention_memory memory_of(const attention_case *c) {
         o = (mdl_attention_operand){O, c->out, H * K, K, 0, NULL};
         v.slot = V_ALONE;
     }
-    mdl_attention_memory m = {.q = q, .k = k, .v = v, .o = o, .grad_o = o, .dq = q, .dk = k, .dv = v, .seq = SEQ, .lse = LSE};
+    mdl_attention_memory m = {
+        .q = q, .k = k, .v = v, .o = o, .grad_o = o, .dq = q, .dk = k, .dv = v, .seq = SEQ, .lse = LSE, .tiles = TILES};
     m.grad_o.slot = DO, m.grad_o.dtype = MDL_BF16;
     m.dq.slot = GRADS, m.dk.slot = dense ? DK_ALONE : GRADS, m.dv.slot = dense ? DV_ALONE : GRADS;
     m.dq.dtype = m.dk.dtype = m.dv.dtype = c->out;
@@ -117,6 +118,18 @@ static void take(mdl_arena *arena, void *const *buffer, operand *x, int64_t T) {
     }
 }
 
+/* The tiles of `rows` rows, the longest segment's first, and -1 in the other places; nothing behind them. */
+static int32_t *tiles_of(mdl_arena *arena, const problem *p, int64_t rows) {
+    int64_t places = (p->T + rows - 1) / rows + p->S, n = 0;
+    int32_t *tiles = MDL_NEW_ARRAY(arena, int32_t, 2 * places + 1);
+    memset(tiles, 255, 2 * (size_t)places * sizeof *tiles);
+    for (int32_t length = p->T > INT32_MAX ? 0 : (int32_t)p->T; length > 0; length--)
+        for (int32_t s = 0; s < p->S; s++)
+            for (int32_t first = 0; p->seq[s + 1] - p->seq[s] == length && first < length; first += (int32_t)rows, n++)
+                tiles[2 * n] = s, tiles[2 * n + 1] = first;
+    return tiles;
+}
+
 /* ---- one kernel ---- */
 
 typedef struct {
@@ -137,11 +150,12 @@ static void run(const fixture *f, mdl_arena *arena, const char *symbol, const md
     } args = {.immediate = {p->T, p->S}};
     for (int i = 0; i < n; i++) buffer[out[i].place->slot] = ones(arena, bytes_of(&out[i], p->T));
     buffer[SEQ] = (void *)(uintptr_t)p->seq;
+    buffer[TILES] = tiles_of(arena, p, kernel->blocks.per);
     memcpy(args.buffer, buffer, sizeof args.buffer);
     for (int i = 0; i < kernel->n_maps; i++) {
         const mdl_template_map *m = &kernel->maps[i];
-        args.maps[i].map = (mdl_emulated_map){
-            (const char *)buffer[m->buffer] + 2 * m->first, p->T, m->heads, m->cols, 2 * m->row, 2 * m->head};
+        args.maps[i].map =
+            (mdl_emulated_map){(const char *)buffer[m->buffer] + 2 * m->first, p->T, m->heads, m->cols, 2 * m->row, 2 * m->head};
     }
     mdl_emulated_launch launch = {.name = symbol,
                                   .args = &args,

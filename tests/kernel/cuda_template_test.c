@@ -16,7 +16,7 @@
 #include "tests/device/emulated.h"
 #include "tests/kernel/arrays.h"
 
-enum { COLS = 301, ROWS = 33, TOKENS = 450, SEGMENTS = 9, WARPS = 8 };
+enum { COLS = 301, ROWS = 33, TOKENS = 450, SEGMENTS = 9, WARPS = 8, TILE_ROWS = 64 };
 static const int32_t mixed[] = {0, 0, 1, 3, 20, 20, 133, 433, 433, 433}; /* 0 1 2 17 0 113 300 0 0 */
 static const int64_t finish_cols[] = {257, 1, 512};
 static const bool finish_inits[] = {true, false, true};
@@ -35,11 +35,12 @@ static mdl_cuda_template kernel_of(mdl_arena *arena, const char *symbol) {
     if (!strcmp(symbol, "scatter_init")) return mdl_cuda_scatter_add(arena, MDL_F32, COLS, true, symbol);
     if (!strcmp(symbol, "scatter_bf16")) return mdl_cuda_scatter_add(arena, MDL_BF16, COLS, false, symbol);
     if (!strcmp(symbol, "finish")) return mdl_cuda_finish(arena, 3, finish_cols, finish_inits, symbol);
+    if (!strcmp(symbol, "tiles")) return mdl_cuda_tiles(arena, TILE_ROWS, symbol);
     if (!strcmp(symbol, "segsum_bf16")) return mdl_cuda_segment(arena, "segsum", MDL_BF16, COLS, symbol);
     return mdl_cuda_segment(arena, symbol, MDL_F32, COLS, symbol);
 }
-static const char *const symbols[] = {"scatter",  "scatter_init", "scatter_bf16", "finish", "segment_id",
-                                      "position", "seglen",       "first",        "segsum", "segsum_bf16"};
+static const char *const symbols[] = {"scatter", "scatter_init", "scatter_bf16", "finish",      "segment_id", "position",
+                                      "seglen",  "first",        "segsum",       "segsum_bf16", "tiles"};
 enum { SYMBOLS = sizeof symbols / sizeof *symbols };
 
 /* Runs a kernel for immediates T and S, or N. */
@@ -168,6 +169,26 @@ static void all_segments(const fixture *f) {
     segments(f, "first", SEGMENTS, first);
 }
 
+/* By each length, from the longest down. */
+static void tiles(const fixture *f) {
+    enum { PLACES = (TOKENS + TILE_ROWS - 1) / TILE_ROWS + SEGMENTS };
+    int32_t expected[2 * PLACES], out[2 * PLACES + 1], n = 0;
+    struct {
+        const void *buffer[2];
+        int64_t immediate[2];
+    } args = {{mixed, out}, {TOKENS, SEGMENTS}};
+    memset(expected, 0xff, sizeof expected);
+    memset(out, 0x7f, sizeof out);
+    for (int length = TOKENS; length > 0; length--)
+        for (int s = 0; s < SEGMENTS; s++)
+            for (int first = 0; mixed[s + 1] - mixed[s] == length && first < length; first += TILE_ROWS)
+                expected[n++] = s, expected[n++] = first;
+    run(f, "tiles", &args, TOKENS, SEGMENTS);
+    CHECK(f->t, n > 2 * SEGMENTS, "no segment has more tiles than one");
+    for (int i = 0; i < 2 * PLACES; i++) CHECK(f->t, out[i] == expected[i], "tiles[%d] is %d, not %d", i, out[i], expected[i]);
+    CHECK(f->t, out[2 * PLACES] == 0x7f7f7f7f, "tiles: written past its end");
+}
+
 static void segment_sums(const fixture *f, const char *symbol, bool narrow) {
     float *x = randoms(f->arena, TOKENS * COLS, 1), *out = array(f->arena, SEGMENTS * COLS), expected[SEGMENTS * COLS];
     void *memory = rows_of(f->arena, x, mixed[SEGMENTS], narrow); /* not the tail's */
@@ -217,6 +238,7 @@ static void run_all(const fixture *f) {
     if (mdl_case(t, "CUDA scatter_add of bf16")) scatter(f, "scatter_bf16", false, true, TOKENS);
     if (mdl_case(t, "CUDA finish: several widths and chunks, with and without an init")) finish(f);
     if (mdl_case(t, "CUDA segment_id, position, seglen, first")) all_segments(f);
+    if (mdl_case(t, "CUDA tiles")) tiles(&f);
     if (mdl_case(t, "CUDA segsum")) segment_sums(f, "segsum", false);
     if (mdl_case(t, "CUDA segsum of bf16")) segment_sums(f, "segsum_bf16", true);
 }

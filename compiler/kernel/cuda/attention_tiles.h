@@ -52,17 +52,23 @@ MDL_FN void mdl_hide(float (*s)[4], int n, int row, int at, int left, int right,
     }
 }
 
-/* The first segment that ends behind `token`; S when there is none. */
-MDL_FN int64_t mdl_segment_behind(const int32_t *seq, int64_t S, int64_t token) {
-    int64_t low = 0, high = S;
-    while (low < high) {
-        int64_t middle = (low + high) / 2;
-        if (seq[middle + 1] > token)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+/* ---- the list of tiles ---- */
+
+/* A tile of a block: rows from `first` on of a segment of `length` tokens that begins at token `start`. */
+typedef struct {
+    int64_t start;
+    int first, length;
+} mdl_block_tile;
+
+/* A block's tile in its turn, the first being 0; false behind the last. The list has `blocks` + S places; blocks take from it forth
+ * and back, so that who has a long one first has a short one next. */
+MDL_FN bool mdl_take_tile(const int32_t *tiles, const int32_t *seq, int64_t S, int64_t block, int64_t blocks, int turn,
+                          mdl_block_tile *tile) {
+    int64_t place = turn * blocks + (turn % 2 ? blocks - 1 - block : block);
+    int s = place < blocks + S ? tiles[2 * place] : -1;
+    if (s < 0) return false;
+    tile->start = seq[s], tile->length = seq[s + 1] - seq[s], tile->first = tiles[2 * place + 1];
+    return true;
 }
 
 /* ---- between memory and tiles ---- */
