@@ -238,7 +238,7 @@ static void run_all(const fixture *f) {
     if (mdl_case(t, "CUDA scatter_add of bf16")) scatter(f, "scatter_bf16", false, true, TOKENS);
     if (mdl_case(t, "CUDA finish: several widths and chunks, with and without an init")) finish(f);
     if (mdl_case(t, "CUDA segment_id, position, seglen, first")) all_segments(f);
-    if (mdl_case(t, "CUDA tiles")) tiles(&f);
+    if (mdl_case(t, "CUDA tiles")) tiles(f);
     if (mdl_case(t, "CUDA segsum")) segment_sums(f, "segsum", false);
     if (mdl_case(t, "CUDA segsum of bf16")) segment_sums(f, "segsum_bf16", true);
 }
