@@ -199,7 +199,7 @@ mdl_cuda_template mdl_cuda_attention_hopper(mdl_arena *arena, const mdl_attentio
     bool wide = shape->head_dim > 64;
     int64_t groups = 2, stages = wide ? 5 : 6, tile = shape->head_dim / 64 * TILE_BYTES;
     add_common(&e, memory, buffers, symbol, (tiling){64, stages, 64, wide ? 1 : 2});
-    add_number(&e, "KEYS", 64);
+    add_number(&e, "KEYS", 64), add_number(&e, "LAG", stages / 2);
     add_number(&e, "GROUPS", groups), add_number(&e, "ROWS", 64 * groups), add_number(&e, "THREADS", WARPGROUP * groups);
     add_number(&e, "GROUP", shape->heads / shape->kv_heads);
     add_output(&e, "O", &memory->o, "head");

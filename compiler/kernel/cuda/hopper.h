@@ -68,6 +68,8 @@ MDL_FN void mdl_barrier_wait(mdl_barrier *b, int parity) {
 
 /* ---- tiles ---- */
 
+/* The map will be needed soon. */
+MDL_FN void mdl_map_prefetch(const mdl_map *map) { asm volatile("prefetch.tensormap [%0];" : : "l"(map) : "memory"); }
 /* Rows `row` .. row + 63 and columns `column` .. column + 63 of a head into a tile; beyond the tensor, zeros. By one thread; the
  * bytes of a tile arrive at the barrier. */
 MDL_FN void mdl_map_load(void *tile, const mdl_map *map, int column, int head, int64_t row, mdl_barrier *b) {
@@ -132,6 +134,7 @@ MDL_FN void mdl_barrier_arrive(mdl_barrier *b) { mdl_emulator->barrier_arrive(md
 MDL_FN void mdl_barrier_expect(mdl_barrier *b, int bytes) { mdl_emulator->barrier_arrive(mdl_emulator, b, bytes); }
 MDL_FN void mdl_barrier_wait(mdl_barrier *b, int parity) { mdl_emulator->barrier_wait(mdl_emulator, b, parity); }
 
+MDL_FN void mdl_map_prefetch(const mdl_map *map) { (void)map; }
 MDL_FN void mdl_map_load(void *tile, const mdl_map *map, int column, int head, int64_t row, mdl_barrier *b) {
     mdl_emulator->map_load(mdl_emulator, tile, map, column, head, row, b);
 }
