@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/base/arena.h"
+#include "runtime/base/clock.h"
 #include "tests/check.h"
 
 struct mdl_test {
@@ -125,6 +127,19 @@ static bool wanted(const char *name, int argc, char **argv) {
     return !any;
 }
 
+/* Seconds of processors spent by this process and by the programs that it has run. */
+static double cpu_seconds(void) {
+    static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+    double sum = 0;
+    for (int i = 0; i < 2; i++) {
+        struct rusage used;
+        getrusage(whose[i], &used);
+        sum +=
+            (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + 1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+    }
+    return sum;
+}
+
 static void usage(void) {
     puts("usage: mdltest [--verbose] [--update] [--filter TEXT] [SUITE ...]\nsuites:");
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) printf("  %-12s %s\n", suites[i].name, suites[i].about);
@@ -145,10 +160,12 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
         if (!wanted(suites[i].name, argc, argv)) continue;
         int passed = t.passed, failed = t.failed;
+        double start = mdl_seconds_now(), cpu = cpu_seconds();
         if (t.verbose) printf("%s\n", suites[i].name);
         suites[i].run(&t);
         close_case(&t);
-        printf("%-12s %4d passed, %d failed   %s\n", suites[i].name, t.passed - passed, t.failed - failed, suites[i].about);
+        printf("%-12s %4d passed, %d failed   %s (%.1f s, %.1f of processors)\n", suites[i].name, t.passed - passed,
+               t.failed - failed, suites[i].about, mdl_seconds_now() - start, cpu_seconds() - cpu);
     }
     mdl_shell(&t, NULL, "rm -rf '%s'", t.scratch);
     printf("%d passed, %d failed\n", t.passed, t.failed);
