@@ -25,6 +25,7 @@ typedef struct {
     /* Launches first to last - 1, each to its end: a failing one is named. */
     mdl_status (*part)(mdl_device *d, int program, int first, int last);
     mdl_status (*rates)(mdl_device *d, int64_t edge, mdl_rates *rates);
+    mdl_status (*activity)(mdl_device *d, int program, mdl_activity *activity);
     const char *(*identity)(const mdl_device *d);
     /* The program whose launches made the device unusable, -1 when it is not. A fresh one can be opened afterwards, or not:
      * the driver may be lost to the process. */
