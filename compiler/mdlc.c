@@ -8,6 +8,7 @@
 
 #include "compiler/front/front.h"
 #include "compiler/pipeline.h"
+#include "compiler/target/cuda_nvrtc.h"
 #include "runtime/base/file.h"
 
 typedef struct {
@@ -39,7 +40,7 @@ static void help(void) {
         "      --stop-after PASS  stop there; nothing is written\n"
         "      --check-passes     interpret every program in f64 after every pass and name the first that changes it (tiny sizes)\n"
         "      --quiet            print nothing but errors\n"
-        "      --version, --help\n\npasses:");
+        "      --version, --nvrtc-version, --help\n\npasses:");
     for (const mdl_pass_info *p = mdl_pass_list; p->name; p++) printf("  %-12s %s\n", p->name, p->help);
 }
 
@@ -224,11 +225,22 @@ static mdl_status run(mdl_arena *arena, options *o) {
     return status;
 }
 
-/* --help and --version win over everything else. */
+/* "13.0", or nothing where there is none. */
+static void print_nvrtc(void) {
+    mdl_arena *arena = mdl_arena_new();
+    const mdl_nvrtc *nvrtc;
+    mdl_status status = mdl_nvrtc_open(arena, &nvrtc);
+    if (!status) puts(mdl_nvrtc_version(arena, nvrtc));
+    mdl_status_free(status);
+    mdl_arena_free(arena);
+}
+
+/* These win over everything else. */
 static bool asked(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), true;
         if (!strcmp(argv[i], "--version")) return puts("mdlc " MDL_VERSION), true;
+        if (!strcmp(argv[i], "--nvrtc-version")) return print_nvrtc(), true;
     }
     return false;
 }

@@ -3,10 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runtime/base/arena.h"
+#include "runtime/base/clock.h"
 #include "tests/check.h"
 
 struct mdl_test {
@@ -32,6 +36,7 @@ static const struct {
 #include "tests/suites.def"
 #undef SUITE
 };
+enum { SUITES = sizeof suites / sizeof *suites, MAX_JOBS = 64 };
 
 static void close_case(mdl_test *t) {
     if (!t->open) return;
@@ -116,7 +121,7 @@ static bool wanted(const char *name, int argc, char **argv) {
     bool any = false;
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] == '-') {
-            if (!strcmp(argv[i], "--filter")) i++;
+            if (!strcmp(argv[i], "--filter") || !strcmp(argv[i], "--jobs")) i++;
             continue;
         }
         any = true;
@@ -125,33 +130,131 @@ static bool wanted(const char *name, int argc, char **argv) {
     return !any;
 }
 
+/* Seconds of processors spent by this process and by the programs that it has run. */
+static double cpu_seconds(void) {
+    static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+    double sum = 0;
+    for (int i = 0; i < 2; i++) {
+        struct rusage used;
+        getrusage(whose[i], &used);
+        sum +=
+            (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + 1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+    }
+    return sum;
+}
+
 static void usage(void) {
-    puts("usage: mdltest [--verbose] [--update] [--filter TEXT] [SUITE ...]\nsuites:");
-    for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) printf("  %-12s %s\n", suites[i].name, suites[i].about);
+    puts("usage: mdltest [--verbose] [--update] [--filter TEXT] [--jobs N] [SUITE ...]\n--jobs: suites at once\nsuites:");
+    for (int i = 0; i < SUITES; i++) printf("  %-12s %s\n", suites[i].name, suites[i].about);
+}
+
+static bool make_scratch(mdl_test *t) {
+    const char *tmp = getenv("TMPDIR");
+    snprintf(t->scratch, sizeof t->scratch, "%s/mdltest.XXXXXX", tmp ? tmp : "/tmp");
+    if (mkdtemp(t->scratch)) return true;
+    perror(t->scratch);
+    return false;
+}
+
+static void run_suite(mdl_test *t, int i) {
+    int passed = t->passed, failed = t->failed;
+    double start = mdl_seconds_now(), cpu = cpu_seconds();
+    if (t->verbose) printf("%s\n", suites[i].name);
+    suites[i].run(t);
+    close_case(t);
+    printf("%-12s %4d passed, %d failed   %s (%.1f s, %.1f of processors)\n", suites[i].name, t->passed - passed,
+           t->failed - failed, suites[i].about, mdl_seconds_now() - start, cpu_seconds() - cpu);
+}
+
+/* ---- suites side by side, each in a process of its own ---- */
+typedef struct {
+    pid_t pid; /* 0: none */
+    int suite;
+    FILE *output;
+} job;
+typedef struct {
+    int passed, failed;
+} counts; /* in memory that all share */
+
+static _Noreturn void work(mdl_test *t, const job *j, counts *to) {
+    dup2(fileno(j->output), STDOUT_FILENO);
+    dup2(fileno(j->output), STDERR_FILENO);
+    if (!make_scratch(t)) exit(1);
+    run_suite(t, j->suite);
+    *to = (counts){t->passed, t->failed};
+    mdl_shell(t, NULL, "rm -rf '%s'", t->scratch);
+    mdl_arena_free(t->arena);
+    exit(0); /* with its checks for leaks */
+}
+
+static bool start(mdl_test *t, int suite, job *j, counts *to) {
+    fflush(NULL);
+    *j = (job){.suite = suite, .output = tmpfile()};
+    if (j->output && !(j->pid = fork())) work(t, j, to);
+    return j->output && j->pid > 0;
+}
+
+/* Waits for any of them, shows what it has printed, and adds its counts. */
+static void finish_one(mdl_test *t, job *jobs, int n, const counts *all) {
+    int status = 0, c;
+    pid_t pid = wait(&status);
+    for (job *j = jobs; j < jobs + n; j++) {
+        if (!j->pid || j->pid != pid) continue;
+        rewind(j->output);
+        while ((c = getc(j->output)) != EOF) putchar(c);
+        fclose(j->output);
+        t->passed += all[j->suite].passed;
+        t->failed += all[j->suite].failed;
+        if (status) t->failed++, printf("%-12s died: wait status %d\n", suites[j->suite].name, status);
+        j->pid = 0;
+    }
+}
+
+static job *free_job(job *jobs, int n) {
+    for (job *j = jobs; j < jobs + n; j++)
+        if (!j->pid) return j;
+    return NULL;
+}
+
+static bool run_side_by_side(mdl_test *t, int n, const bool *chosen) {
+    job jobs[MAX_JOBS] = {0}, *free;
+    counts *all = mmap(NULL, SUITES * sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED) return false;
+    bool ok = true;
+    for (int i = 0; i < SUITES && ok; i++) {
+        if (!chosen[i]) continue;
+        while (!(free = free_job(jobs, n))) finish_one(t, jobs, n, all);
+        ok = start(t, i, free, &all[i]);
+    }
+    for (int i = 0; i < n; i++)
+        if (jobs[i].pid > 0) finish_one(t, jobs, n, all), i = -1;
+    munmap(all, SUITES * sizeof *all);
+    return ok;
+}
+
+static bool run_in_turn(mdl_test *t, const bool *chosen) {
+    if (!make_scratch(t)) return false;
+    for (int i = 0; i < SUITES; i++)
+        if (chosen[i]) run_suite(t, i);
+    mdl_shell(t, NULL, "rm -rf '%s'", t->scratch);
+    return true;
 }
 
 int main(int argc, char **argv) {
     mdl_test t = {.arena = mdl_arena_new()};
+    bool chosen[SUITES];
+    int n = 1;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help")) return usage(), 0;
         if (!strcmp(argv[i], "--verbose")) t.verbose = true;
         if (!strcmp(argv[i], "--update")) t.update = true;
         if (!strcmp(argv[i], "--filter") && i + 1 < argc) t.filter = argv[i + 1];
+        if (!strcmp(argv[i], "--jobs") && i + 1 < argc) n = atoi(argv[i + 1]);
     }
-    const char *tmp = getenv("TMPDIR");
-    snprintf(t.scratch, sizeof t.scratch, "%s/mdltest.XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(t.scratch)) return perror(t.scratch), 1;
+    for (int i = 0; i < SUITES; i++) chosen[i] = wanted(suites[i].name, argc, argv);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
-        if (!wanted(suites[i].name, argc, argv)) continue;
-        int passed = t.passed, failed = t.failed;
-        if (t.verbose) printf("%s\n", suites[i].name);
-        suites[i].run(&t);
-        close_case(&t);
-        printf("%-12s %4d passed, %d failed   %s\n", suites[i].name, t.passed - passed, t.failed - failed, suites[i].about);
-    }
-    mdl_shell(&t, NULL, "rm -rf '%s'", t.scratch);
+    bool ran = n > 1 ? run_side_by_side(&t, n < MAX_JOBS ? n : MAX_JOBS, chosen) : run_in_turn(&t, chosen);
     printf("%d passed, %d failed\n", t.passed, t.failed);
     mdl_arena_free(t.arena);
-    return t.failed || !t.passed;
+    return !ran || t.failed || !t.passed;
 }

@@ -6,14 +6,16 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "compiler/kernel/template.h"
+#include "compiler/target/code_cache.h"
 #include "compiler/target/cuda.h"
-#include "compiler/target/cuda_cache.h"
+#include "compiler/target/cuda_nvrtc.h"
 #include "compiler/target/host_build.h"
 #include "runtime/base/isa.h"
 
@@ -31,7 +33,7 @@ typedef MDL_VEC(job) job_list;
 typedef struct {
     mdl_arena *arena; /* the plan's */
     const mdl_nvrtc *nvrtc;
-    mdl_cuda_cache cache;
+    mdl_code_cache cache;
     job_list jobs;
 } work;
 
@@ -77,10 +79,27 @@ static void add_job(work *w, mdl_plan_kernel *kernel, const char *arch) {
     MDL_PUSH(w->arena, w->jobs, ((job){kernel, arch, text.at, mdl_plan_hash(w->arena, all, (int64_t)strlen(all)), false, {0}}));
 }
 
-static void look_up(work *w, mdl_cuda_cache *cache) {
+/* A file of the cache is the code, then what it takes. */
+static bool find(mdl_arena *arena, mdl_code_cache *cache, const char *key, mdl_cuda_code *code) {
+    mdl_text text;
+    size_t tail = sizeof code->resources;
+    if (!mdl_code_cache_find(arena, cache, mdl_printf(arena, "%s.cubin", key), &text) || text.n < tail) return false;
+    *code = (mdl_cuda_code){.bytes = text.at, .size = (int64_t)(text.n - tail)};
+    memcpy(&code->resources, text.at + text.n - tail, tail);
+    return true;
+}
+
+static void store(mdl_arena *arena, mdl_code_cache *cache, const char *key, const mdl_cuda_code *code) {
+    mdl_text text = {.arena = arena};
+    mdl_text_append(&text, code->bytes, (size_t)code->size);
+    mdl_text_append(&text, (const char *)&code->resources, sizeof code->resources);
+    mdl_code_cache_store(arena, cache, mdl_printf(arena, "%s.cubin", key), &text);
+}
+
+static void look_up(work *w, mdl_code_cache *cache) {
     for (int i = 0; i < w->jobs.n; i++) {
         job *j = &w->jobs.at[i];
-        if (!j->found) j->found = mdl_cuda_cache_find(w->arena, cache, j->key, &j->code);
+        if (!j->found) j->found = find(w->arena, cache, j->key, &j->code);
     }
 }
 
@@ -90,18 +109,40 @@ static int missing(const work *w) {
     return n;
 }
 
-static mdl_status compile(work *w, job *j, const mdl_cuda_cache *cache) {
+/* The blocks on a processor that the kernel asks room for: the last number of MDL_KERNEL(...). */
+static int asked_resident(const char *source) {
+    const char *at = strstr(source, "MDL_KERNEL("), *end = at ? strchr(at, ')') : NULL;
+    while (end && end > at && end[-1] >= '0' && end[-1] <= '9') end--;
+    return end ? atoi(end) : 0;
+}
+
+/* A kernel whose registers do not fit gets more of them, with room for one block less on a processor, until they do; where they
+ * never do, the least spills are taken. */
+static mdl_status spare_spills(work *w, job *j) {
+    for (int resident = asked_resident(j->kernel->source) - 1; resident > 0 && j->code.resources.spill_bytes; resident--) {
+        const char *text = mdl_printf(w->arena, "#define MDL_FEWER_RESIDENT %d\n%s", resident, j->text);
+        mdl_cuda_code code;
+        MDL_TRY(mdl_nvrtc_compile(w->arena, w->nvrtc, j->kernel->symbol, text, j->arch, &code), "%d resident blocks", resident);
+        if (code.resources.spill_bytes >= j->code.resources.spill_bytes) continue;
+        j->code = code;
+        j->code.resources.resident = resident;
+    }
+    return MDL_OK;
+}
+
+static mdl_status compile(work *w, job *j, mdl_code_cache *cache) {
     const char *symbol = j->kernel->symbol;
     MDL_TRY(mdl_nvrtc_compile(w->arena, w->nvrtc, symbol, j->text, j->arch, &j->code), "kernel %s (%s)", symbol, j->kernel->span);
+    if (!mdl_cuda_is_ptx(j->arch)) MDL_TRY(spare_spills(w, j), "kernel %s (%s)", symbol, j->kernel->span);
     j->found = true;
-    mdl_cuda_cache_store(w->arena, cache, j->key, &j->code);
+    store(w->arena, cache, j->key, &j->code);
     return MDL_OK;
 }
 
 /* ---- workers ---- */
 
 /* In a process of its own: takes the next job that nobody has taken, until there is none. */
-static _Noreturn void labour(work *w, const mdl_cuda_cache *cache, atomic_int *next) {
+static _Noreturn void labour(work *w, mdl_code_cache *cache, atomic_int *next) {
     for (int i; (i = atomic_fetch_add(next, 1)) < w->jobs.n;)
         if (!w->jobs.at[i].found) mdl_status_free(compile(w, &w->jobs.at[i], cache));
     _exit(0);
@@ -113,7 +154,7 @@ static int cores(void) {
 }
 
 /* Fills `cache` side by side; what it cannot do is left. */
-static void fill(work *w, mdl_cuda_cache *cache) {
+static void fill(work *w, mdl_code_cache *cache) {
     int n = missing(w) < cores() ? missing(w) : cores();
     pid_t pid[MAX_WORKERS];
     atomic_int *next = mmap(NULL, sizeof *next, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -125,6 +166,7 @@ static void fill(work *w, mdl_cuda_cache *cache) {
     for (int i = 0; i < n; i++)
         if (pid[i] > 0) waitpid(pid[i], NULL, 0);
     munmap(next, sizeof *next);
+    cache->grew = n > 0;
     look_up(w, cache);
 }
 
@@ -139,7 +181,7 @@ static void fill_somewhere(work *w) {
     mdl_status status = mdl_temporary_folder_make(w->arena, &folder);
     mdl_status_free(status);
     if (status) return;
-    mdl_cuda_cache instead = {folder.path, 0};
+    mdl_code_cache instead = {.folder = folder.path};
     fill(w, &instead);
     mdl_temporary_folder_remove(&folder);
 }
@@ -158,19 +200,18 @@ static void keep(mdl_plan *plan, const job *j) {
 }
 
 static mdl_status compile_for_gpus(mdl_plan *plan) {
-    work w = {.arena = plan->memory, .cache = mdl_cuda_cache_open(plan->memory)};
+    work w = {.arena = plan->memory, .cache = mdl_code_cache_open(plan->memory)};
     names arches = split(plan->memory, plan->isa);
     MDL_TRY(mdl_nvrtc_open(plan->memory, &w.nvrtc), "target cuda");
     for (int k = 0; k < plan->kernels.n; k++)
         for (int a = 0; a < arches.n; a++) add_job(&w, &plan->kernels.at[k], arches.at[a]);
     look_up(&w, &w.cache);
     fill_somewhere(&w);
-    if (w.cache.damaged)
-        fprintf(stderr, "mdlc: note: %d damaged files in %s were thrown away and made again\n", w.cache.damaged, w.cache.folder);
     for (int i = 0; i < w.jobs.n; i++) {
         if (!w.jobs.at[i].found) MDL_TRY(compile(&w, &w.jobs.at[i], &w.cache), "target cuda");
         keep(plan, &w.jobs.at[i]);
     }
+    mdl_code_cache_close(plan->memory, &w.cache);
     return MDL_OK;
 }
 

@@ -83,6 +83,10 @@ mdl_status mdl_nvrtc_open(mdl_arena *arena, const mdl_nvrtc **nvrtc) {
     return MDL_OK;
 }
 
+const char *mdl_nvrtc_version(mdl_arena *arena, const mdl_nvrtc *nvrtc) {
+    return mdl_printf(arena, "%d.%d", nvrtc->major, nvrtc->minor);
+}
+
 const char *mdl_nvrtc_recipe(mdl_arena *arena, const mdl_nvrtc *nvrtc, const char *arch) {
     mdl_text text = {.arena = arena};
     mdl_text_printf(&text, "NVRTC %d.%d %s", nvrtc->major, nvrtc->minor, arch);

@@ -9,6 +9,8 @@ typedef struct mdl_nvrtc mdl_nvrtc;
 /* The library, which stays loaded; says what was tried when there is none. */
 mdl_status mdl_nvrtc_open(mdl_arena *arena, const mdl_nvrtc **nvrtc);
 
+const char *mdl_nvrtc_version(mdl_arena *arena, const mdl_nvrtc *nvrtc); /* "13.0" */
+
 /* Everything beside the text that code depends on: options and the library's version. */
 const char *mdl_nvrtc_recipe(mdl_arena *arena, const mdl_nvrtc *nvrtc, const char *arch);
 

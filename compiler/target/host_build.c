@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "compiler/target/code_cache.h"
+
 /* A path may hold what ends a comment. */
 static void print_comment(mdl_text *t, const char *text) {
     mdl_text_printf(t, "/* ");
@@ -141,11 +143,13 @@ static void add_all(mdl_arena *arena, arguments *list, const char *const *all) {
     for (; *all; all++) add(arena, list, *all);
 }
 
+static const char *const compile_flags[] = {"-c", "-std=gnu11", "-fPIC", "-ffp-contract=off", "-fno-ident", "-w", NULL};
+static const char *const link_flags[] = {"-shared", "-s", "-Wl,--build-id=none", NULL};
+
 static pid_t compile(mdl_arena *arena, const char *folder, const mdl_host_build *how, const char *source, const char *object) {
-    static const char *const common[] = {"-c", "-std=gnu11", "-fPIC", "-ffp-contract=off", "-fno-ident", "-w", NULL};
     arguments line = {0};
     add(arena, &line, compiler());
-    add_all(arena, &line, common);
+    add_all(arena, &line, compile_flags);
     add_all(arena, &line, how->flags);
     add_all(arena, &line, (const char *const[]){"-o", object, source, NULL});
     add(arena, &line, NULL);
@@ -153,10 +157,9 @@ static pid_t compile(mdl_arena *arena, const char *folder, const mdl_host_build 
 }
 
 static pid_t link_units(mdl_arena *arena, const char *folder, const mdl_host_build *how, const char *const *objects) {
-    static const char *const common[] = {"-shared", "-s", "-Wl,--build-id=none", NULL};
     arguments line = {0};
     add(arena, &line, compiler());
-    add_all(arena, &line, common);
+    add_all(arena, &line, link_flags);
     add_all(arena, &line, (const char *const[]){"-o", mdl_printf(arena, "%s.so", how->name), NULL});
     add_all(arena, &line, objects);
     add_all(arena, &line, how->link_flags);
@@ -184,13 +187,57 @@ static mdl_status build(mdl_plan *plan, const char *folder, const mdl_host_build
                     log ? log : "");
 }
 
-mdl_status mdl_host_object(mdl_plan *plan, const mdl_host_build *how, const char **bytes, int64_t *size) {
-    MDL_ASSERT(how->units >= 1 && how->units <= MDL_HOST_UNITS);
+static mdl_status build_somewhere(mdl_plan *plan, const mdl_host_build *how, const char **bytes, int64_t *size) {
     mdl_temporary_folder folder;
     mdl_status status = mdl_temporary_folder_make(plan->memory, &folder);
     if (status) return status;
     status = build(plan, folder.path, how);
     if (!status) status = read_file(plan->memory, mdl_printf(plan->memory, "%s/%s.so", folder.path, how->name), bytes, size);
     mdl_temporary_folder_remove(&folder);
+    return status;
+}
+
+/* ---- what was built before ---- */
+/* What the compiler says of itself. */
+static void add_version(mdl_text *text) {
+    FILE *pipe = popen(mdl_printf(text->arena, "%s --version 2>&1", compiler()), "re");
+    char block[4096];
+    for (size_t n; pipe && (n = fread(block, 1, sizeof block, pipe));) mdl_text_append(text, block, n);
+    if (pipe) pclose(pipe);
+}
+
+static void add_flags(mdl_text *text, const char *const *flags) {
+    for (; *flags; flags++) mdl_text_printf(text, " %s", *flags);
+    mdl_text_printf(text, "\n");
+}
+
+/* A name for all that the object depends on. */
+static const char *name_of(mdl_plan *plan, const mdl_host_build *how) {
+    mdl_text all = {.arena = plan->memory};
+    mdl_text_printf(&all, "%d %s", how->units, compiler());
+    add_flags(&all, compile_flags);
+    add_flags(&all, how->flags);
+    add_flags(&all, link_flags);
+    add_flags(&all, how->link_flags);
+    add_version(&all);
+    mdl_text_printf(&all, "%s", mdl_host_text(plan, how->prelude));
+    return mdl_printf(plan->memory, "%s.so", mdl_plan_hash(plan->memory, all.at, (int64_t)all.n));
+}
+
+mdl_status mdl_host_object(mdl_plan *plan, const mdl_host_build *how, const char **bytes, int64_t *size) {
+    MDL_ASSERT(how->units >= 1 && how->units <= MDL_HOST_UNITS);
+    mdl_code_cache cache = mdl_code_cache_open(plan->memory);
+    mdl_text object;
+    if (!cache.folder) return build_somewhere(plan, how, bytes, size);
+    const char *name = name_of(plan, how);
+    bool found = mdl_code_cache_find(plan->memory, &cache, name, &object);
+    mdl_status status = found ? MDL_OK : build_somewhere(plan, how, bytes, size);
+    if (found) *bytes = object.at, *size = (int64_t)object.n;
+    if (!found && !status) {
+        mdl_text built = {.arena = plan->memory};
+        mdl_text_append(&built, *bytes, (size_t)*size);
+        mdl_code_cache_store(plan->memory, &cache, name, &built);
+    }
+    mdl_code_cache_close(plan->memory, &cache);
     return status;
 }

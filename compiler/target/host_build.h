@@ -19,7 +19,8 @@ typedef struct {
 
 /* All kernels in one text: the prelude, then each source under the model line that it comes from. */
 const char *mdl_host_text(mdl_plan *plan, const char *prelude);
-/* Compiles and links with the system's C compiler (CC); the bytes live in the plan. The same text gives the same bytes. */
+/* Compiles and links with the system's C compiler (CC); the bytes live in the plan. The same text gives the same bytes, which the
+ * cache of code (code_cache.h) may give. */
 mdl_status mdl_host_object(mdl_plan *plan, const mdl_host_build *how, const char **bytes, int64_t *size);
 
 /* A temporary folder that outlives neither mdlc nor the programs that it starts, however they end: a shell waits until nobody holds

@@ -18,8 +18,10 @@ static folders places(mdl_arena *memory) {
     const char *toolkit = variable("CUDA_HOME"), *wheels = variable("MDL_CUDA"), *home = variable("HOME");
     folders all = {0};
     if (toolkit) MDL_PUSH(memory, all, mdl_printf(memory, "%s/lib64/", toolkit));
+    if (toolkit) MDL_PUSH(memory, all, mdl_printf(memory, "%s/extras/CUPTI/lib64/", toolkit));
     MDL_PUSH(memory, all, "");
     MDL_PUSH(memory, all, "/usr/local/cuda/lib64/");
+    MDL_PUSH(memory, all, "/usr/local/cuda/extras/CUPTI/lib64/");
     if (wheels)
         MDL_PUSH(memory, all, mdl_printf(memory, "%s/lib/", wheels));
     else if (home)

@@ -6,8 +6,9 @@
 #include "runtime/base/status.h"
 
 /* Opens the first of `names` ("libcublasLt.so.13", ..., NULL) that there is, first in $CUDA_HOME/lib64, then where the loader
- * looks, in /usr/local/cuda/lib64, and in the folder of wheels that `scripts/install-dependencies --cuda` fills: $MDL_CUDA/lib, by
- * default ~/.local/share/mdl/cuda/lib. It stays open. The error lists what was tried. */
+ * looks, in /usr/local/cuda/lib64 (of both also in extras/CUPTI/lib64), and in the folder of wheels that
+ * `scripts/install-dependencies --cuda` fills: $MDL_CUDA/lib, by default ~/.local/share/mdl/cuda/lib. It stays open. The error
+ * lists what was tried. */
 mdl_status mdl_library_open(const char *const *names, void **library);
 /* The address of a function: *function is a pointer to one. */
 mdl_status mdl_library_function(void *library, const char *name, void *function);

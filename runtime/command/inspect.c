@@ -142,7 +142,7 @@ static void show_products(const mdl_inspection *in) {
     mdl_inspect_finish("products", &table);
 }
 
-/* Of each arch of the plan, in order: "40 / 168, 48 B spilled". */
+/* Of each arch of the plan, in order: "40 / 168, 48 B spilled / 96, for 5 blocks". */
 static const char *registers_text(const mdl_inspection *in, const mdl_plan_kernel *kernel) {
     mdl_text text = {.arena = in->scratch};
     mdl_text_append(&text, "", 0);
@@ -150,6 +150,7 @@ static const char *registers_text(const mdl_inspection *in, const mdl_plan_kerne
         const mdl_plan_resources *r = &kernel->resources.at[i];
         mdl_text_printf(&text, "%s%d", i ? " / " : "", r->registers);
         if (r->spill_bytes) mdl_text_printf(&text, ", %" PRId64 " B spilled", r->spill_bytes);
+        if (r->resident) mdl_text_printf(&text, ", for %d block%s", r->resident, r->resident > 1 ? "s" : "");
     }
     return text.at;
 }

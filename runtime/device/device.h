@@ -13,6 +13,13 @@ typedef struct {
     double f32, bf16; /* floating-point operations a second, of a large product of such matrices */
 } mdl_rates;
 
+/* What a device did during one replay, by its own clock. */
+typedef struct {
+    double busy, span;   /* seconds in which something ran; from the first's beginning to the last's end */
+    int64_t records;     /* kernels, copies, fills */
+    const char *why_not; /* a sentence where this is not known, else NULL */
+} mdl_activity;
+
 typedef struct {
     const char *name; /* "cpu", "cuda" */
     /* Loads a verified plan: allocates every arena (zeroed), maps native code, prepares GEMMs. Afterwards nothing is
@@ -37,6 +44,9 @@ typedef struct {
     int64_t (*memory)(const mdl_device *device); /* bytes held */
     /* What a person should know before a long run of this plan here, or NULL: a sentence. The function may be NULL too. */
     const char *(*note)(const mdl_device *device);
+    /* Replays twice and tells what the device did the second time, which takes longer than others. NULL where a program is no more
+     * than its launches. */
+    mdl_status (*activity)(mdl_device *device, const char *program, mdl_activity *activity);
 } mdl_backend;
 
 extern const mdl_backend mdl_backend_cpu, mdl_backend_cuda;

@@ -100,9 +100,9 @@ static bool parse_signature(const char *s, mdl_plan_signature *out) {
     return !*s;
 }
 
-/* "sm_90a:40:0:0:1024": arch, registers, bytes of spills, stack, shared memory */
+/* "sm_90a:40:0:0:1024:3": arch, registers, bytes of spills, stack, shared memory; resident blocks, or nothing */
 static bool parse_resources(const char *s, mdl_plan_resources *out) {
-    int64_t number[4];
+    int64_t number[5] = {0};
     size_t n = strcspn(s, ":");
     *out = (mdl_plan_resources){0};
     if (!n || n >= sizeof out->arch) return false;
@@ -110,8 +110,9 @@ static bool parse_resources(const char *s, mdl_plan_resources *out) {
     s += n;
     for (int i = 0; i < 4; i++)
         if (*s != ':' || !parse_integer(s + 1, &s, &number[i])) return false;
-    if (*s || number[0] < 0 || number[0] > INT32_MAX) return false;
-    out->registers = (int)number[0];
+    if (*s == ':' && (!parse_integer(s + 1, &s, &number[4]) || number[4] < 1)) return false;
+    if (*s || number[0] < 0 || number[0] > INT32_MAX || number[4] > INT32_MAX) return false;
+    out->registers = (int)number[0], out->resident = (int)number[4];
     out->spill_bytes = number[1], out->stack_bytes = number[2], out->shared_bytes = number[3];
     return true;
 }

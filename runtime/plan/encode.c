@@ -59,10 +59,12 @@ static void put_signature(mdl_text *text, const mdl_plan_signature *s) {
     mdl_text_append(text, "\"", 1);
 }
 
-/* "sm_90a:40:0:0:1024" */
+/* "sm_90a:40:0:0:1024", and ":3" where there is room for 3 blocks only */
 static void put_resources(mdl_text *text, const mdl_plan_resources *r) {
-    mdl_text_printf(text, "\"%s:%d:%" PRId64 ":%" PRId64 ":%" PRId64 "\"", r->arch, r->registers, r->spill_bytes, r->stack_bytes,
+    mdl_text_printf(text, "\"%s:%d:%" PRId64 ":%" PRId64 ":%" PRId64, r->arch, r->registers, r->spill_bytes, r->stack_bytes,
                     r->shared_bytes);
+    if (r->resident) mdl_text_printf(text, ":%d", r->resident);
+    mdl_text_append(text, "\"", 1);
 }
 
 /* "0:1280:20x64:3840:64": buffer, first, heads x cols, row, head */

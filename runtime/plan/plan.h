@@ -177,6 +177,7 @@ typedef struct {
     int64_t spill_bytes;  /* of a thread's registers that do not fit: the larger of what is stored and what is loaded */
     int64_t stack_bytes;  /* of a thread */
     int64_t shared_bytes; /* of a block, static: the launch's are on top of it */
+    int resident;         /* blocks on a processor that there is room for; 0: as many as the text asks for */
 } mdl_plan_resources;
 
 typedef struct {

@@ -18,6 +18,12 @@ static json_t *rows_array(const mdl_profile *p, mdl_profile_by by) {
     return array;
 }
 
+static json_t *idle(const mdl_profile *p) {
+    if (p->activity.why_not) return json_pack("{s:s}", "why_not", p->activity.why_not);
+    return json_pack("{s:f, s:o, s:o, s:I}", "share", mdl_profile_idle(p), "busy", spread(p->busy), "span", spread(p->span),
+                     "records", (json_int_t)p->activity.records);
+}
+
 static json_t *whole(const mdl_profile *p) {
     json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:f, s:i}", "model", p->plan->model, "program", p->program->name,
                                "precision", p->plan->precision, "target", p->plan->target, "isa", p->plan->isa, "tokens",
@@ -29,6 +35,7 @@ static json_t *whole(const mdl_profile *p) {
     json_object_set_new(object, "replay", spread(p->replay));
     json_object_set_new(object, "launches_one_by_one", spread(p->one_by_one));
     json_object_set_new(object, "unaccounted", json_real(p->replay.median - p->one_by_one.median));
+    if (p->watched) json_object_set_new(object, "idle", idle(p));
     json_object_set_new(object, "loader",
                         json_pack("{s:f, s:f, s:f}", "packing", p->loader.packing, "waits_for_device", p->loader.for_room,
                                   "device_waits", p->loader.for_batch));

@@ -87,6 +87,24 @@ static mdl_status time_launches(runner *r, mdl_profile *p) {
     return status;
 }
 
+/* Last: it takes its time, and may leave the device slower. */
+static mdl_status watch(runner *r, mdl_profile *p) {
+    const mdl_backend *backend = r->session->backend;
+    double *busy = MDL_NEW_ARRAY(p->memory, double, p->steps), *span = MDL_NEW_ARRAY(p->memory, double, p->steps);
+    p->watched = backend->activity;
+    for (int i = 0; i < p->steps && p->watched && !p->activity.why_not; i++) {
+        mdl_status status = next_batch(r);
+        if (!status) status = backend->activity(r->session->device, p->program->name, &p->activity);
+        if (status) return status;
+        busy[i] = p->activity.busy, span[i] = p->activity.span;
+    }
+    p->busy = mdl_spread_of(busy, p->steps);
+    p->span = mdl_spread_of(span, p->steps);
+    return MDL_OK;
+}
+
+double mdl_profile_idle(const mdl_profile *p) { return 1 - p->busy.median / p->replay.median; }
+
 mdl_status mdl_profile_measure(mdl_session *session, mdl_loader *loader, const mdl_adamw *adamw, const mdl_profile_options *options,
                                mdl_profile *p) {
     runner r = {.session = session, .loader = loader, .adamw = adamw, .options = options};
@@ -94,7 +112,8 @@ mdl_status mdl_profile_measure(mdl_session *session, mdl_loader *loader, const m
     p->program = mdl_plan_find_program(session->plan, options->program);
     if (!p->program) return mdl_fail(MDL_USAGE, "the plan has no program %s; see: mdlrun inspect PLAN programs", options->program);
     mdl_status status = time_steps(&r, p);
-    return status ? status : time_launches(&r, p);
+    if (!status) status = time_launches(&r, p);
+    return status ? status : watch(&r, p);
 }
 
 void mdl_profile_free(mdl_profile *p) { mdl_arena_free(p->memory); }

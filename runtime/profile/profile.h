@@ -28,6 +28,10 @@ typedef struct {
     /* Of steps as training makes them. replay: until the device is done. step: from one batch to the next, so also the wait for a
      * batch and its upload. */
     mdl_spread step, replay;
+    /* Of as many replays while the device was watched. */
+    mdl_spread busy, span; /* seconds in which it did something; from the first's beginning to the last's end */
+    mdl_activity activity; /* of the last of them */
+    bool watched;
     mdl_loader_times loader; /* a step */
     double tokens;           /* of sequences, a step */
     const char *device;
@@ -63,6 +67,8 @@ mdl_profile_rows mdl_profile_group(const mdl_profile *profile, mdl_profile_by by
 const char *mdl_bound_name(mdl_bound bound); /* "memory" */
 
 /* ---- how it is shown ---- */
+/* The share of a replay in which the device does nothing; of a profile that was watched. */
+double mdl_profile_idle(const mdl_profile *profile);
 /* What all of it was measured on, the step, what no launch accounts for, the loader. */
 void mdl_profile_print_head(const mdl_profile *profile, FILE *out);
 /* At most so many rows. */

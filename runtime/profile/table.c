@@ -25,6 +25,17 @@ static void print_step(const mdl_profile *p, FILE *out) {
         fprintf(out, "together they are %s ms (%.1f %%) quicker\n", milliseconds(p, -rest), -100 * rest / sum);
 }
 
+/* Replays run longer while they are watched, kernels do not: what was busy is set against the time of those that were not. */
+static void print_idle(const mdl_profile *p, FILE *out) {
+    if (!p->watched) return;
+    if (p->activity.why_not)
+        fprintf(out, "idle       not known: %s\n", p->activity.why_not);
+    else
+        fprintf(out,
+                "idle       %.1f %% of a replay: the device works %s ms (%" PRId64 " kernels and copies; watched, they span %s)\n",
+                100 * mdl_profile_idle(p), milliseconds(p, p->busy.median), p->activity.records, milliseconds(p, p->span.median));
+}
+
 void mdl_profile_print_head(const mdl_profile *p, FILE *out) {
     const mdl_rates *r = &p->rates;
     fprintf(out, "program    %s of %s, %" PRId64 " tokens, %s, target %s (%s)\n", p->program->name, p->plan->model, p->plan->tokens,
@@ -33,6 +44,7 @@ void mdl_profile_print_head(const mdl_profile *p, FILE *out) {
     fprintf(out, "at best    copies %s GB/s, large products %s TFLOP/s in f32, %s in bf16\n", digits(p->memory, 1e-9 * r->copy),
             digits(p->memory, 1e-12 * r->f32), digits(p->memory, 1e-12 * r->bf16));
     print_step(p, out);
+    print_idle(p, out);
     fprintf(out, "loader     packs a batch in %s ms, waits %s ms a step for the device; the device waits %s ms for it\n",
             milliseconds(p, p->loader.packing), milliseconds(p, p->loader.for_room), milliseconds(p, p->loader.for_batch));
 }

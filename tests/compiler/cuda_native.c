@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "compiler/target/code_cache.h"
 #include "compiler/target/cuda.h"
 #include "compiler/target/cuda_nvrtc.h"
 #include "tests/check.h"
@@ -20,15 +21,15 @@ static const char good[] =
     "    y[mdl_thread()] = tile[127 - mdl_thread()] + %d.0f;\n"
     "}\n";
 
-/* Keeps 64 numbers in 32 registers. */
+/* Keeps 64 numbers a thread; of so many threads, so many blocks. */
 static const char spilling[] =
-    "MDL_KERNEL(k_embed, 2, 1, 1024, 2) {\n"
+    "MDL_KERNEL(k_embed, 2, 1, %d, %d) {\n"
     "    float *x = (float *)args.buffer[0], v[64];\n"
     "    MDL_UNROLL(64)\n"
     "    for (int i = 0; i < 64; i++) v[i] = x[mdl_thread() + i * 1024];\n"
     "    mdl_sync();\n"
     "    MDL_UNROLL(64)\n"
-    "    for (int i = 0; i < 64; i++) x[mdl_thread() + i * 1024] = v[i] + v[63 - i] * v[i * 7 % 64];\n"
+    "    for (int i = 0; i < 64; i++) x[mdl_thread() + i * 1024] = v[i] + v[63 - i] * v[i * 7 & 63];\n"
     "}\n";
 
 static const char wrong[] = "MDL_KERNEL(k_sum, 2, 1, 128, 2) {\n    float y = args.buffet[0];\n}\n";
@@ -180,15 +181,63 @@ static void test_read_back(mdl_test *t) {
 static void test_spills(mdl_test *t) {
     mdl_plan *plan = cuda_plan("sm_90a");
     fresh_cache(t, plan->memory);
-    set_source(plan, 0, spilling);
+    set_source(plan, 0, mdl_printf(plan->memory, spilling, 1024, 1));
     for (int again = 0; again < 2; again++) { /* from the cache too */
         const char *said = compile(t, plan);
         CHECK(t, strstr(said, "mdlc: warning: kernel k_embed (tiny.mdl:3:1) spills ") && strstr(said, " on sm_90a\n"), "it says %s",
               said);
         int64_t spilled = plan->kernels.at[0].resources.n > again ? plan->kernels.at[0].resources.at[again].spill_bytes : 0;
-        CHECK(t, spilled > 100, "spilled bytes are %d", (int)spilled);
+        CHECK(t, spilled > 0, "spilled bytes are %d", (int)spilled);
     }
     mdl_plan_free(plan);
+}
+
+/* The same with registers to gain: the kernel asks for 8 blocks of 256 threads, which leaves each 32. */
+static void test_fewer_blocks(mdl_test *t) {
+    mdl_plan *plan = cuda_plan("sm_80,sm_90a"), *back = NULL;
+    fresh_cache(t, plan->memory);
+    set_source(plan, 0, mdl_printf(plan->memory, spilling, 256, 8));
+    compiles(t, plan);
+    for (int i = 0; i < plan->kernels.at[0].resources.n; i++) {
+        const mdl_plan_resources *r = &plan->kernels.at[0].resources.at[i];
+        CHECK(t, !r->spill_bytes && r->registers > 32, "%s: %d registers, %d bytes spilled", r->arch, r->registers,
+              (int)r->spill_bytes);
+        CHECK(t, r->resident > 1 && r->resident < 8 && r->registers * 256 * r->resident <= 65536, "%s: %d registers for %d blocks",
+              r->arch, r->registers, r->resident);
+    }
+    CHECK(t, !plan->kernels.at[1].resources.at[0].resident, "a kernel that fits has what it asks for");
+    written(t, plan->memory, plan);
+    mdl_status status = mdl_plan_read(mdl_printf(plan->memory, "%s/cuda.plan", mdl_test_scratch(t)), &back);
+    CHECK(t, !status && back->kernels.at[0].resources.at[1].resident == plan->kernels.at[0].resources.at[1].resident,
+          "the choice is not read back: %s", mdl_message(status));
+    mdl_status_free(status);
+    mdl_plan_free(back);
+    mdl_plan_free(plan);
+}
+
+/* Files of 1000 bytes, used one after the other; the first and the third since. */
+static void test_prune(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    const char *folder = fresh_cache(t, arena), *output;
+    mdl_code_cache cache = mdl_code_cache_open(arena);
+    mdl_text code = {.arena = arena}, found;
+    for (int i = 0; i < 1000 - 32; i++) mdl_text_append(&code, "x", 1);
+    for (int i = 0; i < 6; i++) {
+        mdl_code_cache_store(arena, &cache, mdl_printf(arena, "%d.so", i), &code);
+        mdl_shell(t, &output, "touch -d '2020-01-0%d' '%s/%d.so'", i + 1, folder, i);
+    }
+    CHECK(t,
+          mdl_code_cache_find(arena, &cache, "0.so", &found) && mdl_code_cache_find(arena, &cache, "2.so", &found) &&
+              found.n == code.n,
+          "what was kept is not found");
+    mdl_code_cache_prune(arena, &cache, 6000);
+    mdl_shell(t, &output, "ls '%s' | wc -l", folder);
+    CHECK(t, atoi(output) == 6, "%s files are left where all fit", output);
+    mdl_code_cache_prune(arena, &cache, 3999);
+    mdl_shell(t, &output, "ls '%s' | tr '\\n' ' '", folder);
+    CHECK(t, !strcmp(output, "0.so 2.so 5.so "), "left: %s", output);
+    mdl_code_cache_prune(arena, &(mdl_code_cache){0}, 0);
+    mdl_arena_free(arena);
 }
 
 static void says(mdl_test *t, mdl_plan *plan, const char *expected) {
@@ -214,6 +263,7 @@ static void test_arches(mdl_test *t) {
 }
 
 static void test_host(mdl_test *t) {
+    setenv("MDL_CACHE", "off", 1);
     mdl_plan *plan = cuda_plan("host"), *again = cuda_plan("host");
     compiles(t, plan);
     compiles(t, again);
@@ -225,6 +275,39 @@ static void test_host(mdl_test *t) {
     plan = cuda_plan("host");
     set_source(plan, 2, wrong);
     says(t, plan, "could not compile the kernels");
+    unsetenv("MDL_CACHE");
+}
+
+/* The second time nothing is compiled: with a compiler that fails, which says of itself what the first does. */
+static void test_host_cache(mdl_test *t) {
+    mdl_arena *arena = mdl_arena_new();
+    const char *folder = fresh_cache(t, arena), *output, *before = getenv("CC");
+    const char *cc = mdl_printf(arena, "%s/cc", mdl_test_scratch(t)), *kept = before ? mdl_strdup(arena, before) : NULL;
+    mdl_plan *plans[] = {cuda_plan("host"), cuda_plan("host"), cuda_plan("host"), cuda_plan("host")};
+    mdl_shell(t, &output,
+              "printf '#!/bin/sh\\n[ $1 != --version ] && [ -e %s/fails ] && exit 1\\nexec cc \"$@\"\\n' >'%s'; chmod +x '%s'",
+              mdl_test_scratch(t), cc, cc);
+    setenv("CC", cc, 1);
+    compiles(t, plans[0]);
+    mdl_shell(t, &output, "ls '%s'/*.so | wc -l; touch '%s/fails'", folder, mdl_test_scratch(t));
+    CHECK(t, atoi(output) == 1, "the cache has %s objects", output);
+    compiles(t, plans[1]);
+    set_source(plans[2], 0, mdl_printf(arena, good, plans[2]->kernels.at[0].symbol, 7));
+    CHECK(t, strstr(compile(t, plans[2]), "could not compile"), "another text has the object of the first");
+    const mdl_plan_file *a = mdl_plan_find_file(plans[0], MDL_PLAN_HOST_OBJECT),
+                        *b = mdl_plan_find_file(plans[1], MDL_PLAN_HOST_OBJECT);
+    CHECK(t, a && b && a->size == b->size && !memcmp(a->bytes, b->bytes, (size_t)a->size), "another object");
+    mdl_shell(t, &output, "rm '%s/fails'; printf x | dd of=$(ls '%s'/*.so) bs=1 seek=100 conv=notrunc 2>&1", mdl_test_scratch(t),
+              folder);
+    CHECK(t, strstr(compile(t, plans[3]), "note: 1 damaged files in"), "damage is not seen");
+    b = mdl_plan_find_file(plans[3], MDL_PLAN_HOST_OBJECT);
+    CHECK(t, a && b && a->size == b->size && !memcmp(a->bytes, b->bytes, (size_t)a->size), "another object after damage");
+    if (kept)
+        setenv("CC", kept, 1);
+    else
+        unsetenv("CC");
+    for (int i = 0; i < 4; i++) mdl_plan_free(plans[i]);
+    mdl_arena_free(arena);
 }
 
 void suite_cuda_native(mdl_test *t) {
@@ -233,12 +316,15 @@ void suite_cuda_native(mdl_test *t) {
     const char *caches = getenv("XDG_CACHE_HOME");
     if (mdl_case(t, "names of arches")) test_arches(t);
     if (mdl_case(t, "an object for the emulator")) test_host(t);
+    if (mdl_case(t, "an object for the emulator that was built before")) test_host_cache(t);
+    if (mdl_case(t, "the cache is pruned, the least recently used first")) test_prune(t);
     mdl_status status = mdl_nvrtc_open(arena, &nvrtc);
     if (status) printf("cuda_native: skipped what needs NVRTC: %s\n", mdl_message(status));
     if (!status && mdl_case(t, "code and resources for each arch")) test_code(t);
     if (!status && mdl_case(t, "the cache: filled, read, damaged, off, impossible; always one plan")) test_cache(t);
     if (!status && mdl_case(t, "resources are read back")) test_read_back(t);
     if (!status && mdl_case(t, "a spill is a warning")) test_spills(t);
+    if (!status && mdl_case(t, "fewer blocks on a processor instead of a spill")) test_fewer_blocks(t);
     if (!status && mdl_case(t, "a text that does not compile; an arch that NVRTC does not know")) test_errors(t);
     mdl_status_free(status);
     if (caches)

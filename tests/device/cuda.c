@@ -5,6 +5,7 @@
 #include "runtime/device/cuda/arch.h"
 #include "runtime/device/cuda/gemm_cache.h"
 #include "runtime/device/cuda/gemm_layout.h"
+#include "runtime/device/cuda/intervals.h"
 #include "tests/device/conformance.h"
 #include "tests/device/cuda_test.h"
 #include "tests/device/emulated.h"
@@ -210,6 +211,29 @@ static void test_takes(mdl_test *t) {
           "bias");
 }
 
+/* ---- intervals ---- */
+static void test_intervals(mdl_test *t) {
+    static const struct {
+        mdl_interval at[4];
+        int n;
+        uint64_t sum, span;
+    } rows[] = {{{{0, 0}}, 0, 0, 0},
+                {{{5, 9}}, 1, 4, 4},
+                {{{5, 9}, {9, 12}}, 2, 7, 7},
+                {{{20, 30}, {0, 10}}, 2, 20, 30},
+                {{{0, 10}, {5, 15}, {12, 13}, {14, 20}}, 4, 20, 20},
+                {{{0, 100}, {10, 20}, {30, 40}, {150, 151}}, 4, 101, 151},
+                {{{7, 7}, {7, 8}, {7, 7}}, 3, 1, 1},
+                {{{UINT64_MAX - 4, UINT64_MAX}, {UINT64_MAX - 2, UINT64_MAX}}, 2, 4, 4}};
+    mdl_case(t, "cuda: the union of intervals");
+    for (int i = 0; i < (int)(sizeof rows / sizeof *rows); i++) {
+        mdl_interval at[4];
+        memcpy(at, rows[i].at, sizeof at);
+        uint64_t span = mdl_intervals_span(at, rows[i].n), sum = mdl_intervals_union(at, rows[i].n);
+        CHECK(t, sum == rows[i].sum && span == rows[i].span, "row %d: %d of %d", i, (int)sum, (int)span);
+    }
+}
+
 /* ---- choices of algorithms ---- */
 static void test_cache(mdl_test *t) {
     mdl_arena *m = mdl_arena_new();
@@ -255,8 +279,10 @@ static bool make_fakes(mdl_test *t) {
                   "mkdir -p '%s/fake/lib64' && cd '%s/fake/lib64' && CC='cc -std=gnu11 -O1 -Wall -Wextra -Werror -shared -fPIC "
                   "-isystem %s' && $CC -Wl,-soname,libcuda.so.1 -o libcuda.so.1 %s/tests/device/fake/cuda.c && "
                   "V=$(sed -n 's/^#define CUBLAS_VER_MAJOR //p' %s/cublas_api.h) && "
-                  "$CC -Wl,-rpath,\"$PWD\" -o libcublasLt.so.$V %s/tests/device/fake/cublaslt.c libcuda.so.1",
-                  mdl_test_scratch(t), mdl_test_scratch(t), MDL_CUDA_INCLUDE, MDL_SOURCE_DIR, MDL_CUDA_INCLUDE, MDL_SOURCE_DIR);
+                  "$CC -Wl,-rpath,\"$PWD\" -o libcublasLt.so.$V %s/tests/device/fake/cublaslt.c libcuda.so.1 && "
+                  "$CC -Wl,-rpath,\"$PWD\" -o libcupti.so.13 %s/tests/device/fake/cupti.c libcuda.so.1",
+                  mdl_test_scratch(t), mdl_test_scratch(t), MDL_CUDA_INCLUDE, MDL_SOURCE_DIR, MDL_CUDA_INCLUDE, MDL_SOURCE_DIR,
+                  MDL_SOURCE_DIR);
     CHECK(t, !rc, "%s", output);
     return !rc;
 }
@@ -295,6 +321,7 @@ void suite_cuda(mdl_test *t) {
     test_arches(t);
     test_layouts(t);
     test_takes(t);
+    test_intervals(t);
     test_cache(t);
     test_fakes(t);
     mdl_conformance(t, &target);

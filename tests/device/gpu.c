@@ -1,4 +1,5 @@
 /* The cuda backend on a GPU. The suite `cuda` runs it with a fake driver ($MDL_FAKE_CUDA), whose kernels are C for the host. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -110,6 +111,34 @@ static void test_graphs(mdl_test *t) {
     mdl_cuda_set_graphs(true);
     if (d) ok(t, mdl_backend_cuda.profile(d, "test", seconds));
     CHECK(t, seconds[0] >= 0 && seconds[1] >= 0 && seconds[2] >= 0, "profile gives no times");
+    mdl_backend_cuda.unload(d);
+    mdl_plan_free(plan);
+}
+
+/* What the device does in a replay of three launches is known of the fake; a real one is busy for a part of the time, where there
+ * is CUPTI. The program has run twice. */
+static void test_activity(mdl_test *t) {
+    char failure[1024];
+    mdl_device *d = NULL;
+    mdl_activity a = {0};
+    if (!mdl_case(t, "gpu: how long a replay keeps the device busy")) return;
+    mdl_plan *plan = counting_plan(t);
+    ok(t, mdl_backend_cuda.load(plan, 0, &d));
+    int out = d ? count(d, 3, 1, failure) : 0;
+    if (d) ok(t, mdl_backend_cuda.activity(d, "test", &a));
+    if (d && !getenv("MDL_FAKE_CUDA") && a.why_not) printf("  gpu: idle time is not known: %s\n", a.why_not);
+    bool fake = getenv("MDL_FAKE_CUDA"), right = fabs(a.busy - 1.8e-6) < 1e-12 && fabs(a.span - 2.6e-6) < 1e-12;
+    CHECK(t, a.why_not ? !fake : a.records == 3 && a.busy > 0 && a.busy <= a.span && (!fake || right), "%d records, %g of %g s: %s",
+          (int)a.records, a.busy, a.span, a.why_not ? a.why_not : "");
+    if (d) ok(t, mdl_backend_cuda.download(d, MDL_ARENA_RESULT, 0, &out, sizeof out));
+    CHECK(t, out == (a.why_not ? 6 : 18), "the program did not run twice: %d", out);
+    static const char *const modes[][2] = {{"refuses", "CUPTI: another one watches"}, {"silent", "CUPTI recorded nothing"}};
+    for (int i = 0; i < 2 && d && fake; i++) {
+        setenv("MDL_FAKE_CUPTI", modes[i][0], 1);
+        ok(t, mdl_backend_cuda.activity(d, "test", &a));
+        CHECK(t, a.why_not && !strcmp(a.why_not, modes[i][1]), "%s: %s", modes[i][0], a.why_not ? a.why_not : "");
+    }
+    unsetenv("MDL_FAKE_CUPTI");
     mdl_backend_cuda.unload(d);
     mdl_plan_free(plan);
 }
@@ -246,11 +275,17 @@ void suite_gpu(mdl_test *t) {
         fault(t, !strcmp(wanted, "graph"));
         return;
     }
+    const char *fake = getenv("MDL_FAKE_CUDA");
+    if (fake && !strcmp(fake, "dead")) { /* all else is as when it works */
+        for (int as_graph = 0; as_graph < 2; as_graph++) test_fault(t, as_graph);
+        return;
+    }
     snprintf(cache, sizeof cache, "%s/choices", mdl_test_scratch(t));
     setenv("XDG_CACHE_HOME", cache, 1);
     mdl_plan *plan = product_plan();
     mdl_status_free(mdl_backend_cuda.load(plan, 0, &keeper));
     test_graphs(t);
+    test_activity(t);
     test_choices(t, cache);
     test_refusals(t);
     mdl_conformance(t, &target);

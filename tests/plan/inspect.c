@@ -28,13 +28,14 @@ static const char *inspect(mdl_test *t, mdl_arena *memory, const char *plan, con
     return text;
 }
 
-/* As if compiled for two arches, on one of which the first kernel spills. */
+/* As if compiled for two arches, on one of which the first kernel spills, and there is room for 3 blocks of the second. */
 static void make_cuda(mdl_plan *plan) {
     plan->target = "cuda";
     plan->isa = "sm_80,sm_90a";
     for (int k = 0; k < plan->kernels.n; k++) {
-        MDL_PUSH(plan->memory, plan->kernels.at[k].resources, ((mdl_plan_resources){"sm_80", 32 + k, 0, 0, 512}));
-        MDL_PUSH(plan->memory, plan->kernels.at[k].resources, ((mdl_plan_resources){"sm_90a", 168, k ? 0 : 48, k ? 0 : 64, 512}));
+        MDL_PUSH(plan->memory, plan->kernels.at[k].resources, ((mdl_plan_resources){"sm_80", 32 + k, 0, 0, 512, 0}));
+        MDL_PUSH(plan->memory, plan->kernels.at[k].resources,
+                 ((mdl_plan_resources){"sm_90a", 168, k ? 0 : 48, k ? 0 : 64, 512, k == 1 ? 3 : 0}));
     }
     plan->programs.at[0].launches.at[0].shared_bytes = 4096; /* on top of 512 */
 }

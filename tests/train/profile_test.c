@@ -36,6 +36,10 @@ static mdl_profile known(mdl_plan *plan) {
     p.replay = (mdl_spread){16e-3, 16.5e-3};
     p.loader = (mdl_loader_times){2e-3, 8e-3, 0.25e-3};
     p.tokens = 12;
+    p.watched = true;
+    p.busy = (mdl_spread){15.6e-3, 15.8e-3};
+    p.span = (mdl_spread){16.4e-3, 16.9e-3};
+    p.activity = (mdl_activity){.records = 5};
     p.device = "an abacus <1>";
     p.rates = (mdl_rates){.copy = 4e11, .f32 = 3e11, .bf16 = 6e11};
     return p;
@@ -70,6 +74,11 @@ static void goldens(mdl_test *t) {
     mdl_golden(t, "train/profile.txt", printed(&p));
     p.replay.median = 14e-3;
     CHECK(t, strstr(printed(&p), "one by one 14.5: together they are 0.500 ms (3.4 %) quicker"), "%s", printed(&p));
+    p.activity.why_not = "nobody looked";
+    CHECK(t, strstr(printed(&p), "idle       not known: nobody looked\n") && strstr(printed(&p), "\"why_not\": \"nobody looked\""),
+          "%s", printed(&p));
+    p.watched = false;
+    CHECK(t, !strstr(printed(&p), "idle"), "%s", printed(&p));
     mdl_case(t, "the picture");
     mdl_status status = mdl_profile_write_svg(&p, path);
     CHECK(t, !status, "%s", mdl_message(status));

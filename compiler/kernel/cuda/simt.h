@@ -28,12 +28,19 @@ typedef struct {
 
 #ifndef MDL_EMULATED
 
+/* Defined by mdlc where room for RESIDENT blocks would leave a thread too few registers: how many it has room for instead. */
+#ifdef MDL_FEWER_RESIDENT
+#define MDL_BOUNDS(THREADS, RESIDENT) __launch_bounds__(THREADS, MDL_FEWER_RESIDENT)
+#else
+#define MDL_BOUNDS(THREADS, RESIDENT) __launch_bounds__(THREADS, RESIDENT)
+#endif
+
 #define MDL_KERNEL(NAME, BUFFERS, INTEGERS, THREADS, RESIDENT) \
     MDL_ARGS(NAME, BUFFERS, INTEGERS);                         \
     MDL_ENTRY(NAME, THREADS, RESIDENT)
 /* The same over a NAME_args that is there already. */
 #define MDL_ENTRY(NAME, THREADS, RESIDENT) \
-    extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) NAME(const __grid_constant__ NAME##_args args)
+    extern "C" __global__ void MDL_BOUNDS(THREADS, RESIDENT) NAME(const __grid_constant__ NAME##_args args)
 #define MDL_SHARED __shared__
 
 MDL_FN int mdl_thread(void) { return (int)threadIdx.x; }

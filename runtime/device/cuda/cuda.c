@@ -160,9 +160,18 @@ static mdl_status cuda_run_part(mdl_device *d, const char *name, int first, int 
 
 static mdl_status cuda_rates(mdl_device *d, int64_t edge, mdl_rates *rates) { return explain(d, d->place->rates(d, edge, rates)); }
 
+static mdl_status cuda_activity(mdl_device *d, const char *name, mdl_activity *activity) {
+    int program = 0;
+    *activity = (mdl_activity){0};
+    MDL_TRY(mdl_program_index(d->plan, name, &program), "activity");
+    mdl_status status = send_input(d);
+    return explain(d, status ? status : d->place->activity(d, program, activity));
+}
+
 static const char *cuda_identity(const mdl_device *d) { return d->place->identity(d); }
 static int64_t cuda_memory(const mdl_device *d) { return d->held; }
 static const char *cuda_note(const mdl_device *d) { return d->note; }
 
-const mdl_backend mdl_backend_cuda = {"cuda",       cuda_load,     cuda_unload, cuda_upload,   cuda_download, cuda_fill, cuda_run,
-                                      cuda_profile, cuda_run_part, cuda_rates,  cuda_identity, cuda_memory,   cuda_note};
+const mdl_backend mdl_backend_cuda = {"cuda",        cuda_load,   cuda_unload,  cuda_upload,   cuda_download,
+                                      cuda_fill,     cuda_run,    cuda_profile, cuda_run_part, cuda_rates,
+                                      cuda_identity, cuda_memory, cuda_note,    cuda_activity};

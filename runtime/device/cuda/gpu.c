@@ -181,6 +181,11 @@ static mdl_status gpu_rates(mdl_device *d, int64_t edge, mdl_rates *rates) {
     return status ? status : mdl_gpu_rates(d, edge, rates);
 }
 
+static mdl_status gpu_activity(mdl_device *d, int program, mdl_activity *activity) {
+    mdl_status status = enter(d->at);
+    return status ? status : mdl_gpu_activity(d, program, activity);
+}
+
 static const char *gpu_identity(const mdl_device *d) {
     const mdl_gpu *gpu = d->at;
     return gpu->products ? mdl_printf(d->memory, "%s, %s", gpu->name, mdl_gpu_products_library(gpu->products)) : gpu->name;
@@ -200,6 +205,6 @@ static int gpu_lost(mdl_device *d) {
     return gpu->started;
 }
 
-const mdl_cuda_place mdl_cuda_gpu = {gpu_open,     gpu_close,   gpu_allocate,    gpu_copy_in,  gpu_send_input,
-                                     gpu_copy_out, gpu_set,     mdl_gpu_prepare, gpu_run,      gpu_profile,
-                                     gpu_part,     mdl_gpu_map, gpu_rates,       gpu_identity, gpu_lost};
+const mdl_cuda_place mdl_cuda_gpu = {gpu_open,  gpu_close,       gpu_allocate, gpu_copy_in, gpu_send_input, gpu_copy_out,
+                                     gpu_set,   mdl_gpu_prepare, gpu_run,      gpu_profile, gpu_part,       mdl_gpu_map,
+                                     gpu_rates, gpu_activity,    gpu_identity, gpu_lost};

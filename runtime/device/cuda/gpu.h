@@ -45,5 +45,6 @@ mdl_status mdl_gpu_run(mdl_device *d, int program);                       /* as 
 mdl_status mdl_gpu_part(mdl_device *d, int program, int first, int last); /* each to its end: a failing one is named */
 mdl_status mdl_gpu_profile(mdl_device *d, int program, double *seconds);
 mdl_status mdl_gpu_rates(mdl_device *d, int64_t edge, mdl_rates *rates);
+mdl_status mdl_gpu_activity(mdl_device *d, int program, mdl_activity *activity);
 
 #endif

@@ -172,11 +172,17 @@ static const char *host_identity(const mdl_device *d) {
     return mdl_printf(d->memory, "emulation on %s", mdl_host_identity(d->memory, 1));
 }
 
+static mdl_status host_activity(mdl_device *d, int program, mdl_activity *activity) {
+    (void)d, (void)program;
+    activity->why_not = "the emulation runs one launch after the other";
+    return MDL_OK;
+}
+
 static int host_lost(mdl_device *d) {
     (void)d;
     return -1;
 }
 
-const mdl_cuda_place mdl_cuda_host = {host_open,     host_close, host_allocate, host_copy_in,  host_send_input,
-                                      host_copy_out, host_set,   host_prepare,  host_run,      host_profile,
-                                      host_part,     host_map,   host_rates,    host_identity, host_lost};
+const mdl_cuda_place mdl_cuda_host = {host_open,  host_close,    host_allocate, host_copy_in, host_send_input, host_copy_out,
+                                      host_set,   host_prepare,  host_run,      host_profile, host_part,       host_map,
+                                      host_rates, host_activity, host_identity, host_lost};

@@ -27,6 +27,7 @@ typedef struct {
     /* Makes a tensor map of MDL_MAP_BYTES for a kernel: of `rows` rows of the buffer. */
     mdl_status (*map)(mdl_device *d, const mdl_plan_map *map, void *buffer, int64_t rows, void *to);
     mdl_status (*rates)(mdl_device *d, int64_t edge, mdl_rates *rates);
+    mdl_status (*activity)(mdl_device *d, int program, mdl_activity *activity);
     const char *(*identity)(const mdl_device *d);
     /* The program whose launches made the device unusable, -1 when it is not. A fresh one can be opened afterwards, or not:
      * the driver may be lost to the process. */

@@ -15,6 +15,9 @@ typedef struct fake_work {
 /* Does it, or notes it while capturing. Returns the error that the context has, which stays. */
 int fake_add(const fake_work *work);
 
+/* How much has been done so far. */
+int64_t fake_ran(void);
+
 /* Between two events: a product that is only timed need not be computed. */
 int fake_is_timing(void);
 
