@@ -9,6 +9,7 @@ start by the GPU's clock. Prints one line of JSON.
 import argparse
 import json
 import statistics
+import sys
 import time
 
 import torch
@@ -116,6 +117,7 @@ def main():
     p.add_argument("--mode", default="default", choices=["default", "reduce-overhead", "eager"])
     p.add_argument("--steps", type=int, default=20)
     p.add_argument("--warmup", type=int, default=5)
+    p.add_argument("--serve", action="store_true", help="time again for each line of standard input")
     args = p.parse_args()
     with open(args.lengths) as f:
         lengths = [int(line) for line in f]
@@ -124,12 +126,15 @@ def main():
     step = make_step(args.size, lengths, args.mode)
     loss = step().item()
     first = time.time() - begin
-    ms = statistics.median(time_steps(step, args.warmup, args.steps))
-    print(json.dumps({
-        "torch": torch.__version__, "mode": args.mode, "ms": ms, "tokens_per_second": sum(lengths) / ms * 1e3,
-        "first_step_s": round(first, 1), "first_loss": loss, "last_loss": step().item(),
-        "memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
-    }), flush=True)
+    while True:
+        ms = statistics.median(time_steps(step, args.warmup, args.steps))
+        print(json.dumps({
+            "torch": torch.__version__, "mode": args.mode, "ms": ms, "tokens_per_second": sum(lengths) / ms * 1e3,
+            "first_step_s": round(first, 1), "first_loss": loss, "last_loss": step().item(),
+            "memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
+        }), flush=True)
+        if not args.serve or not sys.stdin.readline():
+            break
 
 
 if __name__ == "__main__":
