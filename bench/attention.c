@@ -8,7 +8,6 @@
  * left in the L2 cache. Useful work is 4 and 10 * l^2 * H * K for each segment. A few rows are compared with sums in f64, and each
  * kernel runs again and again to see that it gives the same bits. */
 #include <math.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,8 +255,7 @@ typedef struct {
     kernel x;
     CUfunction function;
     struct {
-        int64_t words[SLOTS + 4];
-        CUtensorMap map[4] __attribute__((aligned(64)));
+        int64_t words[1024 / sizeof(int64_t)] __attribute__((aligned(64)));
     } args[SETS];
 } loaded;
 
@@ -281,8 +279,9 @@ static mdl_status make_argument(const bench *b, loaded *k, int set) {
     mdl_status status = MDL_OK;
     for (int i = 0; i < x->n_buffers; i++) words[i] = (int64_t)b->buffer[set][x->slot[i]];
     for (int i = 0; i < x->n_integers; i++) words[x->n_buffers + i] = x->integers[i];
-    MDL_ASSERT(!x->n_maps || (size_t)(x->n_buffers + x->n_integers + 7) / 8 * 64 == offsetof(typeof(k->args[0]), map));
-    for (int i = 0; i < x->n_maps && !status; i++) status = make_map(b, &x->maps[i], set, &k->args[set].map[i]);
+    words += (x->n_buffers + x->n_integers + 7) / 8 * 8;
+    for (int i = 0; i < x->n_maps && !status; i++, words += sizeof(CUtensorMap) / sizeof *words)
+        status = make_map(b, &x->maps[i], set, (CUtensorMap *)(void *)words);
     return status;
 }
 

@@ -103,7 +103,7 @@ static mdl_status watch(runner *r, mdl_profile *p) {
     return MDL_OK;
 }
 
-double mdl_profile_idle(const mdl_profile *p) { return 1 - p->busy.median / p->replay.median; }
+double mdl_profile_idle(const mdl_profile *p) { return 1 - p->busy.median / p->span.median; }
 
 mdl_status mdl_profile_measure(mdl_session *session, mdl_loader *loader, const mdl_adamw *adamw, const mdl_profile_options *options,
                                mdl_profile *p) {

@@ -25,15 +25,14 @@ static void print_step(const mdl_profile *p, FILE *out) {
         fprintf(out, "together they are %s ms (%.1f %%) quicker\n", milliseconds(p, -rest), -100 * rest / sum);
 }
 
-/* Replays run longer while they are watched, kernels do not: what was busy is set against the time of those that were not. */
+/* Of the replays that were watched, which may run a little longer than others. */
 static void print_idle(const mdl_profile *p, FILE *out) {
     if (!p->watched) return;
     if (p->activity.why_not)
         fprintf(out, "idle       not known: %s\n", p->activity.why_not);
     else
-        fprintf(out,
-                "idle       %.1f %% of a replay: the device works %s ms (%" PRId64 " kernels and copies; watched, they span %s)\n",
-                100 * mdl_profile_idle(p), milliseconds(p, p->busy.median), p->activity.records, milliseconds(p, p->span.median));
+        fprintf(out, "idle       %.1f %% of a replay: of %s ms the device works %s (%" PRId64 " kernels and copies)\n",
+                100 * mdl_profile_idle(p), milliseconds(p, p->span.median), milliseconds(p, p->busy.median), p->activity.records);
 }
 
 void mdl_profile_print_head(const mdl_profile *p, FILE *out) {
