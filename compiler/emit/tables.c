@@ -118,7 +118,8 @@ static void names(mdl_emitter *e) {
         MDL_PUSH(e->arena, e->plan->specials, ((mdl_plan_dim){m->specials.at[i].name, m->specials.at[i].value}));
     for (int i = 0; i < m->layouts.n; i++) {
         const mdl_name_map *n = &m->layouts.at[i];
-        MDL_PUSH(e->arena, e->plan->layouts, ((mdl_plan_name_map){n->layout, kinds[n->kind], n->theirs, n->ours}));
+        MDL_PUSH(e->arena, e->plan->layouts,
+                 ((mdl_plan_name_map){n->layout, kinds[n->kind], n->theirs, n->ours, n->rows, n->groups, n->first}));
     }
 }
 

@@ -35,6 +35,7 @@ typedef struct {
     const char *layout;                                       /* "hf" */
     enum { MDL_MAP_NAME, MDL_MAP_ALSO, MDL_MAP_IGNORE } kind; /* written and read | read only | skipped when read */
     const char *theirs, *ours;                                /* ours: NULL for ignore */
+    int64_t rows, groups, first;                              /* as in the plan: runtime/plan/plan.h */
 } mdl_name_map;
 
 typedef struct {

@@ -104,8 +104,9 @@ static void print_value(FILE *out, const mdl_config_key *key, const void *at) {
         case MDL_KEY_TEXT: print_quoted(out, *(const char *const *)at); break;
         case MDL_KEY_CHOICE: fputs(mdl_schedule_name(*(const mdl_schedule_kind *)at), out); break;
         case MDL_KEY_LIST:
+            fputc('[', out);
             for (int i = 0; i < ((const mdl_config_list *)at)->n; i++) {
-                fputs(i ? ", " : "[", out);
+                if (i) fputs(", ", out);
                 print_quoted(out, ((const mdl_config_list *)at)->at[i]);
             }
             fputc(']', out);

@@ -37,7 +37,8 @@ static void print_results(const mdl_run *run, const mdl_figures *f) {
 
 static mdl_status write_weights(mdl_run *run) {
     MDL_TRY(mdl_weights_check_finite(run->session), "after step %lld, at learning rate %g", (long long)run->step, run->lr);
-    return mdl_weights_write_folder(run->session, run->config->output_dir);
+    mdl_weight_store store = mdl_weights_of(run->session);
+    return mdl_weights_export(&store, run->config->output_dir, run->max_shard_bytes);
 }
 
 /* Weights first: results stand for a run that is complete. */

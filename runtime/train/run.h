@@ -23,6 +23,7 @@ typedef struct {
     mdl_schedule schedule;
     mdl_adamw adamw;
     double step_flops;
+    int64_t max_shard_bytes;
 
     int64_t step;               /* done */
     mdl_data_position position; /* of the step's first sequence: with `step` all that a resume needs of the data */

@@ -8,6 +8,7 @@
 #include "runtime/base/outputs.h"
 #include "runtime/train/run.h"
 #include "runtime/train/start.h"
+#include "runtime/train/weights.h"
 
 const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     char digits[32];
@@ -39,10 +40,9 @@ static mdl_status prepare_folder(mdl_run *run) {
 }
 
 static mdl_status make_weights(const mdl_run *run) {
-    int kept;
-    mdl_status status = mdl_start_weights(run->config, run->session, &kept);
-    if (!status && kept)
-        printf("%d tensors that are not trained are not in %s: they keep their initial values\n", kept, run->config->init_from);
+    mdl_weight_report report = {.memory = run->memory};
+    mdl_status status = mdl_start_weights(run->config, run->session, &report);
+    if (!status) mdl_weights_print(stdout, run->config->init_from, &report);
     return status;
 }
 
@@ -104,6 +104,9 @@ mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *c
     run->schedule = mdl_config_schedule(config);
     run->adamw = mdl_start_adamw(config);
     run->progress = mdl_progress_begin(stdout);
+    if (!mdl_weights_parse_size(config->max_shard_size, &run->max_shard_bytes))
+        return mdl_fail(MDL_USAGE, "trainer.max_shard_size: expected a size such as 5GB or 500MB, got '%s'",
+                        config->max_shard_size);
     mdl_status status = mdl_session_open(plan_path, (int)config->num_threads, &run->session);
     if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
     if (!status) status = make_weights(run);
