@@ -43,6 +43,11 @@ typedef struct {
     int64_t value;
 } mdl_dim_value;
 
+/* A file written beside the weights. */
+typedef struct {
+    const char *name, *json; /* "config.json", its evaluated text */
+} mdl_export;
+
 typedef struct {
     const char *name; /* path as written in `use`, or the model file's base name */
     const char *text;
@@ -59,10 +64,10 @@ typedef struct {
     MDL_VEC(mdl_dim_value) specials; /* vocabulary constants: bos eos pad unk mask -> id */
     MDL_VEC(mdl_source) sources;     /* the model file first, then what it uses */
     MDL_VEC(mdl_name_map) layouts;
-    const char *vocab_name, *vocab_text;   /* NULL without a vocab */
-    const char *export_name, *export_json; /* "config.json" and its evaluated text, or NULL */
-    int64_t tokens, segments;              /* T and S of `batch` */
-    int64_t max_length;                    /* of `maxlen(P)`, or 0 */
+    const char *vocab_name, *vocab_text; /* NULL without a vocab */
+    MDL_VEC(mdl_export) exports;         /* the first is the configuration */
+    int64_t tokens, segments;            /* T and S of `batch` */
+    int64_t max_length;                  /* of `maxlen(P)`, or 0 */
 } mdl_module;
 
 #endif

@@ -249,10 +249,10 @@ static void exports(suite *s) {
         mdl_module *m = elaborate(s, models[i], "");
         if (!m) continue;
         json_error_t error;
-        json_t *json = json_loads(m->export_json ? m->export_json : "", 0, &error);
+        json_t *json = json_loads(m->exports.n ? m->exports.at[0].json : "", 0, &error);
         CHECK(s->t, json, "not JSON: %s", error.text);
         json_decref(json);
-        mdl_golden(s->t, mdl_printf(s->arena, "language/%s.config.json", models[i]), m->export_json ? m->export_json : "");
+        mdl_golden(s->t, mdl_printf(s->arena, "language/%s.config.json", models[i]), m->exports.n ? m->exports.at[0].json : "");
     }
 }
 
