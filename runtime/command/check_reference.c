@@ -125,7 +125,9 @@ mdl_status mdl_reference_load_weights(mdl_reference *r, mdl_session *s) {
     mdl_weight_store store = mdl_weights_of(s);
     mdl_weight_report report = {.memory = r->memory};
     mdl_weight_rules all = {.strict = true, .from = r->path}, usual = {0};
-    mdl_status status = r->weights ? mdl_weights_read(&store, r->weights, &usual, &report)
-                                   : mdl_weights_fill(&store, &all, weights.n, weights.at, &report);
+    mdl_status status = r->weights ? mdl_session_init(s, 0) : MDL_OK; /* for what a folder need not have */
+    if (!status)
+        status = r->weights ? mdl_weights_read(&store, r->weights, &usual, &report)
+                            : mdl_weights_fill(&store, &all, weights.n, weights.at, &report);
     return status ? status : mdl_session_zero_moments(s);
 }

@@ -7,9 +7,10 @@
 
 enum { LONGEST = 1024 }; /* letters of a name that is looked for without its wrappers */
 
-/* Segments that the modules around a model leave in its names: of torch.nn.DataParallel, torch.compile, FSDP, checkpointing, PEFT.
- */
-static const char *const wrappers[] = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"};
+/* Segments that the modules around a model leave in its names: of DataParallel, torch.compile, FSDP, checkpointing, PEFT, and of
+ * the many that call it their model. */
+static const char *const wrappers[] = {
+    "module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer", "base_model", "model"};
 
 static bool is_wrapper(const char *segment, size_t length) {
     for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
