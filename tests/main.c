@@ -13,7 +13,7 @@ struct mdl_test {
     const char *filter;
     bool update, verbose, skipping, failed_here;
     char name[256];
-    int passed, failed;
+    int passed, failed, skipped;
     bool open;
     char scratch[256];
     mdl_arena *arena;
@@ -53,6 +53,11 @@ bool mdl_case(mdl_test *t, const char *format, ...) {
     t->open = !t->skipping;
     t->failed_here = false;
     return t->open;
+}
+
+void mdl_skip(mdl_test *t, const char *why) {
+    printf("  skipped: %s\n", why);
+    t->skipped++;
 }
 
 void mdl_check(mdl_test *t, bool ok, const char *file, int line, const char *format, ...) {
@@ -151,6 +156,7 @@ int main(int argc, char **argv) {
         printf("%-12s %4d passed, %d failed   %s\n", suites[i].name, t.passed - passed, t.failed - failed, suites[i].about);
     }
     mdl_shell(&t, NULL, "rm -rf '%s'", t.scratch);
+    if (t.skipped) printf("%d parts were skipped\n", t.skipped);
     printf("%d passed, %d failed\n", t.passed, t.failed);
     mdl_arena_free(t.arena);
     return t.failed || !t.passed;

@@ -138,8 +138,8 @@ mdl_status mdl_weights_read(const mdl_weight_store *store, const char *path, con
     mdl_weight_rules own = *rules;
     mdl_status status = one ? open_file(&f, path) : open_folder(&f);
     own.from = f.files.n > 1 || one ? path : mdl_printf(f.memory, "%s/model.safetensors", path);
+    if (!status && !one) note_differences(&f, store->plan, report); /* first: they explain shapes that do not fit */
     if (!status) status = mdl_weights_fill(store, &own, f.weights.n, f.weights.at, report);
-    if (!status && !one) note_differences(&f, store->plan, report);
     for (int i = 0; i < f.files.n; i++) mdl_safetensors_close(f.files.at[i]);
     mdl_arena_free(f.memory);
     return status;

@@ -152,6 +152,10 @@ static mdl_status complain(match *m) {
     if (m->missing.n && m->missing.n < plan->params.n && !m->wrong.n && !m->unexpected.n && !m->rules->strict)
         mdl_text_printf(&text,
                         "\n  if they are new: model.allow_missing, a list of names with *, lets them begin from initial values");
+    if (m->unexpected.n && !m->missing.n && !m->wrong.n)
+        mdl_text_printf(&text,
+                        "\n  if the model has no use for them: ignore \"NAME\"; in its layout hf, where * stands for any letters");
+    for (int i = 0; i < m->report->notes.n && m->wrong.n; i++) mdl_text_printf(&text, "\n  note: %s", m->report->notes.at[i]);
     return mdl_fail(MDL_BAD_INPUT, "%s: the tensors are not those of the plan's model '%s'%s", m->rules->from, plan->model,
                     text.at);
 }
