@@ -31,7 +31,8 @@ static void print_results(const mdl_run *run, const mdl_figures *f) {
         snprintf(text, sizeof text, "%.6g", f->at[i].value);
         printf("%-26s %s\n", f->at[i].name, text);
     }
-    printf("written     %s: model.safetensors, metrics.jsonl, train_results.json\n", run->config->output_dir);
+    printf("written     %s: model.safetensors, %strain_results.json\n", run->config->output_dir,
+           mdl_config_list_has(&run->config->report_to, "jsonl") ? "metrics.jsonl, " : "");
     fflush(stdout);
 }
 

@@ -2,7 +2,7 @@
 #ifndef MDL_TRAIN_RUN_H
 #define MDL_TRAIN_RUN_H
 
-#include "runtime/report/figures.h"
+#include "runtime/report/metrics.h"
 #include "runtime/report/plot.h"
 #include "runtime/report/progress.h"
 #include "runtime/train/config.h"

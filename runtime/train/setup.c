@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/file.h"
@@ -21,6 +22,23 @@ const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     return text.at;
 }
 
+/* A folder a run, as Hugging Face's Trainer makes them: curves of an earlier run stay apart. */
+static const char *events_folder(const mdl_run *run) {
+    char when[32];
+    time_t now = time(NULL);
+    struct tm local;
+    strftime(when, sizeof when, "%Y%m%d-%H%M%S", localtime_r(&now, &local));
+    const char *folder = run->config->logging_dir;
+    return *folder ? folder : mdl_printf(run->memory, "%s/runs/%s", run->config->output_dir, when);
+}
+
+static mdl_status open_metrics(mdl_run *run, const char *path) {
+    const mdl_config_list *to = &run->config->report_to;
+    bool jsonl = mdl_config_list_has(to, "jsonl"), events = mdl_config_list_has(to, "tensorboard");
+    mdl_status status = mdl_metrics_open(jsonl ? path : NULL, &run->metrics);
+    return status || !events ? status : mdl_metrics_to_tensorboard(run->metrics, events_folder(run));
+}
+
 /* Nothing of an earlier run is lost here: what this run writes replaces it file by file when it is whole. Only the metrics are
  * written as the run goes, so those of the run whose weights lie there step aside until then. */
 static mdl_status prepare_folder(mdl_run *run) {
@@ -36,7 +54,7 @@ static mdl_status prepare_folder(mdl_run *run) {
     run->old_metrics = mdl_printf(run->memory, "%s.old", metrics);
     bool older = !access(run->old_metrics, F_OK); /* of the weights; what the run between wrote is of none */
     if (!status && !older && rename(metrics, run->old_metrics) && errno != ENOENT) status = mdl_fail_errno("%s", metrics);
-    return status ? status : mdl_metrics_open(metrics, &run->metrics);
+    return status ? status : open_metrics(run, metrics);
 }
 
 static mdl_status make_weights(const mdl_run *run) {

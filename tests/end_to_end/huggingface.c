@@ -85,6 +85,27 @@ static void give_ours(mdl_e2e *e, const char *python) {
     CHECK(e->t, mdl_e2e_exists(e, "many/model.safetensors.index.json"), "there are no shards");
 }
 
+/* TensorBoard gives every figure of metrics.jsonl back, as the float that it is there. */
+static void tensorboard(mdl_e2e *e, const char *python) {
+    double *losses;
+    mdl_case(e->t, "TensorBoard reads the event files");
+    mdl_e2e_train(e, 0, "small.plan", "some.fasta", "board",
+                  "trainer.max_steps=5 trainer.report_to=[tensorboard,jsonl] trainer.logging_dir=board/events");
+    const char *said = mdl_e2e_run(e, 0, "%s events board/events 2>&1", python);
+    int n = mdl_e2e_metrics(e, "board", "loss", &losses);
+    CHECK(e->t, n == 5, "%d lines", n);
+    for (int i = 0; i < n; i++) {
+        char *line = mdl_printf(e->memory, "train/loss %d ", i + 1), *end = "";
+        const char *at = strstr(said, line);
+        double got = at ? strtod(at + strlen(line), &end) : 0;
+        CHECK(e->t, at && (float)got == (float)losses[i] && !strncmp(end, " True", 5), "step %d: %g in\n%s", i + 1, losses[i],
+              said);
+    }
+    mdl_case(e->t, "reports as they are asked for");
+    mdl_e2e_train(e, 0, "small.plan", "some.fasta", "quiet", "trainer.max_steps=1 trainer.report_to=none");
+    CHECK(e->t, !mdl_e2e_exists(e, "quiet/metrics.jsonl") && !mdl_e2e_exists(e, "quiet/runs"), "something was reported");
+}
+
 /* ---- without Python ---- */
 /* The weights of a reference as a folder. */
 static void unpack(mdl_e2e *e, const char *reference, const char *folder) {
@@ -152,6 +173,7 @@ void suite_huggingface(mdl_test *t) {
     if (python) {
         read_theirs(&e, python);
         give_ours(&e, python);
+        tensorboard(&e, python);
     } else {
         mdl_skip(t, "no Python with torch, transformers, safetensors and tensorboard: scripts/install-dependencies --python");
     }
