@@ -156,7 +156,7 @@ int main(int argc, char **argv) {
         printf("%-12s %4d passed, %d failed   %s\n", suites[i].name, t.passed - passed, t.failed - failed, suites[i].about);
     }
     mdl_shell(&t, NULL, "rm -rf '%s'", t.scratch);
-    if (t.skipped) printf("%d parts were skipped\n", t.skipped);
+    if (t.skipped) printf("skipped: %d\n", t.skipped);
     printf("%d passed, %d failed\n", t.passed, t.failed);
     mdl_arena_free(t.arena);
     return t.failed || !t.passed;

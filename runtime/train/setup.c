@@ -50,6 +50,7 @@ static mdl_status prepare_folder(mdl_run *run) {
         return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", path);
     }
     mdl_status status = mdl_file_make_folder(dir);
+    if (!status) status = mdl_weights_check_room(run->session->plan, dir);
     const char *metrics = mdl_printf(run->memory, "%s/metrics.jsonl", dir);
     run->old_metrics = mdl_printf(run->memory, "%s.old", metrics);
     bool older = !access(run->old_metrics, F_OK); /* of the weights; what the run between wrote is of none */

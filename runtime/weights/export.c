@@ -25,9 +25,10 @@ typedef struct {
 
 typedef struct {
     mdl_arena *memory;
+    const mdl_plan *plan;
     const mdl_weight_store *store;
     const char *dir;
-    int64_t bytes;
+    int64_t bytes, largest; /* of all tensors; of a parameter */
     MDL_VEC(output) outputs;
     MDL_VEC(shard) shards;
     const mdl_plan_param *held; /* whose numbers are in values */
@@ -37,10 +38,9 @@ typedef struct {
 /* ---- which names go out, and where ---- */
 /* A parameter goes out under every name that the layout maps to it, else under its own. */
 static void add_names(export *x, const mdl_plan_param *param) {
-    const mdl_plan *plan = x->store->plan;
     int before = x->outputs.n;
-    for (int i = 0; i < plan->layouts.n; i++) {
-        const mdl_plan_name_map *map = &plan->layouts.at[i];
+    for (int i = 0; i < x->plan->layouts.n; i++) {
+        const mdl_plan_name_map *map = &x->plan->layouts.at[i];
         if (strcmp(map->layout, "hf") || strcmp(map->kind, "name") || strcmp(map->ours, param->name)) continue;
         MDL_PUSH(x->memory, x->outputs, ((output){{map->theirs, param->type, NULL}, param}));
     }
@@ -61,7 +61,6 @@ static void plan_shards(export *x, int64_t most) {
         }
         x->shards.at[x->shards.n - 1].n++;
         here += bytes;
-        x->bytes += bytes;
     }
     if (!x->shards.n) MDL_PUSH(x->memory, x->shards, (shard){0}); /* no tensors are a file too */
     for (int i = 0; i < x->shards.n; i++)
@@ -69,12 +68,13 @@ static void plan_shards(export *x, int64_t most) {
             x->shards.n == 1 ? "model.safetensors" : mdl_printf(x->memory, "model-%05d-of-%05d.safetensors", i + 1, x->shards.n);
 }
 
+/* What lies there is replaced when the new files are whole, so that they need room beside it. */
 static mdl_status check_room(const export *x) {
     struct statvfs disk;
     int64_t need = x->bytes + SMALL_FILES;
     if (statvfs(x->dir, &disk)) return mdl_fail_errno("%s", x->dir);
     double have = (double)disk.f_bavail * (double)disk.f_frsize;
-    if (have >= (double)need) return MDL_OK;
+    if (have >= (double)need || !disk.f_blocks) return MDL_OK; /* a file system of no size does not say */
     return mdl_fail(MDL_SYSTEM, "%s: the weights need %.1f MB, the disk has room for %.1f MB", x->dir, (double)need / 1e6,
                     have / 1e6);
 }
@@ -141,11 +141,10 @@ static mdl_status finish_weights(export *x) {
 
 /* Assets lie under assets/ in the plan and leave under their base name; the vocabulary leaves as vocab.txt. */
 static mdl_status write_assets(const export *x) {
-    const mdl_plan *plan = x->store->plan;
     mdl_status status = MDL_OK;
-    for (int i = 0; i < plan->files.n && !status; i++) {
-        const mdl_plan_file *file = &plan->files.at[i];
-        bool vocab = plan->vocab && !strcmp(file->path, plan->vocab);
+    for (int i = 0; i < x->plan->files.n && !status; i++) {
+        const mdl_plan_file *file = &x->plan->files.at[i];
+        bool vocab = x->plan->vocab && !strcmp(file->path, x->plan->vocab);
         bool own = !strcmp(file->path, MDL_PLAN_CONSTANTS); /* of the plan itself */
         if (own || (!vocab && strncmp(file->path, "assets/", 7))) continue;
         const char *name = vocab ? "vocab.txt" : strrchr(file->path, '/') + 1;
@@ -155,19 +154,31 @@ static mdl_status write_assets(const export *x) {
     return status;
 }
 
+static void plan_outputs(export *x) {
+    for (int i = 0; i < x->plan->params.n; i++) {
+        int64_t bytes = mdl_type_bytes(&x->plan->params.at[i].type);
+        x->largest = bytes > x->largest ? bytes : x->largest;
+        add_names(x, &x->plan->params.at[i]);
+    }
+    if (x->outputs.n) qsort(x->outputs.at, (size_t)x->outputs.n, sizeof *x->outputs.at, by_name);
+    for (int i = 0; i < x->outputs.n; i++) x->bytes += mdl_type_bytes(&x->outputs.at[i].tensor.type);
+}
+
+mdl_status mdl_weights_check_room(const mdl_plan *plan, const char *dir) {
+    export x = {.memory = mdl_arena_new(), .plan = plan, .dir = dir};
+    plan_outputs(&x);
+    mdl_status status = check_room(&x);
+    mdl_arena_free(x.memory);
+    return status;
+}
+
 /* The weights first: they take longest, and what lies beside them belongs to them. */
 mdl_status mdl_weights_export(const mdl_weight_store *store, const char *dir, int64_t max_shard_bytes) {
-    export x = {.memory = mdl_arena_new(), .store = store, .dir = dir};
-    int64_t largest = 0;
-    for (int i = 0; i < store->plan->params.n; i++) {
-        int64_t bytes = mdl_type_bytes(&store->plan->params.at[i].type);
-        largest = bytes > largest ? bytes : largest;
-        add_names(&x, &store->plan->params.at[i]);
-    }
-    if (x.outputs.n) qsort(x.outputs.at, (size_t)x.outputs.n, sizeof *x.outputs.at, by_name);
+    export x = {.memory = mdl_arena_new(), .plan = store->plan, .store = store, .dir = dir};
+    plan_outputs(&x);
     plan_shards(&x, max_shard_bytes);
     mdl_status status = check_room(&x);
-    x.values = malloc((size_t)largest + 1);
+    x.values = malloc((size_t)x.largest + 1);
     if (!status && !x.values) status = mdl_fail(MDL_SYSTEM, "%s: no memory for the largest tensor", dir);
     if (!status) status = write_shards(&x);
     if (!status) status = finish_weights(&x);

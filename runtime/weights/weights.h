@@ -68,6 +68,9 @@ int64_t mdl_weights_bad(int64_t n, const float *values);
  * instead is then removed. Reaches the disk. */
 mdl_status mdl_weights_export(const mdl_weight_store *store, const char *dir, int64_t max_shard_bytes);
 
+/* Has the disk room for what mdl_weights_export will write into `dir`? */
+mdl_status mdl_weights_check_room(const mdl_plan *plan, const char *dir);
+
 /* "5GB", "200MB", "64KB", "1000": a number of bytes, with units of 1000 as Hugging Face has them. False: it is none. */
 bool mdl_weights_parse_size(const char *text, int64_t *bytes);
 

@@ -159,7 +159,28 @@ static void adapters(mdl_e2e *e) {
            "is called '*.lroa_?.*'");
 }
 
+/* In a disk of half a megabyte nothing begins; where there is room for one file of weights, not for a second one beside it, the
+ * first stays. */
 static void disk(mdl_e2e *e) {
+    int status;
+    const char *small = "mkdir -p disk && mount -t tmpfs -o size=%s none disk && ";
+    const char *train = "mdlrun train small.plan data.files=some.fasta trainer.max_steps=1 trainer.output_dir=disk/run";
+    mdl_e2e_try(e, &status, "unshare -rm sh -c 'mkdir -p disk && mount -t tmpfs none disk' 2>&1");
+    if (status) mdl_skip(e->t, "a small disk: this machine lets nobody mount one");
+    for (int i = 0; i < 2 && !status; i++) {
+        static const char *const sizes[] = {"512k", "1600k"};
+        const char *mount = mdl_printf(e->memory, small, sizes[i]), *again = "trainer.overwrite_output_dir=true 2>&1";
+        mdl_case(e->t, "a disk without room, %s: said before training, and the weights that lie there stay", sizes[i]);
+        const char *script =
+            i ? mdl_printf(e->memory, "%s %s >first; ls disk/run; %s %s; s=$?; ls disk/run/model.safetensors && exit $s", mount,
+                           train, train, again)
+              : mdl_printf(e->memory, "%s %s 2>&1", mount, train);
+        const char *said = mdl_e2e_run(e, 4, "unshare -rm sh -c '%s'", script);
+        expect(e, said, "disk/run: the weights need 1.5 MB, the disk has room for");
+        CHECK(e->t, !strstr(said, "step "), "it trained all the same: %s", said);
+        if (i) expect(e, said, "disk/run/model.safetensors\n");
+    }
+
     mdl_case(e->t, "sizes that are none");
     expect(e, mdl_e2e_run(e, 2, "mdlrun train small.plan data.files=some.fasta trainer.max_shard_size=big 2>&1"),
            "expected a size such as 5GB");
