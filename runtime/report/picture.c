@@ -178,3 +178,10 @@ mdl_status mdl_curves_write(const mdl_curves *curves, const char *path) {
     if (drawn) status = mdl_fail(MDL_SYSTEM, "%s: %s", path, cairo_status_to_string(drawn));
     return mdl_file_commit(&file, status);
 }
+
+#ifdef __SANITIZE_ADDRESS__
+/* fontconfig, in which cairo finds fonts, keeps a few hundred bytes to the end of the process. */
+const char *__lsan_default_suppressions(void), *__lsan_default_options(void);
+const char *__lsan_default_suppressions(void) { return "leak:libfontconfig"; }
+const char *__lsan_default_options(void) { return "print_suppressions=0"; }
+#endif
