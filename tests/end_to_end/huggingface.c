@@ -8,17 +8,13 @@
 
 static const char sizes[] = "--set L=2 --set D=64 --set H=4 --tokens 256 --seqs 8";
 
-/* The command that runs huggingface.py, or NULL. */
+/* A Python that has what is needed, or NULL. */
 static const char *find_python(mdl_e2e *e) {
     static const char *const places[] = {"${MDL_PYTHON:-/}/bin/python", "$HOME/.local/share/mdl/python/bin/python", "python3"};
     for (int i = 0; i < 3; i++) {
         int status;
         mdl_e2e_try(e, &status, "%s -c 'import torch, transformers, safetensors, tensorboard' 2>/dev/null", places[i]);
-        if (!status)
-            return mdl_printf(
-                e->memory,
-                "HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error OMP_NUM_THREADS=2 %s '%s/tests/end_to_end/huggingface.py'",
-                places[i], mdl_test_source(e->t));
+        if (!status) return places[i];
     }
     return NULL;
 }
@@ -159,6 +155,20 @@ static void adapters(mdl_e2e *e) {
            "is called '*.lroa_?.*'");
 }
 
+/* The blocks of a language in docs/weights.md, on a smaller model. */
+static void documented(mdl_e2e *e, const char *python) {
+    static const char smaller[] = "s/--set size=8M --tokens 4096/--set L=2 --set D=64 --set H=4 --tokens 256/";
+    const char *blocks = "sed -n '/^```%s$/,/^```$/p' '%s/docs/weights.md' | sed '/^```/d; %s' >shown.%s && test -s shown.%s";
+    mdl_case(e->t, "docs/weights.md: the commands");
+    mdl_e2e_run(e, 0, "mdlrun train small.plan data.files=some.fasta trainer.max_steps=1 trainer.output_dir=esm2_8M");
+    mdl_e2e_run(e, 0, blocks, "sh", mdl_test_source(e->t), smaller, "sh", "sh");
+    expect(e, mdl_e2e_run(e, 0, "sh -eu shown.sh 2>&1"), "runs/more: model.safetensors");
+    if (!python) return;
+    mdl_case(e->t, "docs/weights.md: the Python");
+    mdl_e2e_run(e, 0, blocks, "python", mdl_test_source(e->t), "", "py", "py");
+    mdl_e2e_run(e, 0, "HF_HUB_OFFLINE=1 %s shown.py 2>&1", python);
+}
+
 /* In a disk of half a megabyte nothing begins; where there is room for one file of weights, not for a second one beside it, the
  * first stays. */
 static void disk(mdl_e2e *e) {
@@ -188,10 +198,13 @@ static void disk(mdl_e2e *e) {
 
 void suite_huggingface(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "huggingface");
-    const char *python = find_python(&e);
+    const char *interpreter = find_python(&e);
+    const char *python = mdl_printf(
+        e.memory, "HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error OMP_NUM_THREADS=2 %s '%s/tests/end_to_end/huggingface.py'",
+        interpreter, mdl_test_source(t));
     mdl_e2e_fasta(&e, "some.fasta", 40, 60);
     mdl_e2e_run(&e, 0, "mdlc models/esm2.mdl %s -o small.plan", sizes);
-    if (python) {
+    if (interpreter) {
         read_theirs(&e, python);
         give_ours(&e, python);
         tensorboard(&e, python);
@@ -200,6 +213,7 @@ void suite_huggingface(mdl_test *t) {
     }
     amplify(&e);
     adapters(&e);
+    documented(&e, interpreter);
     disk(&e);
     mdl_e2e_end(&e);
 }
