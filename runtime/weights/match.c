@@ -197,11 +197,10 @@ mdl_status mdl_weights_fill(const mdl_weight_store *store, const mdl_weight_rule
 }
 
 const mdl_plan_param *mdl_weights_param(const mdl_plan *plan, const char *name) {
-    int n;
-    mdl_arena *scratch = mdl_arena_new();
-    mdl_weight_names names = mdl_weight_names_make(scratch, plan, "hf", "");
-    const mdl_spelling *found = mdl_weight_names_find(&names, name, &n);
-    const mdl_plan_param *param = found && n == 1 ? found->param : NULL;
-    mdl_arena_free(scratch);
+    const mdl_plan_param *param = mdl_plan_find_param(plan, name);
+    for (int i = 0; i < plan->layouts.n && !param; i++) {
+        const mdl_plan_name_map *map = &plan->layouts.at[i];
+        if (!strcmp(map->layout, "hf") && map->ours && !strcmp(map->theirs, name)) param = mdl_plan_find_param(plan, map->ours);
+    }
     return param;
 }

@@ -49,7 +49,7 @@ mdl_status mdl_weights_fill(const mdl_weight_store *store, const mdl_weight_rule
 mdl_status mdl_weights_read(const mdl_weight_store *store, const char *path, const mdl_weight_rules *rules,
                             mdl_weight_report *report);
 
-/* The parameter that a name stands for in layout "hf", by the rules above; NULL when there is none. */
+/* The parameter of exactly this name, or of this name in layout "hf"; NULL when there is none. */
 const mdl_plan_param *mdl_weights_param(const mdl_plan *plan, const char *name);
 
 /* All numbers of a tensor (F32, F64, BF16 or F16) as floats. */

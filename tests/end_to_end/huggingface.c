@@ -201,7 +201,7 @@ void suite_huggingface(mdl_test *t) {
     const char *interpreter = find_python(&e);
     const char *python = mdl_printf(
         e.memory, "HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error OMP_NUM_THREADS=2 %s '%s/tests/end_to_end/huggingface.py'",
-        interpreter, mdl_test_source(t));
+        interpreter ? interpreter : "", mdl_test_source(t));
     mdl_e2e_fasta(&e, "some.fasta", 40, 60);
     mdl_e2e_run(&e, 0, "mdlc models/esm2.mdl %s -o small.plan", sizes);
     if (interpreter) {
