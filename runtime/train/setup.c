@@ -44,11 +44,13 @@ static mdl_status open_metrics(mdl_run *run, const char *path) {
 static mdl_status prepare_folder(mdl_run *run) {
     static const char *const results[] = {MDL_RESULT_FILES, NULL};
     const char *dir = run->config->output_dir;
-    for (int i = 0; results[i] && !run->config->overwrite_output_dir; i++) {
+    const char *there = mdl_weights_there(run->memory, run->session->plan, dir);
+    for (int i = 0; results[i] && !there; i++) {
         const char *path = mdl_printf(run->memory, "%s/%s", dir, results[i]);
-        if (access(path, F_OK)) continue;
-        return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", path);
+        if (!access(path, F_OK)) there = path;
     }
+    if (there && !run->config->overwrite_output_dir)
+        return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", there);
     mdl_status status = mdl_file_make_folder(dir);
     if (!status) status = mdl_weights_check_room(run->session->plan, dir);
     const char *metrics = mdl_printf(run->memory, "%s/metrics.jsonl", dir);

@@ -139,19 +139,36 @@ static mdl_status finish_weights(export *x) {
     return status;
 }
 
-/* Assets lie under assets/ in the plan and leave under their base name; the vocabulary leaves as vocab.txt. */
+/* The name that a file of the plan leaves under; NULL: it stays. Assets lie under assets/ and leave under their base name, the
+ * vocabulary as vocab.txt. */
+static const char *asset_name(const mdl_plan *plan, const mdl_plan_file *file) {
+    bool vocab = plan->vocab && !strcmp(file->path, plan->vocab);
+    bool own = !strcmp(file->path, MDL_PLAN_CONSTANTS); /* of the plan itself */
+    if (own || (!vocab && strncmp(file->path, "assets/", 7))) return NULL;
+    const char *name = vocab ? "vocab.txt" : strrchr(file->path, '/') + 1;
+    return *name && name[0] != '.' ? name : NULL;
+}
+
 static mdl_status write_assets(const export *x) {
     mdl_status status = MDL_OK;
     for (int i = 0; i < x->plan->files.n && !status; i++) {
         const mdl_plan_file *file = &x->plan->files.at[i];
-        bool vocab = x->plan->vocab && !strcmp(file->path, x->plan->vocab);
-        bool own = !strcmp(file->path, MDL_PLAN_CONSTANTS); /* of the plan itself */
-        if (own || (!vocab && strncmp(file->path, "assets/", 7))) continue;
-        const char *name = vocab ? "vocab.txt" : strrchr(file->path, '/') + 1;
-        if (!*name || name[0] == '.') continue;
-        status = mdl_file_write(mdl_printf(x->memory, "%s/%s", x->dir, name), file->bytes, (size_t)file->size);
+        const char *name = asset_name(x->plan, file);
+        if (name) status = mdl_file_write(mdl_printf(x->memory, "%s/%s", x->dir, name), file->bytes, (size_t)file->size);
     }
     return status;
+}
+
+const char *mdl_weights_there(mdl_arena *arena, const mdl_plan *plan, const char *dir) {
+    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                        "pytorch_model.bin.index.json"};
+    enum { NAMES = sizeof names / sizeof *names };
+    for (int i = 0; i < NAMES + plan->files.n; i++) {
+        const char *name = i < NAMES ? names[i] : asset_name(plan, &plan->files.at[i - NAMES]);
+        const char *path = name ? mdl_printf(arena, "%s/%s", dir, name) : NULL;
+        if (path && !access(path, F_OK)) return path;
+    }
+    return NULL;
 }
 
 static void plan_outputs(export *x) {

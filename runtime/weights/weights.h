@@ -68,6 +68,9 @@ int64_t mdl_weights_bad(int64_t n, const float *values);
  * instead is then removed. Reaches the disk. */
 mdl_status mdl_weights_export(const mdl_weight_store *store, const char *dir, int64_t max_shard_bytes);
 
+/* A file in `dir` that mdl_weights_export would replace, or a model's of another program; NULL: there is none. */
+const char *mdl_weights_there(mdl_arena *arena, const mdl_plan *plan, const char *dir);
+
 /* Has the disk room for what mdl_weights_export will write into `dir`? */
 mdl_status mdl_weights_check_room(const mdl_plan *plan, const char *dir);
 

@@ -155,6 +155,20 @@ static void adapters(mdl_e2e *e) {
            "is called '*.lroa_?.*'");
 }
 
+/* What another program left is not replaced without a word. */
+static void strangers(mdl_e2e *e) {
+    static const char *const files[] = {"config.json", "vocab.txt", "special_tokens_map.json", "pytorch_model.bin",
+                                        "model.safetensors.index.json"};
+    for (int i = 0; i < 5; i++) {
+        mdl_case(e->t, "an output folder with another program's %s", files[i]);
+        mdl_e2e_run(e, 0, "rm -rf theirs && mkdir theirs && echo theirs >theirs/%s", files[i]);
+        const char *said =
+            mdl_e2e_run(e, 2, "mdlrun train small.plan data.files=some.fasta trainer.max_steps=1 trainer.output_dir=theirs 2>&1");
+        expect(e, said, mdl_printf(e->memory, "theirs/%s exists: choose another trainer.output_dir", files[i]));
+        mdl_e2e_run(e, 0, "test \"$(cat theirs/*)\" = theirs");
+    }
+}
+
 /* The blocks of a language in docs/weights.md, on a smaller model. */
 static void documented(mdl_e2e *e, const char *python) {
     static const char smaller[] = "s/--set size=8M --tokens 4096/--set L=2 --set D=64 --set H=4 --tokens 256/";
@@ -214,6 +228,7 @@ void suite_huggingface(mdl_test *t) {
     amplify(&e);
     adapters(&e);
     documented(&e, interpreter);
+    strangers(&e);
     disk(&e);
     mdl_e2e_end(&e);
 }
