@@ -13,7 +13,7 @@ struct mdl_test {
     const char *filter;
     bool update, verbose, skipping, failed_here;
     char name[256];
-    int passed, failed, skipped;
+    int passed, failed;
     bool open;
     char scratch[256];
     mdl_arena *arena;
@@ -56,8 +56,8 @@ bool mdl_case(mdl_test *t, const char *format, ...) {
 }
 
 void mdl_skip(mdl_test *t, const char *why) {
+    (void)t;
     printf("  skipped: %s\n", why);
-    t->skipped++;
 }
 
 void mdl_check(mdl_test *t, bool ok, const char *file, int line, const char *format, ...) {
@@ -156,7 +156,6 @@ int main(int argc, char **argv) {
         printf("%-12s %4d passed, %d failed   %s\n", suites[i].name, t.passed - passed, t.failed - failed, suites[i].about);
     }
     mdl_shell(&t, NULL, "rm -rf '%s'", t.scratch);
-    if (t.skipped) printf("skipped: %d\n", t.skipped);
     printf("%d passed, %d failed\n", t.passed, t.failed);
     mdl_arena_free(t.arena);
     return t.failed || !t.passed;
