@@ -12,6 +12,9 @@ void mdl_check(mdl_test *t, bool ok, const char *file, int line, const char *for
 /* CHECK(t, x == 3, "x is %d", x) */
 #define CHECK(t, cond, ...) mdl_check((t), (cond), __FILE__, __LINE__, __VA_ARGS__)
 
+/* Says that something is not tested here, and why; scripts/test counts these lines. */
+void mdl_skip(mdl_test *t, const char *why);
+
 /* Golden test: compares `actual` with the file under tests/ named `path`; --update rewrites it. */
 void mdl_golden(mdl_test *t, const char *path, const char *actual);
 /* Root of the source tree, and a scratch folder that is fresh for each run. */

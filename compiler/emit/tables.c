@@ -118,7 +118,8 @@ static void names(mdl_emitter *e) {
         MDL_PUSH(e->arena, e->plan->specials, ((mdl_plan_dim){m->specials.at[i].name, m->specials.at[i].value}));
     for (int i = 0; i < m->layouts.n; i++) {
         const mdl_name_map *n = &m->layouts.at[i];
-        MDL_PUSH(e->arena, e->plan->layouts, ((mdl_plan_name_map){n->layout, kinds[n->kind], n->theirs, n->ours}));
+        MDL_PUSH(e->arena, e->plan->layouts,
+                 ((mdl_plan_name_map){n->layout, kinds[n->kind], n->theirs, n->ours, n->rows, n->groups, n->first}));
     }
 }
 
@@ -136,10 +137,10 @@ static void assets(mdl_emitter *e) {
         e->plan->vocab = mdl_printf(e->arena, "assets/%s", base_name(m->vocab_name));
         file(e, e->plan->vocab, m->vocab_text, (int64_t)strlen(m->vocab_text));
     }
-    if (m->export_json) {
-        e->plan->export_name = m->export_name;
-        file(e, mdl_printf(e->arena, "assets/%s", m->export_name), m->export_json, (int64_t)strlen(m->export_json));
-    }
+    if (m->exports.n) e->plan->export_name = m->exports.at[0].name;
+    for (int i = 0; i < m->exports.n; i++)
+        file(e, mdl_printf(e->arena, "assets/%s", m->exports.at[i].name), m->exports.at[i].json,
+             (int64_t)strlen(m->exports.at[i].json));
 }
 
 void mdl_emit_tables(mdl_emitter *e) {

@@ -62,10 +62,11 @@ static const char *why_taken(const char *name) {
 }
 
 void fe_export(fe *e, fe_env *env, const mdl_ast *export) {
-    if (e->module->export_name) {
-        fe_fail(e, export->loc, NULL, "there is one 'export'");
-        return;
-    }
+    for (int i = 0; i < e->module->exports.n; i++)
+        if (!strcmp(e->module->exports.at[i].name, export->text)) {
+            fe_fail(e, export->name, NULL, "\"%s\" is exported twice", export->text);
+            return;
+        }
     if (strchr(export->text, '/') || !*export->text) {
         fe_fail(e, export->name, NULL, "'export' takes a file name without folders");
         return;
@@ -77,10 +78,7 @@ void fe_export(fe *e, fe_env *env, const mdl_ast *export) {
     }
     json_t *json = object(e, env, export->a, 0);
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    if (text) {
-        e->module->export_name = export->text;
-        e->module->export_json = mdl_printf(e->arena, "%s\n", text);
-    }
+    if (text) MDL_PUSH(e->arena, e->module->exports, ((mdl_export){export->text, mdl_printf(e->arena, "%s\n", text)}));
     free(text);
     json_decref(json);
 }

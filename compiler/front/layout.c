@@ -1,4 +1,4 @@
-/* `layout` blocks: other names for the model's tensors in files, unrolled. Only renaming is implemented. */
+/* `layout` blocks: other names for the model's tensors in files, unrolled; and tensors of which a parameter is a part. */
 #include <string.h>
 
 #include "compiler/front/elab.h"
@@ -25,6 +25,65 @@ static const char *suggest_parameter(fe *e, const char *name) {
     return fe_suggest(e, name, m->params.n, names);
 }
 
+/* ---- right sides that are more than a name ---- */
+static const mdl_param *find_parameter(const mdl_module *m, const char *name) {
+    for (int i = 0; i < m->ties.n; i++)
+        if (!strcmp(m->ties.at[i].name, name)) name = m->ties.at[i].target;
+    for (int i = 0; i < m->params.n; i++)
+        if (!strcmp(m->params.at[i].name, name)) return &m->params.at[i];
+    return NULL;
+}
+
+/* Is this interleave[G]("a", ...), concat("a", ...) or padrows[N]("a"), which are read and not written? */
+static bool is_parts(const mdl_ast *map) {
+    static const char *const names[] = {"interleave", "concat", "padrows"};
+    const mdl_ast *call = map->b;
+    if (!map->i || call->kind != MDL_AST_CALL || call->b || !call->list.n) return false;
+    for (int i = 0; i < call->list.n; i++)
+        if (call->list.at[i]->text || call->list.at[i]->a->kind != MDL_AST_STR) return false;
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(call->text, names[i])) return (i == 1) == !call->a && (i < 2 || call->list.n == 1);
+    return false;
+}
+
+/* The number in brackets; 0 after an error, or 1 without brackets. */
+static int64_t bracket_of(fe *e, fe_env *env, const mdl_ast *call) {
+    if (!call->a) return 1;
+    fe_value v = call->a->list.n == 1 && !call->a->i ? fe_eval(e, env, call->a->list.at[0]) : (fe_value){.kind = FE_ABSENT};
+    if (v.kind == FE_INT && v.i > 0) return v.i;
+    if (v.kind != FE_POISON) fe_fail(e, call->a->loc, NULL, "'%s' takes one positive integer in brackets", call->text);
+    return 0;
+}
+
+/* A line for each parameter: where in the tensor its rows are. */
+static void add_parts(walk *w, fe_env *env, const mdl_ast *call, mdl_name_map entry) {
+    fe *e = w->e;
+    bool pads = !strcmp(call->text, "padrows");
+    int64_t number = bracket_of(e, env, call), rows = 0, groups = pads ? 1 : number;
+    int before = w->maps.n;
+    for (int i = 0; i < call->list.n && number; i++) {
+        const mdl_ast *part = call->list.at[i]->a;
+        entry.ours = fe_interpolate(e, env, part->loc, part->text);
+        const mdl_param *param = entry.ours ? find_parameter(e->module, entry.ours) : NULL;
+        if (!entry.ours) return;
+        if (!param) {
+            fe_fail(e, part->loc, NULL, "the model has no parameter \"%s\"%s", entry.ours, suggest_parameter(e, entry.ours));
+            return;
+        }
+        int64_t own = param->type.rank ? param->type.dim[0] : 0;
+        if (!own || own % groups || (pads && own > number)) {
+            fe_fail(e, part->loc, NULL, pads ? "%lld rows are more than %lld" : "%lld rows do not divide into %lld groups",
+                    (long long)own, (long long)number);
+            return;
+        }
+        entry.groups = groups;
+        entry.first = rows / groups;
+        rows += own;
+        if (entry.theirs) MDL_PUSH(e->arena, w->maps, entry);
+    }
+    for (int i = before; i < w->maps.n; i++) w->maps.at[i].rows = pads ? number : rows;
+}
+
 static void add_map(walk *w, fe_env *env, const mdl_ast *map) {
     fe *e = w->e;
     mdl_name_map entry = {.layout = w->layout,
@@ -32,6 +91,10 @@ static void add_map(walk *w, fe_env *env, const mdl_ast *map) {
                                   : map->i                    ? MDL_MAP_ALSO
                                                               : MDL_MAP_NAME};
     entry.theirs = fe_interpolate(e, env, map->a->loc, map->a->text);
+    if (map->b && is_parts(map)) {
+        add_parts(w, env, map->b, entry);
+        return;
+    }
     if (map->b && map->b->kind != MDL_AST_STR) {
         if (!w->unsupported) w->unsupported = map->b;
         return;
@@ -77,7 +140,9 @@ void fe_layout(fe *e, fe_env *env, const mdl_ast *layout) {
     visit(&w, env, layout->b, 0);
     if (w.unsupported) {
         mdl_report(e->d, MDL_SEVERITY_WARNING, w.unsupported->loc,
-                   "not implemented: a right side that is more than one name; layout '%s' is left out", layout->text);
+                   "not implemented: a right side other than a name, or after 'also' interleave, concat or padrows; layout '%s' is "
+                   "left out",
+                   layout->text);
         return;
     }
     for (int i = 0; i < w.maps.n; i++) MDL_PUSH(e->arena, e->module->layouts, w.maps.at[i]);

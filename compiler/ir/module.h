@@ -35,12 +35,18 @@ typedef struct {
     const char *layout;                                       /* "hf" */
     enum { MDL_MAP_NAME, MDL_MAP_ALSO, MDL_MAP_IGNORE } kind; /* written and read | read only | skipped when read */
     const char *theirs, *ours;                                /* ours: NULL for ignore */
+    int64_t rows, groups, first;                              /* as in the plan: runtime/plan/plan.h */
 } mdl_name_map;
 
 typedef struct {
     const char *name;
     int64_t value;
 } mdl_dim_value;
+
+/* A file written beside the weights. */
+typedef struct {
+    const char *name, *json; /* "config.json", its evaluated text */
+} mdl_export;
 
 typedef struct {
     const char *name; /* path as written in `use`, or the model file's base name */
@@ -58,10 +64,10 @@ typedef struct {
     MDL_VEC(mdl_dim_value) specials; /* vocabulary constants: bos eos pad unk mask -> id */
     MDL_VEC(mdl_source) sources;     /* the model file first, then what it uses */
     MDL_VEC(mdl_name_map) layouts;
-    const char *vocab_name, *vocab_text;   /* NULL without a vocab */
-    const char *export_name, *export_json; /* "config.json" and its evaluated text, or NULL */
-    int64_t tokens, segments;              /* T and S of `batch` */
-    int64_t max_length;                    /* of `maxlen(P)`, or 0 */
+    const char *vocab_name, *vocab_text; /* NULL without a vocab */
+    MDL_VEC(mdl_export) exports;         /* the first is the configuration */
+    int64_t tokens, segments;            /* T and S of `batch` */
+    int64_t max_length;                  /* of `maxlen(P)`, or 0 */
 } mdl_module;
 
 #endif

@@ -35,9 +35,8 @@ static const struct {
     int significand, exponent;
     double largest, beyond;
 } formats[MDL_DTYPE_COUNT] = {
-    [MDL_F32] = {24, -126, 0x1.fffffep127, INFINITY},
-    [MDL_BF16] = {8, -126, 0x1.fep127, INFINITY},
-    [MDL_E4M3] = {4, -6, 448, NAN},
+    [MDL_F32] = {24, -126, 0x1.fffffep127, INFINITY}, [MDL_BF16] = {8, -126, 0x1.fep127, INFINITY},
+    [MDL_F16] = {11, -14, 65504, INFINITY},           [MDL_E4M3] = {4, -6, 448, NAN},
     [MDL_E5M2] = {3, -14, 57344, INFINITY},
 };
 

@@ -8,11 +8,13 @@
 #include "runtime/base/arena.h"
 
 /* DTYPE(enum, name, bits). `segments` describes how T packed tokens divide into at most S sequences: its
- * dims are [S, T], its memory is cu_seqlens, i32[S + 1]. A token has no memory: it orders ops of the compiler's IR. */
+ * dims are [S, T], its memory is cu_seqlens, i32[S + 1]. A token has no memory: it orders ops of the compiler's IR. f16 is for
+ * files only: no kernel computes in it. */
 #define MDL_DTYPES(DTYPE)      \
     DTYPE(F32, "f32", 32)      \
     DTYPE(F64, "f64", 64)      \
     DTYPE(BF16, "bf16", 16)    \
+    DTYPE(F16, "f16", 16)      \
     DTYPE(E4M3, "e4m3", 8)     \
     DTYPE(E5M2, "e5m2", 8)     \
     DTYPE(I32, "i32", 32)      \

@@ -29,7 +29,7 @@ static const struct {
     {"I32", 32, MDL_I32},
     {"F64", 64, MDL_F64},
     {"BOOL", 8, MDL_BOOL},
-    {"F16", 16, MDL_DTYPE_COUNT},
+    {"F16", 16, MDL_F16},
     {"I64", 64, MDL_DTYPE_COUNT},
     {"U64", 64, MDL_DTYPE_COUNT},
     {"U32", 32, MDL_DTYPE_COUNT},
@@ -61,7 +61,8 @@ struct mdl_safetensors {
     entry *entries;     /* in file order, those without a type of ours included */
     int n_entries;
     const mdl_tensor **tensors; /* those with a type of ours */
-    int n_tensors;
+    const entry **others;       /* the rest */
+    int n_tensors, n_others;
     int *slot; /* open addressing over entries: index + 1, 0 when free */
     uint64_t mask;
     json_t *header;
@@ -234,12 +235,16 @@ static void build_index(mdl_safetensors *file) {
     file->mask = size - 1;
     file->slot = MDL_NEW_ARRAY(file->memory, int, size);
     file->tensors = MDL_NEW_ARRAY(file->memory, const mdl_tensor *, file->n_entries + 1);
+    file->others = MDL_NEW_ARRAY(file->memory, const entry *, file->n_entries + 1);
     for (int i = 0; i < file->n_entries; i++) {
         entry *e = &file->entries[i];
         uint64_t h = XXH3_64bits(e->tensor.name, strlen(e->tensor.name)) & file->mask;
         while (file->slot[h]) h = (h + 1) & file->mask;
         file->slot[h] = i + 1;
-        if (dtypes[e->dtype].ours == MDL_DTYPE_COUNT) continue;
+        if (dtypes[e->dtype].ours == MDL_DTYPE_COUNT) {
+            file->others[file->n_others++] = e;
+            continue;
+        }
         e->tensor.bytes = locate(file, e);
         file->tensors[file->n_tensors++] = &e->tensor;
     }
@@ -276,6 +281,12 @@ int mdl_safetensors_count(const mdl_safetensors *file) { return file->n_tensors;
 
 const mdl_tensor *mdl_safetensors_at(const mdl_safetensors *file, int i) { return file->tensors[i]; }
 
+const char *mdl_safetensors_other(const mdl_safetensors *file, int i, const char **dtype) {
+    if (i >= file->n_others) return NULL;
+    *dtype = dtypes[file->others[i]->dtype].name;
+    return file->others[i]->tensor.name;
+}
+
 static const entry *find(const mdl_safetensors *file, const char *name) {
     for (uint64_t h = XXH3_64bits(name, strlen(name)) & file->mask; file->slot[h]; h = (h + 1) & file->mask) {
         const entry *e = &file->entries[file->slot[h] - 1];
@@ -294,8 +305,8 @@ mdl_status mdl_safetensors_need(const mdl_safetensors *file, const char *name, c
     *tensor = e && e->tensor.bytes ? &e->tensor : NULL;
     if (*tensor) return MDL_OK;
     if (!e) return mdl_fail(MDL_BAD_INPUT, "%s: there is no tensor \"%s\"", file->path, name);
-    return mdl_fail(MDL_BAD_INPUT, "%s: tensor \"%s\": dtype %s is not supported; expected F32, BF16, I32, F64 or BOOL", file->path,
-                    name, dtypes[e->dtype].name);
+    return mdl_fail(MDL_BAD_INPUT, "%s: tensor \"%s\": dtype %s is not supported; expected F32, BF16, F16, I32, F64 or BOOL",
+                    file->path, name, dtypes[e->dtype].name);
 }
 
 const char *mdl_safetensors_metadata(const mdl_safetensors *file, const char *key) {
@@ -340,29 +351,40 @@ done:
     return status;
 }
 
-/* Errors stay in the stream. */
-static void write_body(FILE *out, const char *header, size_t length, int n, const mdl_tensor *tensors) {
+static void write_header(FILE *out, const char *header, size_t length) {
     unsigned char size[LENGTH_BYTES];
     for (int i = 0; i < LENGTH_BYTES; i++) size[i] = (unsigned char)((uint64_t)length >> 8 * i);
     fwrite(size, 1, sizeof size, out);
     fwrite(header, 1, length, out);
-    for (int i = 0; i < n && !ferror(out); i++) {
-        size_t bytes = (size_t)mdl_type_bytes(&tensors[i].type);
-        if (bytes) fwrite(tensors[i].bytes, 1, bytes, out);
-    }
 }
 
-mdl_status mdl_safetensors_write(const char *path, int n, const mdl_tensor *tensors) {
+/* Errors of writing stay in the stream. */
+static mdl_status write_tensors(FILE *out, int n, const mdl_tensor *tensors, mdl_tensor_fetch fetch, void *context) {
+    for (int i = 0; i < n && !ferror(out); i++) {
+        size_t bytes = (size_t)mdl_type_bytes(&tensors[i].type);
+        const void *from = tensors[i].bytes;
+        if (!from && bytes) MDL_TRY(fetch(context, &tensors[i], &from), "tensor \"%s\"", tensors[i].name);
+        if (bytes) fwrite(from, 1, bytes, out);
+    }
+    return MDL_OK;
+}
+
+mdl_status mdl_safetensors_stream(FILE *out, int n, const mdl_tensor *tensors, mdl_tensor_fetch fetch, void *context) {
     char *header = NULL;
     size_t length = 0;
     mdl_status status = make_header(n, tensors, &header, &length);
-    status = mdl_context(status, "%s", path);
-    mdl_new_file file;
-    if (!status) status = mdl_file_create(path, &file);
     if (!status) {
-        write_body(file.out, header, length, n, tensors);
-        status = mdl_file_commit(&file, MDL_OK);
+        write_header(out, header, length);
+        status = write_tensors(out, n, tensors, fetch, context);
     }
     free(header);
     return status;
+}
+
+mdl_status mdl_safetensors_write(const char *path, int n, const mdl_tensor *tensors) {
+    mdl_new_file file;
+    mdl_status status = mdl_file_create(path, &file);
+    if (status) return status;
+    status = mdl_context(mdl_safetensors_stream(file.out, n, tensors, NULL, NULL), "%s", path);
+    return mdl_file_commit(&file, status);
 }

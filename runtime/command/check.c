@@ -10,7 +10,7 @@
 #include "runtime/device/device.h"
 
 typedef struct {
-    const char *plan, *reference;
+    const char *plan, *reference, *weights;
     int64_t steps; /* 0: all */
     int threads;
     bool help;
@@ -25,6 +25,7 @@ static void help(void) {
         "optimizer alone, and three optimizer steps; or, for a file with a trajectory, every step's loss and gradient\n"
         "norm. Before every program the activations are filled with NaN. Exit code 1 when a row is over tolerance.\n"
         "\n"
+        "  --weights DIR the weights of a folder, or of a file *.safetensors, in place of the reference's\n"
         "  --steps N     of a trajectory: only the first N\n"
         "  --threads N   0, the default: all cores\n"
         "  --no-graph    on a GPU: launch by launch, each to its end, instead of one graph a program\n"
@@ -48,7 +49,10 @@ static mdl_status number(const char *option, const char *text, double lower, dou
 static mdl_status value_option(options *o, const char *name, const char *text) {
     double value = 0;
     mdl_status status = MDL_OK;
-    if (!strcmp(name, "--steps")) {
+    if (!strcmp(name, "--weights")) {
+        o->weights = text;
+        if (!text || !*text) status = mdl_fail(MDL_USAGE, "check: --weights: expected a folder");
+    } else if (!strcmp(name, "--steps")) {
         status = number(name, text, 1, 1e9, &value);
         o->steps = (int64_t)value;
     } else if (!strcmp(name, "--threads")) {
@@ -96,6 +100,7 @@ static mdl_status parse(int argc, char **argv, options *o) {
 
 static mdl_status run(mdl_check *check, const options *o) {
     mdl_status status = mdl_reference_open(o->reference, &check->reference);
+    check->reference.weights = o->weights;
     if (!status) status = mdl_session_open(o->plan, o->threads, &check->session);
     if (!status) check->session->poison = true;
     if (!status) mdl_check_table_for(&check->table, check->session->plan->precision);

@@ -119,9 +119,15 @@ mdl_status mdl_reference_load_weights(mdl_reference *r, mdl_session *s) {
     MDL_VEC(mdl_weight) weights = {0};
     for (int i = 0; i < mdl_safetensors_count(r->file); i++) {
         const mdl_tensor *tensor = mdl_safetensors_at(r->file, i);
-        mdl_weight weight = {tensor->name + strlen("weight."), tensor};
+        mdl_weight weight = {.name = tensor->name + strlen("weight."), .tensor = tensor};
         if (!strncmp(tensor->name, "weight.", strlen("weight."))) MDL_PUSH(r->memory, weights, weight);
     }
-    mdl_status status = mdl_weights_load(s, r->path, weights.n, weights.at, true, NULL);
+    mdl_weight_store store = mdl_weights_of(s);
+    mdl_weight_report report = {.memory = r->memory};
+    mdl_weight_rules all = {.strict = true, .from = r->path}, usual = {0};
+    mdl_status status = r->weights ? mdl_session_init(s, 0) : MDL_OK; /* for what a folder need not have */
+    if (!status)
+        status = r->weights ? mdl_weights_read(&store, r->weights, &usual, &report)
+                            : mdl_weights_fill(&store, &all, weights.n, weights.at, &report);
     return status ? status : mdl_session_zero_moments(s);
 }

@@ -7,6 +7,7 @@
 
 typedef struct {
     const char *path;
+    const char *weights; /* a folder in place of the weight.* here; NULL: none */
     mdl_arena *memory;
     mdl_safetensors *file;
     int64_t batches, tokens, offsets; /* ids [tokens] or [batches, tokens]; cu_seqlens [offsets] or [batches, offsets] */
@@ -26,7 +27,7 @@ mdl_status mdl_reference_floats(mdl_reference *reference, const char *name, int6
 /* Is there a tensor whose name begins so? */
 bool mdl_reference_has_any(const mdl_reference *reference, const char *prefix);
 
-/* All weight.* tensors into the session's parameters; moments to 0. */
+/* All weight.* tensors, or those of the folder, into the session's parameters; moments to 0. */
 mdl_status mdl_reference_load_weights(mdl_reference *reference, mdl_session *session);
 
 /* A batch of the plan's shape: ids padded with the pad token, labels with -100, the last offset repeated. Made once;

@@ -11,6 +11,7 @@ mdl_status mdl_command_train(int argc, char **argv);
 mdl_status mdl_command_inspect(int argc, char **argv);
 mdl_status mdl_command_profile(int argc, char **argv);
 mdl_status mdl_command_diff(int argc, char **argv);
+mdl_status mdl_command_plot(int argc, char **argv);
 mdl_status mdl_command_check(int argc, char **argv);
 
 #endif

@@ -121,10 +121,9 @@ static mdl_status compare(mdl_session *const *s, const mdl_config *config, const
     mdl_loader *loader = NULL;
     mdl_diff diff = {0};
     const mdl_batch *batch = NULL;
-    int kept;
     mdl_status status = mdl_diff_check_model(s[0]->plan, s[1]->plan);
     if (!status) status = mdl_start_data(config, s[0]->plan, 1, &loader);
-    if (!status) status = mdl_start_weights(config, s[0], &kept);
+    if (!status) status = mdl_start_weights(config, s[0], NULL);
     if (!status) status = mdl_diff_share_weights(s[0], s[1]);
     if (!status) status = mdl_diff_open(s[0], s[1], o->program, &diff);
     if (!status) status = mdl_loader_next(loader, &batch, NULL, NULL);

@@ -68,9 +68,8 @@ static mdl_status measure(mdl_session *session, const mdl_config *config, const 
     mdl_profile profile = {0};
     mdl_adamw adamw = mdl_start_adamw(config);
     const char *note = NULL;
-    int kept;
     mdl_status status = mdl_start_data(config, session->plan, 1, &loader);
-    if (!status) status = mdl_start_weights(config, session, &kept);
+    if (!status) status = mdl_start_weights(config, session, NULL);
     if (!status) status = mdl_profile_measure(session, loader, &adamw, &o->measure, &profile);
     if (!status) status = mdl_profile_rate(session, &profile, &note);
     if (note) fprintf(stderr, "note: %s\n", note);

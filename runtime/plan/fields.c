@@ -59,6 +59,9 @@ static const mdl_field layout_fields[] = {
     FIELD(mdl_plan_name_map, kind, STR),
     FIELD(mdl_plan_name_map, theirs, STR),
     FIELD(mdl_plan_name_map, ours, STR_OR_NULL),
+    OPTIONAL(mdl_plan_name_map, rows, I64, 0),
+    OPTIONAL(mdl_plan_name_map, groups, I64, 0),
+    OPTIONAL(mdl_plan_name_map, first, I64, 0),
     END,
 };
 

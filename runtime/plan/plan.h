@@ -211,8 +211,13 @@ typedef struct {
     int64_t value;
 } mdl_plan_dim;
 
+/* kind: "name" "also" "ignore". Where a tensor of a file holds more than the parameter, `rows` is its first dim: it and the
+ * parameter have `groups` equal groups of rows, and in a group of the file's the parameter's rows begin at row `first`. So fused
+ * query, key and value that alternate head by head are three lines with as many groups as heads, and a padded table is one group.
+ */
 typedef struct {
-    const char *layout, *kind, *theirs, *ours; /* kind: "name" "also" "ignore" */
+    const char *layout, *kind, *theirs, *ours;
+    int64_t rows, groups, first; /* all 0: the parameter itself */
 } mdl_plan_name_map;
 
 typedef struct {

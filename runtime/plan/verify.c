@@ -250,8 +250,7 @@ static bool is_safe_path(const mdl_plan *plan, const char *path) {
     }
     mdl_arena *scratch = mdl_arena_new();
     bool apart = true;
-    for (int i = 0; i < plan->kernels.n; i++)
-        apart &= strcmp(path, mdl_plan_source_path(scratch, plan, &plan->kernels.at[i])) != 0;
+    for (int i = 0; i < plan->kernels.n; i++) apart &= strcmp(path, mdl_plan_source_path(scratch, plan, &plan->kernels.at[i])) != 0;
     mdl_arena_free(scratch);
     return apart;
 }
@@ -273,6 +272,18 @@ static mdl_status check_files(const mdl_plan *plan) {
     return status;
 }
 
+/* A parameter's rows lie inside each group of the file's. */
+static mdl_status check_rows(const mdl_plan *plan, const mdl_plan_name_map *map) {
+    const mdl_plan_param *param = map->rows ? mdl_plan_find_param(plan, map->ours ? map->ours : "") : NULL;
+    if (!map->rows && !map->groups && !map->first) return MDL_OK;
+    bool fits = param && param->type.rank && map->groups > 0 && map->rows > 0 && map->first >= 0 && !strcmp(map->kind, "also") &&
+                map->rows % map->groups == 0 && param->type.dim[0] % map->groups == 0 &&
+                map->first <= map->rows / map->groups - param->type.dim[0] / map->groups;
+    if (fits) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "%lld rows in %lld groups, the parameter's from %lld: not a part of such a tensor",
+                    (long long)map->rows, (long long)map->groups, (long long)map->first);
+}
+
 static mdl_status check_tables(const mdl_plan *plan) {
     static const char *const kinds[] = {"name", "also", "ignore", NULL};
     MDL_TRY(mdl_check_names("dim", plan->dims.at, plan->dims.n, sizeof *plan->dims.at, offsetof(mdl_plan_dim, name)), "dims");
@@ -288,6 +299,7 @@ static mdl_status check_tables(const mdl_plan *plan) {
             return mdl_fail(MDL_BAD_INPUT, "layout line %d: unknown kind \"%s\"", i, map->kind ? map->kind : "");
         if (!map->layout || !map->theirs || !map->ours != !strcmp(map->kind, "ignore"))
             return mdl_fail(MDL_BAD_INPUT, "layout line %d: a name is missing or too many", i);
+        MDL_TRY(check_rows(plan, map), "layout line %d, \"%s\"", i, map->theirs);
     }
     return MDL_OK;
 }

@@ -3,11 +3,10 @@
 
 #include "runtime/base/file.h"
 #include "runtime/profile/profile.h"
+#include "runtime/report/palette.h"
 
 enum { WIDTH = 1600, LEFT = 70, TOP = 60, ROW = 46, LANE = 56, LEGEND = 150, TICKS = 10 };
-static const char *const colours[] = {"#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951",
-                                      "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0"};
-enum { COLOURS = sizeof colours / sizeof *colours };
+static const unsigned colours[MDL_PALETTE] = MDL_PALETTE_COLOURS;
 
 typedef struct {
     const mdl_profile *p;
@@ -41,10 +40,10 @@ static double across(const picture *pic, double seconds) {
     return LEFT + (pic->end > 0 ? seconds / pic->end : 0) * (WIDTH - LEFT - 10);
 }
 
-static const char *colour_of(const picture *pic, const char *class) {
+static unsigned colour_of(const picture *pic, const char *class) {
     int i = 0;
     while (i < pic->classes.n && strcmp(pic->classes.at[i].name, class)) i++;
-    return colours[i < COLOURS ? i : COLOURS - 1];
+    return colours[i < MDL_PALETTE ? i : MDL_PALETTE - 1];
 }
 
 static void print_text(FILE *out, const char *text) {
@@ -60,7 +59,7 @@ static void print_launch(const picture *pic, int i) {
     const mdl_profile_row *row = &pic->launches.at[i];
     int stream = pic->p->program->launches.at[i].stream;
     double from = across(pic, pic->start[i]), to = across(pic, pic->start[i] + row->seconds.median);
-    fprintf(pic->out, "<rect x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\" fill=\"%s\"><title>%d ", from, TOP + stream * LANE,
+    fprintf(pic->out, "<rect x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\" fill=\"#%06x\"><title>%d ", from, TOP + stream * LANE,
             to - from, ROW, colour_of(pic, row->class), i);
     print_text(pic->out, row->name);
     fprintf(pic->out, " (%s), %.4f ms, %.0f %% of what the device can do\n", row->class, 1e3 * row->seconds.median,
@@ -81,11 +80,11 @@ static void print_axis(const picture *pic) {
 }
 
 static void print_legend(const picture *pic) {
-    for (int i = 0; i < pic->classes.n && i < COLOURS; i++) {
+    for (int i = 0; i < pic->classes.n && i < MDL_PALETTE; i++) {
         const mdl_profile_row *row = &pic->classes.at[i];
         int x = LEFT + i * LEGEND;
-        fprintf(pic->out, "<rect x=\"%d\" y=\"32\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%d\" y=\"42\">", x, colours[i],
-                x + 16);
+        fprintf(pic->out, "<rect x=\"%d\" y=\"32\" width=\"12\" height=\"12\" fill=\"#%06x\"/><text x=\"%d\" y=\"42\">", x,
+                colours[i], x + 16);
         print_text(pic->out, row->name);
         fprintf(pic->out, " %.1f %%</text>\n", 100 * row->share);
     }

@@ -8,14 +8,6 @@
 
 #include "runtime/base/file.h"
 
-enum { LINE = MDL_MAX_FIGURES * 128 };
-
-struct mdl_metrics {
-    FILE *file;
-    const char *path;
-    char line[LINE];
-};
-
 void mdl_figures_add(mdl_figures *figures, const char *name, double value) {
     if (figures->n < MDL_MAX_FIGURES) figures->at[figures->n++] = (mdl_figure){name, value};
 }
@@ -54,8 +46,8 @@ static size_t append_name(char *line, size_t size, size_t n, const char *name) {
     return append(line, size, n, "\": ");
 }
 
-static size_t print_object(char *line, size_t size, const mdl_figures *figures, const char *open, const char *between,
-                           const char *close) {
+size_t mdl_figures_print(char *line, size_t size, const mdl_figures *figures, const char *open, const char *between,
+                         const char *close) {
     char number[32];
     size_t n = append(line, size, 0, open);
     for (int i = 0; i < figures->n; i++) {
@@ -67,41 +59,13 @@ static size_t print_object(char *line, size_t size, const mdl_figures *figures, 
     return append(line, size, n, close);
 }
 
-mdl_status mdl_metrics_open(const char *path, mdl_metrics **out) {
-    mdl_metrics *metrics = malloc(sizeof *metrics);
-    *out = NULL;
-    if (!metrics) return mdl_fail(MDL_SYSTEM, "%s: no memory", path);
-    *metrics = (mdl_metrics){.file = fopen(path, "w"), .path = strdup(path)};
-    if (!metrics->file) {
-        mdl_status status = mdl_fail_errno("%s", path);
-        mdl_metrics_close(metrics);
-        return status;
-    }
-    *out = metrics;
-    return MDL_OK;
-}
-
-mdl_status mdl_metrics_write(mdl_metrics *metrics, const mdl_figures *figures) {
-    size_t n = print_object(metrics->line, LINE, figures, "{", ", ", "}\n");
-    if (n >= LINE) return mdl_fail(MDL_SYSTEM, "%s: a line of metrics is longer than %d bytes", metrics->path, LINE);
-    if (fwrite(metrics->line, 1, n, metrics->file) != n || fflush(metrics->file)) return mdl_fail_errno("%s", metrics->path);
-    return MDL_OK;
-}
-
-void mdl_metrics_close(mdl_metrics *metrics) {
-    if (!metrics) return;
-    if (metrics->file) fclose(metrics->file);
-    free((char *)metrics->path);
-    free(metrics);
-}
-
 static int by_name(const void *a, const void *b) { return strcmp(((const mdl_figure *)a)->name, ((const mdl_figure *)b)->name); }
 
 mdl_status mdl_results_write(const char *path, const mdl_figures *figures) {
-    char text[LINE];
+    char text[MDL_FIGURES_LINE];
     mdl_figures sorted = *figures;
     if (sorted.n) qsort(sorted.at, (size_t)sorted.n, sizeof *sorted.at, by_name);
-    size_t n = print_object(text, sizeof text, &sorted, "{\n    ", ",\n    ", "\n}\n");
+    size_t n = mdl_figures_print(text, sizeof text, &sorted, "{\n    ", ",\n    ", "\n}\n");
     if (n >= sizeof text) return mdl_fail(MDL_SYSTEM, "%s: more than %zu bytes of results", path, sizeof text);
     return mdl_file_write(path, text, n);
 }

@@ -1,4 +1,4 @@
-/* Named numbers, and the JSON files made of them: metrics.jsonl line by line, results in one piece. */
+/* Named numbers, and JSON made of them. */
 #ifndef MDL_REPORT_FIGURES_H
 #define MDL_REPORT_FIGURES_H
 
@@ -24,11 +24,11 @@ const mdl_figure *mdl_figures_find(const mdl_figures *figures, const char *name)
 /* The shortest text of at least 6 digits that reads back as the same double; "null" when not finite. size >= 32. */
 void mdl_figure_text(char *text, size_t size, double value);
 
-/* metrics.jsonl: one JSON object a line, flushed as a whole. */
-typedef struct mdl_metrics mdl_metrics;
-mdl_status mdl_metrics_open(const char *path, mdl_metrics **metrics); /* truncates */
-mdl_status mdl_metrics_write(mdl_metrics *metrics, const mdl_figures *figures);
-void mdl_metrics_close(mdl_metrics *metrics); /* NULL is allowed */
+/* One JSON object with these texts before, between and behind its pairs, into line[0 .. size-1]; what does not fit is cut. Returns
+ * the length that it has; MDL_FIGURES_LINE is room enough for names of usual lengths. */
+enum { MDL_FIGURES_LINE = MDL_MAX_FIGURES * 128 };
+size_t mdl_figures_print(char *line, size_t size, const mdl_figures *figures, const char *open, const char *between,
+                         const char *close);
 
 /* One JSON object, sorted by name, indented by 4, written atomically: train_results.json as Hugging Face writes it. */
 mdl_status mdl_results_write(const char *path, const mdl_figures *figures);

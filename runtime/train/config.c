@@ -44,6 +44,25 @@ static mdl_status override(mdl_config *config, const char *text) {
     return mdl_config_set(config, origin, section, name, &value);
 }
 
+bool mdl_config_list_has(const mdl_config_list *list, const char *text) {
+    for (int i = 0; i < list->n; i++)
+        if (!strcmp(list->at[i], text)) return true;
+    return false;
+}
+
+static mdl_status check_report_to(const mdl_config *c) {
+    for (int i = 0; i < c->report_to.n; i++) {
+        const char *to = c->report_to.at[i];
+        if (!strcmp(to, "wandb"))
+            return mdl_fail(MDL_USAGE,
+                            "trainer.report_to: Weights & Biases reads event files: report to tensorboard, then wandb sync");
+        if (strcmp(to, "jsonl") && strcmp(to, "tensorboard") && strcmp(to, "none"))
+            return mdl_fail(MDL_USAGE, "trainer.report_to: expected jsonl, tensorboard or none, got \"%s\"", to);
+        if (!strcmp(to, "none") && c->report_to.n > 1) return mdl_fail(MDL_USAGE, "trainer.report_to: none stands alone");
+    }
+    return MDL_OK;
+}
+
 static mdl_status check_together(const mdl_config *c) {
     if (c->mask_fraction + c->random_fraction > 1 + 1e-12)
         return mdl_fail(MDL_USAGE, "data.mask_fraction %g and data.random_fraction %g are more than 1 together", c->mask_fraction,
@@ -52,7 +71,7 @@ static mdl_status check_together(const mdl_config *c) {
         return mdl_fail(MDL_USAGE, "trainer.decay_steps %lld is not beyond trainer.warmup_steps %lld", (long long)c->decay_steps,
                         (long long)c->warmup_steps);
     if (!*c->output_dir) return mdl_fail(MDL_USAGE, "trainer.output_dir is empty");
-    return MDL_OK;
+    return check_report_to(c);
 }
 
 mdl_status mdl_config_read(const char *path, int n_overrides, char *const *overrides, mdl_config **out) {
@@ -104,8 +123,9 @@ static void print_value(FILE *out, const mdl_config_key *key, const void *at) {
         case MDL_KEY_TEXT: print_quoted(out, *(const char *const *)at); break;
         case MDL_KEY_CHOICE: fputs(mdl_schedule_name(*(const mdl_schedule_kind *)at), out); break;
         case MDL_KEY_LIST:
+            fputc('[', out);
             for (int i = 0; i < ((const mdl_config_list *)at)->n; i++) {
-                fputs(i ? ", " : "[", out);
+                if (i) fputs(", ", out);
                 print_quoted(out, ((const mdl_config_list *)at)->at[i]);
             }
             fputc(']', out);

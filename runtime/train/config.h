@@ -48,6 +48,8 @@ void mdl_config_help(FILE *out);
  * to the folder of the YAML file, else to that folder's parent. In the config's memory. */
 const char *mdl_config_locate(const mdl_config *config, const char *name);
 
+bool mdl_config_list_has(const mdl_config_list *list, const char *text);
+
 mdl_schedule mdl_config_schedule(const mdl_config *config);
 
 #endif

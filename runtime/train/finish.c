@@ -31,13 +31,15 @@ static void print_results(const mdl_run *run, const mdl_figures *f) {
         snprintf(text, sizeof text, "%.6g", f->at[i].value);
         printf("%-26s %s\n", f->at[i].name, text);
     }
-    printf("written     %s: model.safetensors, metrics.jsonl, train_results.json\n", run->config->output_dir);
+    printf("written     %s: model.safetensors, %strain_results.json\n", run->config->output_dir,
+           mdl_config_list_has(&run->config->report_to, "jsonl") ? "metrics.jsonl, " : "");
     fflush(stdout);
 }
 
 static mdl_status write_weights(mdl_run *run) {
     MDL_TRY(mdl_weights_check_finite(run->session), "after step %lld, at learning rate %g", (long long)run->step, run->lr);
-    return mdl_weights_write_folder(run->session, run->config->output_dir);
+    mdl_weight_store store = mdl_weights_of(run->session);
+    return mdl_weights_export(&store, run->config->output_dir, run->max_shard_bytes);
 }
 
 /* Weights first: results stand for a run that is complete. */

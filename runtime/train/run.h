@@ -2,7 +2,7 @@
 #ifndef MDL_TRAIN_RUN_H
 #define MDL_TRAIN_RUN_H
 
-#include "runtime/report/figures.h"
+#include "runtime/report/metrics.h"
 #include "runtime/report/plot.h"
 #include "runtime/report/progress.h"
 #include "runtime/train/config.h"
@@ -23,6 +23,7 @@ typedef struct {
     mdl_schedule schedule;
     mdl_adamw adamw;
     double step_flops;
+    int64_t max_shard_bytes;
 
     int64_t step;               /* done */
     mdl_data_position position; /* of the step's first sequence: with `step` all that a resume needs of the data */

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/file.h"
 #include "runtime/base/outputs.h"
 #include "runtime/train/run.h"
 #include "runtime/train/start.h"
+#include "runtime/train/weights.h"
 
 const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     char digits[32];
@@ -20,29 +22,48 @@ const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     return text.at;
 }
 
+/* A folder a run, as Hugging Face's Trainer makes them: curves of an earlier run stay apart. */
+static const char *events_folder(const mdl_run *run) {
+    char when[32];
+    time_t now = time(NULL);
+    struct tm local;
+    strftime(when, sizeof when, "%Y%m%d-%H%M%S", localtime_r(&now, &local));
+    const char *folder = run->config->logging_dir;
+    return *folder ? folder : mdl_printf(run->memory, "%s/runs/%s", run->config->output_dir, when);
+}
+
+static mdl_status open_metrics(mdl_run *run, const char *path) {
+    const mdl_config_list *to = &run->config->report_to;
+    bool jsonl = mdl_config_list_has(to, "jsonl"), events = mdl_config_list_has(to, "tensorboard");
+    mdl_status status = mdl_metrics_open(jsonl ? path : NULL, &run->metrics);
+    return status || !events ? status : mdl_metrics_to_tensorboard(run->metrics, events_folder(run));
+}
+
 /* Nothing of an earlier run is lost here: what this run writes replaces it file by file when it is whole. Only the metrics are
  * written as the run goes, so those of the run whose weights lie there step aside until then. */
 static mdl_status prepare_folder(mdl_run *run) {
     static const char *const results[] = {MDL_RESULT_FILES, NULL};
     const char *dir = run->config->output_dir;
-    for (int i = 0; results[i] && !run->config->overwrite_output_dir; i++) {
+    const char *there = mdl_weights_there(run->memory, run->session->plan, dir);
+    for (int i = 0; results[i] && !there; i++) {
         const char *path = mdl_printf(run->memory, "%s/%s", dir, results[i]);
-        if (access(path, F_OK)) continue;
-        return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", path);
+        if (!access(path, F_OK)) there = path;
     }
+    if (there && !run->config->overwrite_output_dir)
+        return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", there);
     mdl_status status = mdl_file_make_folder(dir);
+    if (!status) status = mdl_weights_check_room(run->session->plan, dir);
     const char *metrics = mdl_printf(run->memory, "%s/metrics.jsonl", dir);
     run->old_metrics = mdl_printf(run->memory, "%s.old", metrics);
     bool older = !access(run->old_metrics, F_OK); /* of the weights; what the run between wrote is of none */
     if (!status && !older && rename(metrics, run->old_metrics) && errno != ENOENT) status = mdl_fail_errno("%s", metrics);
-    return status ? status : mdl_metrics_open(metrics, &run->metrics);
+    return status ? status : open_metrics(run, metrics);
 }
 
 static mdl_status make_weights(const mdl_run *run) {
-    int kept;
-    mdl_status status = mdl_start_weights(run->config, run->session, &kept);
-    if (!status && kept)
-        printf("%d tensors that are not trained are not in %s: they keep their initial values\n", kept, run->config->init_from);
+    mdl_weight_report report = {.memory = run->memory};
+    mdl_status status = mdl_start_weights(run->config, run->session, &report);
+    if (!status) mdl_weights_print(stdout, run->config->init_from, &report);
     return status;
 }
 
@@ -104,6 +125,9 @@ mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *c
     run->schedule = mdl_config_schedule(config);
     run->adamw = mdl_start_adamw(config);
     run->progress = mdl_progress_begin(stdout);
+    if (!mdl_weights_parse_size(config->max_shard_size, &run->max_shard_bytes))
+        return mdl_fail(MDL_USAGE, "trainer.max_shard_size: expected a size such as 5GB or 500MB, got '%s'",
+                        config->max_shard_size);
     mdl_status status = mdl_session_open(plan_path, (int)config->num_threads, &run->session);
     if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
     if (!status) status = make_weights(run);

@@ -24,10 +24,12 @@ mdl_status mdl_start_data(const mdl_config *c, const mdl_plan *plan, int micro_b
     return status;
 }
 
-mdl_status mdl_start_weights(const mdl_config *c, mdl_session *session, int *kept) {
-    *kept = 0;
+mdl_status mdl_start_weights(const mdl_config *c, mdl_session *session, mdl_weight_report *report) {
+    mdl_weight_rules rules = {.n_allowed = c->allow_missing.n, .allowed = c->allow_missing.at};
+    mdl_weight_store store = mdl_weights_of(session);
+    mdl_weight_report unread = {.memory = c->memory};
     mdl_status status = mdl_session_init(session, (uint64_t)c->seed);
-    return status || !*c->init_from ? status : mdl_weights_read_folder(session, c->init_from, kept);
+    return status || !*c->init_from ? status : mdl_weights_read(&store, c->init_from, &rules, report ? report : &unread);
 }
 
 mdl_adamw mdl_start_adamw(const mdl_config *c) {

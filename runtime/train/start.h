@@ -4,12 +4,13 @@
 
 #include "runtime/train/config.h"
 #include "runtime/train/session.h"
+#include "runtime/weights/weights.h"
 
 /* Opens the configuration's files for a plan, with so many batches a step. */
 mdl_status mdl_start_data(const mdl_config *config, const mdl_plan *plan, int micro_batches, mdl_loader **loader);
-/* Initial weights from the seed; then those of init_from, if it is set. *kept: tensors that are not trained and not in that folder,
- * which keep their initial values. */
-mdl_status mdl_start_weights(const mdl_config *config, mdl_session *session, int *kept);
+/* Initial weights from the seed; then those of init_from, if it is set, as `report` tells, whose memory the caller has set (NULL:
+ * nobody asks). */
+mdl_status mdl_start_weights(const mdl_config *config, mdl_session *session, mdl_weight_report *report);
 mdl_adamw mdl_start_adamw(const mdl_config *config);
 
 #endif

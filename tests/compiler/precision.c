@@ -85,8 +85,9 @@ static void check_format(mdl_test *t, mdl_dtype dtype, int mantissa, int bias, u
 }
 
 static void test_formats(mdl_test *t) {
-    mdl_case(t, "rounding to bf16, e4m3, e5m2: every number and every middle");
+    mdl_case(t, "rounding to bf16, f16, e4m3, e5m2: every number and every middle");
     check_format(t, MDL_BF16, 7, 127, 0x7f7f);
+    check_format(t, MDL_F16, 10, 15, 0x7bff);
     check_format(t, MDL_E4M3, 3, 7, 0x7e);
     check_format(t, MDL_E5M2, 2, 15, 0x7b);
     mdl_case(t, "rounding beyond the largest number, of infinity and NaN");

@@ -117,7 +117,7 @@ static void round_trip(mdl_e2e *e) {
                 "first/vocab.txt models/esm2.vocab.txt");
     mdl_e2e_run(e, 0,
                 "ls first | tr '\\n' ' ' | grep -x 'all_results.json config.json metrics.jsonl model.safetensors "
-                "train_results.json vocab.txt '");
+                "special_tokens_map.json tokenizer_config.json train_results.json vocab.txt '");
 }
 
 static void overwrite(mdl_e2e *e) {

@@ -66,8 +66,8 @@ static void add_tables(mdl_plan *plan) {
     MDL_PUSH(m, plan->specials, ((mdl_plan_dim){"pad", 1}));
     MDL_PUSH(m, plan->losses, ((mdl_plan_loss){"mlm", 0.1}));
     MDL_PUSH(m, plan->metrics, "acc");
-    MDL_PUSH(m, plan->layouts, ((mdl_plan_name_map){"hf", "name", "theirs.weight", "w"}));
-    MDL_PUSH(m, plan->layouts, ((mdl_plan_name_map){"hf", "ignore", "extra.*", NULL}));
+    MDL_PUSH(m, plan->layouts, ((mdl_plan_name_map){"hf", "name", "theirs.weight", "w", 0, 0, 0}));
+    MDL_PUSH(m, plan->layouts, ((mdl_plan_name_map){"hf", "ignore", "extra.*", NULL, 0, 0, 0}));
     MDL_PUSH(m, plan->params,
              ((mdl_plan_param){"w", TYPE(MDL_F32, 2, 4, 8), MDL_ARENA_PARAM, 0, true, false, "", "normal(0, 0.02)"}));
     MDL_PUSH(m, plan->params, ((mdl_plan_param){"b", TYPE(MDL_F32, 1, 4), MDL_ARENA_PARAM, 128, false, false, "", "zeros"}));

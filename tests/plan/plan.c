@@ -155,6 +155,7 @@ static void resources(mdl_plan *plan, const char *target, const char *arch, int 
     M("dims twice", MDL_PUSH(plan->memory, plan->dims, plan->dims.at[0]))                                                  \
     M("layout kind", plan->layouts.at[0].kind = "rename")                                                                  \
     M("layout without name", plan->layouts.at[0].ours = NULL)                                                              \
+    M("rows outside of their group", plan->layouts.at[0].rows = 1)                                                         \
     M("param twice", plan->params.at[1].name = "w")                                                                        \
     M("param without name", plan->params.at[1].name = "")                                                                  \
     M("param in activations", plan->params.at[0].arena = MDL_ARENA_ACTIVATION)                                             \

@@ -66,6 +66,9 @@ static const struct {
     {"override: no section", NULL, "max_steps=3"},
     {"override: no value", NULL, "trainer.max_steps"},
     {"override: dot after the sign", NULL, "files=a.fasta"},
+    {"report_to: wandb", NULL, "trainer.report_to=wandb"},
+    {"report_to: unknown", NULL, "trainer.report_to=[jsonl,tensorbord]"},
+    {"report_to: none and more", NULL, "trainer.report_to=[none,jsonl]"},
     {"together: mask and random", "data:\n  mask_fraction: 0.8\n  random_fraction: 0.3\n", NULL},
     {"together: decay before warm-up", "trainer:\n  warmup_steps: 100\n  decay_steps: 50\n", NULL},
 };

@@ -117,7 +117,11 @@ static int64_t place(mdl_plan *plan, mdl_arena_id arena, const mdl_type *type) {
 }
 
 static void add_param(mdl_plan *plan, const char *name, mdl_arena_id arena, int rank, const int64_t *dim) {
-    mdl_plan_param param = {.name = name, .type = mdl_type_make(MDL_F32, rank, dim), .arena = arena, .group = "", .init = "zeros"};
+    mdl_plan_param param = {.name = name,
+                            .type = mdl_type_make(MDL_F32, rank, dim),
+                            .arena = arena,
+                            .group = "",
+                            .init = arena == MDL_ARENA_FROZEN ? "value(x)" : "zeros"};
     param.offset = place(plan, arena, &param.type);
     param.decay = rank == 2;
     MDL_PUSH(plan->memory, plan->params, param);
@@ -169,11 +173,11 @@ static void add_inputs(mdl_plan *plan) {
 }
 
 static void add_names(mdl_plan *plan) {
-    static const mdl_plan_name_map maps[] = {{"hf", "name", "layer.0.f", "f"},
-                                             {"hf", "name", "layer.1.f", "f"},
-                                             {"hf", "also", "a.beta", "a.bias"},
-                                             {"hf", "ignore", "old.*", NULL},
-                                             {"te", "name", "te.bias", "a.bias"}};
+    static const mdl_plan_name_map maps[] = {{"hf", "name", "layer.0.f", "f", 0, 0, 0},
+                                             {"hf", "name", "layer.1.f", "f", 0, 0, 0},
+                                             {"hf", "also", "a.beta", "a.bias", 0, 0, 0},
+                                             {"hf", "ignore", "old.*", NULL, 0, 0, 0},
+                                             {"te", "name", "te.bias", "a.bias", 0, 0, 0}};
     static const mdl_plan_loss losses[] = {{"one", 1}, {"two", 0.5}};
     static const mdl_plan_tie tie = {"head.weight", "a.weight"};
     for (int i = 0; i < 5; i++) MDL_PUSH(plan->memory, plan->layouts, maps[i]);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "runtime/command/check_table.h"
-#include "runtime/report/figures.h"
+#include "runtime/report/metrics.h"
 #include "runtime/base/file.h"
 #include "runtime/report/plot.h"
 #include "runtime/report/progress.h"

@@ -102,10 +102,35 @@ static mdl_tensor tensor(const char *name, mdl_dtype dtype, int rank, const int6
     return (mdl_tensor){name, mdl_type_make(dtype, rank, dim), bytes};
 }
 
-static mdl_status load(mdl_session *s, int n, const mdl_tensor *tensors, bool strict, int *kept) {
+static mdl_arena *scratch; /* of reports */
+
+static mdl_status load_rules(mdl_session *s, int n, const mdl_tensor *tensors, const mdl_weight_rules *rules,
+                             mdl_weight_report *report) {
     mdl_weight weights[8];
-    for (int i = 0; i < n; i++) weights[i] = (mdl_weight){tensors[i].name, &tensors[i]};
-    return mdl_weights_load(s, "toy.safetensors", n, weights, strict, kept);
+    mdl_weight_store store = mdl_weights_of(s);
+    *report = (mdl_weight_report){.memory = scratch};
+    for (int i = 0; i < n; i++) weights[i] = (mdl_weight){tensors[i].name, &tensors[i], NULL};
+    return mdl_weights_fill(&store, rules, n, weights, report);
+}
+
+static mdl_status load(mdl_session *s, int n, const mdl_tensor *tensors, bool strict, int *kept) {
+    mdl_weight_report report;
+    mdl_status status = load_rules(s, n, tensors, &(mdl_weight_rules){.strict = strict, .from = "toy.safetensors"}, &report);
+    if (kept) *kept = report.kept;
+    return status;
+}
+
+static mdl_status read_folder(mdl_session *s, const char *dir, int *kept) {
+    mdl_weight_store store = mdl_weights_of(s);
+    mdl_weight_report report = {.memory = scratch};
+    mdl_status status = mdl_weights_read(&store, dir, &(mdl_weight_rules){0}, &report);
+    *kept = report.kept;
+    return status;
+}
+
+static mdl_status write_folder(mdl_session *s, const char *dir, int64_t shard) {
+    mdl_weight_store store = mdl_weights_of(s);
+    return mdl_weights_export(&store, dir, shard);
 }
 
 /* What mdl_session_run(update) replays, as the device's log has it. */
@@ -155,11 +180,11 @@ static void test_load(mdl_test *t, mdl_session *s) {
     expect_ok(t, load(s, 2, (mdl_tensor[]){tied, b}, false, &kept));
     CHECK(t, kept == 2, "kept %d", kept);
     mdl_case(t, "all that does not fit is listed");
-    mdl_tensor wrong = tensor("a.weight", MDL_F32, 2, turned, matrix), te = tensor("te.bias", MDL_F32, 1, &three, bias);
+    mdl_tensor wrong = tensor("a.weight", MDL_F32, 2, turned, matrix), te = tensor("odd.bias", MDL_F32, 1, &three, bias);
     expect_error(
         t, load(s, 2, (mdl_tensor[]){wrong, te}, true, NULL),
         "toy.safetensors: the tensors are not those of the plan's model 'toy'\n  3 missing:\n    a.bias\n"
-        "    f\n    c\n  1 that do not fit:\n    a.weight is f32[3,2], the plan has f32[2,3]\n  1 unexpected:\n    te.bias");
+        "    f\n    c\n  1 that do not fit:\n    a.weight is f32[3,2], the plan has f32[2,3]\n  1 unexpected:\n    odd.bias (a.bias is missing)");
     mdl_case(t, "a tie with other values, and a wrong element type");
     mdl_tensor differs = tensor("head.weight", MDL_F32, 2, dims, other), ints = tensor("a.bias", MDL_I32, 1, &three, bias);
     expect_error(t, load(s, 3, (mdl_tensor[]){a, differs, ints}, false, NULL),
@@ -209,7 +234,7 @@ static void test_folder(mdl_test *t, mdl_session *s) {
     char path[512];
     int kept = -1;
     mdl_case(t, "a folder of weights and assets reads back");
-    expect_ok(t, mdl_weights_write_folder(s, dir));
+    expect_ok(t, write_folder(s, dir, MDL_SHARD_BYTES));
     CHECK(t, file_size(dir, "vocab.txt") == 8 && file_size(dir, "config.json") == 3, "assets");
     CHECK(t, file_size(dir, "cpu.c") < 0, "native code stays in the plan");
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
@@ -219,7 +244,7 @@ static void test_folder(mdl_test *t, mdl_session *s) {
     if (file) mdl_safetensors_close(file);
     expect_ok(t, mdl_session_init(s, 1));
     expect_ok(t, mdl_fake_backend.fill(s->device, MDL_ARENA_PARAM, 0));
-    expect_ok(t, mdl_weights_read_folder(s, dir, &kept));
+    expect_ok(t, read_folder(s, dir, &kept));
     expect_values(t, s, "a.weight", matrix);
     expect_values(t, s, "f", frozen);
     CHECK(t, kept == 0, "kept %d", kept);
@@ -241,6 +266,7 @@ static void test_missing(mdl_test *t) {
 void suite_session(mdl_test *t) {
     mdl_session *session = open_session(t);
     if (!session) return;
+    scratch = mdl_arena_new();
     test_step(t, session);
     test_scalars(t, session);
     test_load(t, session);
@@ -249,4 +275,5 @@ void suite_session(mdl_test *t) {
     test_refresh(t, session);
     mdl_session_close(session);
     test_missing(t);
+    mdl_arena_free(scratch);
 }
