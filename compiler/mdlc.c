@@ -176,12 +176,6 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int64_t total_bytes(const mdl_plan *plan) {
-    int64_t bytes = 0;
-    for (int i = 0; i < MDL_ARENA_COUNT; i++) bytes += plan->arena_bytes[i];
-    return bytes;
-}
-
 static void report(const options *o, const mdl_plan *plan, double seconds) {
     double MiB = 1 << 20;
     int64_t trained = 0, launches = 0, peak = 0, live = 0;
@@ -197,7 +191,7 @@ static void report(const options *o, const mdl_plan *plan, double seconds) {
     int64_t states = 0;
     for (int i = MDL_ARENA_PARAM; i <= MDL_ARENA_COMPUTE; i++) states += plan->arena_bytes[i];
     printf("peak memory %.1f MiB: parameters, gradients and moments %.1f, activations %.1f (%.1f %% above the live bytes)\n",
-           (double)total_bytes(plan) / MiB, (double)states / MiB, (double)peak / MiB,
+           (double)mdl_plan_memory(plan) / MiB, (double)states / MiB, (double)peak / MiB,
            live ? 100.0 * (double)(peak - live) / (double)live : 0);
     if (o->output) printf("wrote %s in %.1f s\n", o->output, seconds);
 }
@@ -216,9 +210,9 @@ static mdl_status run(mdl_arena *arena, options *o) {
     MDL_TRY(mdl_compile(arena, module, &o->pipeline, &plan), "%s", o->model);
     if (!plan) return MDL_OK;
     mdl_status status = MDL_OK;
-    if (o->memory && total_bytes(plan) > o->memory)
+    if (o->memory && mdl_plan_memory(plan) > o->memory)
         status = mdl_fail(MDL_BAD_INPUT, "the plan needs %" PRId64 " bytes, --memory allows %" PRId64 "; fewer --tokens need less",
-                          total_bytes(plan), o->memory);
+                          mdl_plan_memory(plan), o->memory);
     if (!status) status = mdl_plan_write(plan, o->output);
     if (!status && !o->quiet) report(o, plan, now() - start);
     mdl_plan_free(plan);

@@ -6,6 +6,13 @@
 
 typedef struct mdl_test mdl_test;
 
+/* True in a build with AddressSanitizer. What only runs a library's code (NVRTC) is left to the other build there. */
+#ifdef __SANITIZE_ADDRESS__
+enum { MDL_TEST_SANITIZED = true };
+#else
+enum { MDL_TEST_SANITIZED = false };
+#endif
+
 /* Begins a named test case; every CHECK up to the next CASE belongs to it. Returns false when --filter leaves it out. */
 bool mdl_case(mdl_test *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void mdl_check(mdl_test *t, bool ok, const char *file, int line, const char *format, ...) __attribute__((format(printf, 5, 6)));

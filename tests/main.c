@@ -184,6 +184,7 @@ typedef struct {
 static _Noreturn void work(mdl_test *t, const job *j, counts *to) {
     dup2(fileno(j->output), STDOUT_FILENO);
     dup2(fileno(j->output), STDERR_FILENO);
+    t->passed = t->failed = 0; /* those of suites that have ended are the parent's */
     if (!make_scratch(t)) exit(1);
     run_suite(t, j->suite);
     *to = (counts){t->passed, t->failed};

@@ -8,12 +8,16 @@ enum { LARGEST = 12 };
 
 void mdl_inspect_arenas(const mdl_inspection *in) {
     mdl_table table = mdl_inspect_headed(in, "lrr", "arena|bytes|");
-    int64_t total = 0;
+    int64_t total = mdl_plan_memory(in->plan), workspace = mdl_plan_workspace(in->plan);
     for (int i = 0; i < MDL_ARENA_COUNT; i++) {
-        total += in->plan->arena_bytes[i];
         mdl_table_cell(&table, "%s", mdl_arena_name((mdl_arena_id)i));
         mdl_table_cell(&table, "%" PRId64, in->plan->arena_bytes[i]);
         mdl_table_bytes(&table, in->plan->arena_bytes[i]);
+    }
+    if (workspace) {
+        mdl_table_cell(&table, "(products work in)");
+        mdl_table_cell(&table, "%" PRId64, workspace);
+        mdl_table_bytes(&table, workspace);
     }
     mdl_table_cell(&table, "total");
     mdl_table_cell(&table, "%" PRId64, total);

@@ -10,7 +10,7 @@
 
 typedef struct {
     const char *plan, *config;
-    bool help, print_config;
+    bool help, print_config, verbose;
     int n_overrides;
     char **overrides;
 } options;
@@ -25,6 +25,7 @@ static void help(void) {
         "  --print-config  print the settings as YAML and stop; PLAN is not needed\n"
         "  --no-graph      on a GPU: launch by launch, each to its end, instead of one graph a program; slower, and an\n"
         "                  error names the launch where it happens\n"
+        "  --verbose       after the first step, where the time before it went\n"
         "  --help          print this\n"
         "\n"
         "A list is written [a,b]. The keys, with their defaults:\n");
@@ -61,6 +62,8 @@ static mdl_status parse(int argc, char **argv, options *o) {
             o->help = true;
         else if (!strcmp(argv[i], "--print-config"))
             continue;
+        else if (!strcmp(argv[i], "--verbose"))
+            o->verbose = true;
         else if (!strcmp(argv[i], "--no-graph"))
             mdl_cuda_set_graphs(false);
         else if (argv[i][0] == '-')
@@ -81,7 +84,7 @@ static mdl_status run(const options *o) {
         mdl_config_print(stdout, config);
         status = mdl_file_flush_stdout();
     } else if (!status) {
-        status = mdl_train(o->plan, config); /* what it prints is a log: nobody need read it */
+        status = mdl_train(o->plan, config, o->verbose); /* what it prints is a log: nobody need read it */
     }
     mdl_config_free(config);
     return status;

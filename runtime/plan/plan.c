@@ -72,3 +72,17 @@ const mdl_plan_param *mdl_plan_find_param(const mdl_plan *plan, const char *name
         if (!strcmp(plan->ties.at[i].name, name)) name = plan->ties.at[i].target;
     FIND(plan->params, name, name);
 }
+
+int64_t mdl_plan_workspace(const mdl_plan *plan) {
+    bool on_gpu = !strcmp(plan->target, "cuda") && strcmp(plan->isa, "host"), any = false;
+    for (int p = 0; p < plan->programs.n; p++)
+        for (int l = 0; l < plan->programs.at[p].launches.n; l++)
+            any |= plan->programs.at[p].launches.at[l].kind == MDL_LAUNCH_GEMM;
+    return on_gpu && any ? MDL_PRODUCTS_WORKSPACE : 0;
+}
+
+int64_t mdl_plan_memory(const mdl_plan *plan) {
+    int64_t bytes = mdl_plan_workspace(plan);
+    for (int i = 0; i < MDL_ARENA_COUNT; i++) bytes += plan->arena_bytes[i];
+    return bytes;
+}

@@ -311,6 +311,12 @@ const char *mdl_plan_source_path(mdl_arena *arena, const mdl_plan *plan, const m
 const char *mdl_plan_code_path(mdl_arena *arena, const mdl_plan_kernel *kernel, const char *arch);
 
 const mdl_plan_program *mdl_plan_find_program(const mdl_plan *plan, const char *name);
+
+/* What a runtime takes of the device's memory beyond the arenas: on a GPU, what the library of products works in. */
+enum { MDL_PRODUCTS_WORKSPACE = 32 << 20 };
+int64_t mdl_plan_workspace(const mdl_plan *plan);
+/* All that it takes: arenas and workspace. */
+int64_t mdl_plan_memory(const mdl_plan *plan);
 const mdl_plan_file *mdl_plan_find_file(const mdl_plan *plan, const char *path);
 const mdl_plan_input *mdl_plan_find_input(const mdl_plan *plan, const char *name);
 const mdl_plan_param *mdl_plan_find_param(const mdl_plan *plan, const char *name); /* follows ties */

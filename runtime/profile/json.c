@@ -31,6 +31,9 @@ static json_t *whole(const mdl_profile *p) {
     json_object_set_new(object, "device", json_string(p->device));
     json_object_set_new(object, "rates",
                         json_pack("{s:f, s:f, s:f}", "copy", p->rates.copy, "f32", p->rates.f32, "bf16", p->rates.bf16));
+    json_object_set_new(
+        object, "memory",
+        json_pack("{s:I, s:I}", "allocated", (json_int_t)p->held, "predicted", (json_int_t)mdl_plan_memory(p->plan)));
     json_object_set_new(object, "step", spread(p->step));
     json_object_set_new(object, "replay", spread(p->replay));
     json_object_set_new(object, "launches_one_by_one", spread(p->one_by_one));

@@ -111,6 +111,7 @@ mdl_status mdl_profile_measure(mdl_session *session, mdl_loader *loader, const m
     *p = (mdl_profile){.memory = mdl_arena_new(), .plan = session->plan, .steps = options->steps};
     p->program = mdl_plan_find_program(session->plan, options->program);
     if (!p->program) return mdl_fail(MDL_USAGE, "the plan has no program %s; see: mdlrun inspect PLAN programs", options->program);
+    p->held = session->backend->memory(session->device);
     mdl_status status = time_steps(&r, p);
     if (!status) status = time_launches(&r, p);
     return status ? status : watch(&r, p);

@@ -34,6 +34,7 @@ typedef struct {
     bool watched;
     mdl_loader_times loader; /* a step */
     double tokens;           /* of sequences, a step */
+    int64_t held;            /* bytes of the device's memory; mdl_plan_memory predicts them */
     const char *device;
     mdl_rates rates;
 } mdl_profile;

@@ -42,6 +42,8 @@ void mdl_profile_print_head(const mdl_profile *p, FILE *out) {
     fprintf(out, "device     %s\n", p->device);
     fprintf(out, "at best    copies %s GB/s, large products %s TFLOP/s in f32, %s in bf16\n", digits(p->memory, 1e-9 * r->copy),
             digits(p->memory, 1e-12 * r->f32), digits(p->memory, 1e-12 * r->bf16));
+    fprintf(out, "memory     %.1f MiB; %.1f predicted\n", (double)p->held / (1 << 20),
+            (double)mdl_plan_memory(p->plan) / (1 << 20));
     print_step(p, out);
     print_idle(p, out);
     fprintf(out, "loader     packs a batch in %s ms, waits %s ms a step for the device; the device waits %s ms for it\n",

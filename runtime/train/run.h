@@ -24,6 +24,7 @@ typedef struct {
     mdl_adamw adamw;
     double step_flops;
     int64_t max_shard_bytes;
+    bool verbose; /* say where the time before the first step went */
 
     int64_t step;               /* done */
     mdl_data_position position; /* of the step's first sequence: with `step` all that a resume needs of the data */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/train/session_refs.h"
 
 static const char *const scalar_names[] = {
@@ -95,7 +96,9 @@ mdl_status mdl_session_open(const char *path, int threads, mdl_session **out) {
     mdl_plan *plan = NULL;
     const mdl_backend *backend = NULL;
     *out = NULL;
+    mdl_mark("program and settings");
     mdl_status status = mdl_plan_read(path, &plan);
+    mdl_mark("plan");
     if (status) return status;
     if ((status = mdl_backend_find(plan->target, &backend)))
         mdl_plan_free(plan);

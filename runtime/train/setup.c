@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/outputs.h"
 #include "runtime/train/run.h"
@@ -114,7 +115,8 @@ static void print_facts(const mdl_run *run) {
            mdl_run_grouped(run->memory, c->max_steps), c->learning_rate, (long long)c->warmup_steps);
     const mdl_session *session = run->session;
     const char *note = session->backend->note ? session->backend->note(session->device) : NULL;
-    printf("memory      %.1f MiB\n", (double)session->backend->memory(session->device) / (1 << 20));
+    double held = (double)session->backend->memory(session->device), planned = (double)mdl_plan_memory(session->plan);
+    printf("memory      %.1f MiB; %.1f predicted\n", held / (1 << 20), planned / (1 << 20));
     if (note) printf("note        %s\n", note);
     printf("output      %s\n\n", c->output_dir);
     fflush(stdout);
@@ -130,7 +132,9 @@ mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *c
                         config->max_shard_size);
     mdl_status status = mdl_session_open(plan_path, (int)config->num_threads, &run->session);
     if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
+    mdl_mark("data");
     if (!status) status = make_weights(run);
+    mdl_mark("weights");
     if (!status) status = prepare_folder(run); /* last: what fails above leaves nothing behind */
     if (status) return status;
     make_sums(run);

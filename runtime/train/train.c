@@ -34,13 +34,23 @@ static mdl_status one_step(mdl_run *run) {
     return check_finite(run);
 }
 
+/* A step has ended on the device when its loss is here. */
+static void show_start(const mdl_run *run) {
+    mdl_mark("first step");
+    printf("first step after %.1f s\n", mdl_seconds_of_process());
+    if (run->verbose) mdl_marks_print(stdout);
+}
+
 /* After the log of a step is the place for evaluation and checkpoints: run->step, run->position and the arenas are
  * then those of a whole step. */
 static mdl_status loop(mdl_run *run) {
     mdl_status status = MDL_OK;
     double before = mdl_seconds_now();
+    bool first = true; /* of this process */
     while (run->step < run->config->max_steps && !mdl_interrupted()) {
         if ((status = one_step(run))) break;
+        if (first) show_start(run);
+        first = false;
         double now = mdl_seconds_now();
         if ((status = mdl_run_log(run, now - before, now))) break;
         before = now;
@@ -57,11 +67,12 @@ static mdl_status train(mdl_run *run) {
                     (long long)run->config->max_steps, run->step ? "; weights and results are written" : "; nothing is written");
 }
 
-mdl_status mdl_train(const char *plan_path, const mdl_config *config) {
+mdl_status mdl_train(const char *plan_path, const mdl_config *config, bool verbose) {
     mdl_run run;
     mdl_status status = mdl_interrupt_catch(); /* first: the device and the loader start threads */
     if (status) return status;
     status = mdl_run_open(&run, plan_path, config);
+    run.verbose = verbose;
     if (!status) status = train(&run);
     mdl_run_close(&run);
     mdl_interrupt_release();

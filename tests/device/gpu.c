@@ -1,4 +1,5 @@
 /* The cuda backend on a GPU. The suite `cuda` runs it with a fake driver ($MDL_FAKE_CUDA), whose kernels are C for the host. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +171,8 @@ static void load_product(mdl_test *t, const char *note) {
         ok(t, mdl_backend_cuda.download(d, MDL_ARENA_RESULT, 0, y, sizeof y));
         for (int i = 0; i < 256; i++) nonzero += y[i] != 0;
         CHECK(t, !nonzero, "timing left %d numbers in an arena", nonzero);
-        CHECK(t, mdl_backend_cuda.memory(d) >= 8192 + (32 << 20), "the library's memory does not count");
+        int64_t held = mdl_backend_cuda.memory(d), predicted = mdl_plan_memory(plan);
+        CHECK(t, held == predicted && held == 8192 + (32 << 20), "%" PRId64 " bytes, %" PRId64 " predicted", held, predicted);
     }
     mdl_backend_cuda.unload(d);
     mdl_plan_free(plan);

@@ -40,11 +40,18 @@ static inline void *native_load(mdl_test *t, const char *name) {
     return library;
 }
 
-/* Compiles <scratch>/<name>.c and loads it. */
+/* Compiles <scratch>/<name>.c and loads it. What compiled without a word is kept beside mdlc's code, by compiler, flags and the
+ * text behind the preprocessor: another build's tests have the same kernels. */
 static inline void *native_compile(mdl_test *t, const char *name, const char *flags, const char **output) {
     const char *local;
     int rc =
-        mdl_shell(t, &local, "cd %s && cc %s -Wall -Wextra %s %s.c -o %s.so", mdl_test_scratch(t), NATIVE_FLAGS, flags, name, name);
+        mdl_shell(t, &local,
+                  "cd '%s' && cc='cc %s -Wall -Wextra %s' && kept=${XDG_CACHE_HOME:-$HOME/.cache}/mdl/kernels && mkdir -p $kept;"
+                  "kept=$kept/test-$({ $cc --version; echo $cc; $cc -E %s.c; } | sha256sum | cut -c 1-32).so;"
+                  "[ ! -s $kept ] || { cp $kept %s.so; exit; };"
+                  "said=$($cc %s.c -o %s.so 2>&1); rc=$?; printf '%%s' \"$said\";"
+                  "[ $rc != 0 ] || [ -n \"$said\" ] || { cp %s.so $kept.$$ && mv $kept.$$ $kept; }; exit $rc",
+                  mdl_test_scratch(t), NATIVE_FLAGS, flags, name, name, name, name, name);
     CHECK(t, rc == 0, "cc failed:\n%s", local);
     if (output) *output = local;
     return rc ? NULL : native_load(t, name);

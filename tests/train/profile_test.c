@@ -35,6 +35,7 @@ static mdl_profile known(mdl_plan *plan) {
     p.step = (mdl_spread){16.5e-3, 17e-3};
     p.replay = (mdl_spread){16e-3, 16.5e-3};
     p.loader = (mdl_loader_times){2e-3, 8e-3, 0.25e-3};
+    p.held = 3 << 20;
     p.tokens = 12;
     p.watched = true;
     p.busy = (mdl_spread){15.6e-3, 15.8e-3};
@@ -168,6 +169,15 @@ static void real(mdl_test *t) {
         CHECK(t, strstr(mdl_e2e_read(&e, "step.svg"), "</svg>"), "no picture");
         json_decref(object);
     }
+    mdl_case(t, "where the time before the first step goes");
+    const char *said = mdl_e2e_run(&e, 0, "mdlrun train cpu.plan data.files=few.fasta trainer.max_steps=2 --verbose");
+    const char *first = strstr(said, "first step after ");
+    double seconds = first ? atof(first + strlen("first step after ")) : 0, sum = 0, part = 0;
+    for (const char *line = first; line && (line = strchr(line, '\n')) && sscanf(line, "\n %lf s  ", &part) == 1; line++)
+        sum += part;
+    CHECK(t, seconds > 0 && fabs(seconds - sum) < 0.1 && strstr(said, " s  plan\n"), "%g seconds, %g in parts:\n%s", seconds, sum,
+          said);
+    CHECK(t, first && !strstr(first + 1, "first step after "), "it is said more than once:\n%s", said);
     mdl_case(t, "another program");
     json_t *object = profile(&e, "cpu.plan", "--steps 2 --program eval");
     CHECK(t, !strcmp(json_string_value(json_object_get(object, "program")), "eval"), "its name");

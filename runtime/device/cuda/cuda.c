@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/device/cuda/arch.h"
 #include "runtime/device/cuda/place.h"
 
@@ -12,7 +13,6 @@ static mdl_status allocate_all(mdl_device *d) {
     for (int i = 0; i < MDL_ARENA_COUNT; i++) {
         if (!d->plan->arena_bytes[i]) continue;
         MDL_TRY(d->place->allocate(d, d->plan->arena_bytes[i], &d->arena[i]), "arena %s", mdl_arena_name((mdl_arena_id)i));
-        d->held += d->plan->arena_bytes[i];
     }
     return MDL_OK;
 }
@@ -45,8 +45,11 @@ static mdl_status load(const mdl_plan *plan, mdl_device **device) {
     d->input = MDL_NEW_ARRAY(memory, char, plan->arena_bytes[MDL_ARENA_INPUT]);
     mdl_status status = d->place->open(d);
     if (!status) status = allocate_all(d);
+    mdl_mark("memory of the device");
     if (!status) status = prepare(d);
+    mdl_mark("products chosen and run once");
     if (!status) status = fill_all(d);
+    mdl_mark("zeros");
     if (status)
         cuda_unload(d);
     else

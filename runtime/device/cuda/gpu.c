@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/base/clock.h"
+
 /* ---- the device ---- */
 static mdl_status describe(mdl_gpu *gpu, int *major, int *minor) {
     const mdl_driver *cu = gpu->cu;
@@ -39,8 +41,7 @@ static mdl_status open_device(mdl_device *d, mdl_gpu *gpu, char arch[MDL_ARCH_LE
 
 static mdl_status check_memory(const mdl_device *d, const mdl_gpu *gpu) {
     size_t available = 0, total = 0;
-    int64_t needed = 0;
-    for (int i = 0; i < MDL_ARENA_COUNT; i++) needed += d->plan->arena_bytes[i];
+    int64_t needed = mdl_plan_memory(d->plan);
     MDL_TRY_CUDA(gpu->cu, gpu->cu->cuMemGetInfo(&available, &total), "%s", gpu->name);
     if (needed <= (int64_t)available) return MDL_OK;
     return mdl_fail(MDL_SYSTEM,
@@ -75,10 +76,14 @@ static mdl_status gpu_open(mdl_device *d) {
     gpu->functions = MDL_NEW_ARRAY(d->memory, CUfunction, d->plan->kernels.n + 1);
     gpu->shared = MDL_NEW_ARRAY(d->memory, int64_t, d->plan->kernels.n + 1);
     gpu->graphs = MDL_NEW_ARRAY(d->memory, CUgraphExec, d->plan->programs.n + 1);
+    if (mdl_plan_workspace(d->plan)) mdl_gpu_products_load_early();
     mdl_status status = mdl_driver_get(&gpu->cu);
+    mdl_mark("driver");
     if (!status) status = open_device(d, gpu, arch);
+    mdl_mark("context of the GPU");
     if (!status) status = check_memory(d, gpu);
     for (int i = 0; i < d->plan->kernels.n && !status; i++) status = load_kernel(d, gpu, i, arch);
+    mdl_mark("code of the kernels");
     return status;
 }
 
@@ -109,6 +114,7 @@ static mdl_status gpu_allocate(mdl_device *d, int64_t bytes, char **address) {
     CUdeviceptr block = 0;
     MDL_TRY_CUDA(gpu->cu, gpu->cu->cuMemAlloc(&block, (size_t)bytes), "%" PRId64 " bytes on the %s", bytes, gpu->name);
     MDL_PUSH(d->memory, gpu->blocks, block);
+    d->held += bytes;
     *address = (char *)(uintptr_t)block; /* never followed on the host */
     return MDL_OK;
 }

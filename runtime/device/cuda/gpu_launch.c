@@ -1,6 +1,7 @@
 /* Launches on a GPU: each program is captured into a graph when it is first run. */
 #include <inttypes.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/device/cuda/gemm_layout.h"
 #include "runtime/device/cuda/gpu.h"
 #include "runtime/device/cuda/hopper.h"
@@ -101,6 +102,7 @@ mdl_status mdl_gpu_prepare(mdl_device *d) {
             if (status) return mdl_cuda_blame(d, p, l, status);
         }
     }
+    mdl_mark("launches, library of products loaded");
     if (!gpu->products) return MDL_OK;
     d->held += mdl_gpu_products_bytes(gpu->products);
     if (mdl_gpu_products_undecided(gpu->products)) MDL_TRY(fill_with_numbers(d), "timing products");

@@ -5,6 +5,7 @@
 
 #include <cublasLt.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "runtime/device/cuda/gemm_cache.h"
 #include "runtime/device/cuda/gemm_layout.h"
 
-enum { WORKSPACE = 32 << 20, CANDIDATES = 8, ALIGN = 16 /* bytes: more makes no difference to the library */ };
+enum { WORKSPACE = MDL_PRODUCTS_WORKSPACE, CANDIDATES = 8, ALIGN = 16 /* bytes: more makes no difference to the library */ };
 enum { WARM_UP = 2, ROUNDS = 5, REPEATS = 5 };
 
 #define LT_FUNCTIONS(FUNCTION)                     \
@@ -80,9 +81,23 @@ static mdl_status check(const mdl_gpu_products *p, cublasStatus_t status) {
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 
-static mdl_status load(library *lt) {
-    static const char *const names[] = {"libcublasLt.so." TEXT(CUBLAS_VER_MAJOR), NULL};
+static const char *const names[] = {"libcublasLt.so." TEXT(CUBLAS_VER_MAJOR), NULL};
+static pthread_t early;
+static bool early_runs;
+
+/* What goes wrong is said when it is loaded again. */
+static void *load_early(void *nothing) {
     void *opened = NULL;
+    mdl_status_free(mdl_library_open(names, &opened));
+    return nothing;
+}
+
+void mdl_gpu_products_load_early(void) { early_runs = early_runs || !pthread_create(&early, NULL, load_early, NULL); }
+
+static mdl_status load(library *lt) {
+    void *opened = NULL;
+    if (early_runs) pthread_join(early, NULL);
+    early_runs = false;
     MDL_TRY(mdl_library_open(names, &opened),
             "products on a GPU need cuBLASLt, which scripts/install-dependencies --cuda installs");
 #define FUNCTION(name) MDL_TRY(mdl_library_function(opened, #name, &lt->name), "cuBLASLt");

@@ -12,6 +12,8 @@
 typedef struct mdl_gpu_products mdl_gpu_products;
 typedef struct mdl_gpu_product mdl_gpu_product;
 
+/* Begins to load the library on a thread of its own, while the driver starts: either takes a part of a second. */
+void mdl_gpu_products_load_early(void);
 /* Takes memory for the library to work in; gpu: the card's name. Lives in `memory`. */
 mdl_status mdl_gpu_products_open(mdl_arena *memory, const mdl_driver *cu, CUstream stream, const char *gpu,
                                  mdl_gpu_products **products);

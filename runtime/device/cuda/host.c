@@ -57,6 +57,7 @@ static mdl_status host_allocate(mdl_device *d, int64_t bytes, char **address) {
     *address = aligned_alloc(ALIGN, ((size_t)bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1));
     if (!*address) return mdl_fail(MDL_SYSTEM, "not enough memory: %" PRId64 " bytes are needed", bytes);
     MDL_PUSH(d->memory, h->blocks, *address);
+    d->held += bytes;
     return MDL_OK;
 }
 
