@@ -15,6 +15,7 @@ static const struct {
     {"inspect", "show what is in a plan: programs, kernels, buffers, memory", mdl_command_inspect},
     {"profile", "tell where the time of a step goes, by class, kernel and launch", mdl_command_profile},
     {"diff", "run two plans of one model on one batch and show where they part", mdl_command_diff},
+    {"data", "tell what is in data files: counts, lengths, letters, how full batches get", mdl_command_data},
     {"check", "compare a plan with reference numbers", mdl_command_check},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

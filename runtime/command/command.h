@@ -12,5 +12,6 @@ mdl_status mdl_command_inspect(int argc, char **argv);
 mdl_status mdl_command_profile(int argc, char **argv);
 mdl_status mdl_command_diff(int argc, char **argv);
 mdl_status mdl_command_check(int argc, char **argv);
+mdl_status mdl_command_data(int argc, char **argv);
 
 #endif

@@ -131,12 +131,11 @@ static bool reuse(const request *r, const char *place, mdl_corpus *c, const char
     if (!file) return false;
     mdl_status status = map(file, c);
     fclose(file);
+    if (!status && belongs(c->head, &r->key)) return true;
     if (status)
         *note = mdl_printf(r->memory, "%s cannot be used (%s) and is made anew", place, mdl_message(status));
-    else if (!belongs(c->head, &r->key))
-        status = mdl_fail(MDL_BAD_INPUT, "stale");
-    if (!status) return true;
-    if (!*note) *note = mdl_printf(r->memory, "%s is of another state of %s and is made anew", place, r->path);
+    else if (c->head->source_time >= 0)
+        *note = mdl_printf(r->memory, "%s is of another state of %s and is made anew", place, r->path);
     mdl_status_free(status);
     mdl_corpus_close(c);
     return false;
@@ -210,8 +209,10 @@ mdl_status mdl_corpus_open(const char *path, const mdl_format_options *options, 
     *note = NULL;
     mdl_status status = mdl_format_of(path, &filled, &r.format);
     if (!status) status = open_corpus(&r, folder, corpus, note);
-    if (!status) corpus->path = mdl_strdup(memory, path);
-    return mdl_context(status, "%s", path);
+    if (status) return mdl_context(status, "%s", path);
+    corpus->path = mdl_strdup(memory, path);
+    corpus->unit = r.format->unit;
+    return MDL_OK;
 }
 
 void mdl_corpus_close(mdl_corpus *corpus) {

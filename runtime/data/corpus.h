@@ -51,6 +51,7 @@ typedef struct {
     size_t stride;
     int64_t n;
     const char *path; /* of the source, in the arena given */
+    const char *unit; /* what mdl_record.line counts: "line", "row" */
     void *map;
     size_t bytes;
 } mdl_corpus;

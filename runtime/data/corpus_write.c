@@ -11,6 +11,7 @@
 
 struct mdl_sink {
     FILE *out, *rows;
+    const char *unit; /* of places, for messages */
     mdl_corpus_head head;
     mdl_record *row; /* of the record being read */
     size_t stride;
@@ -63,8 +64,9 @@ mdl_status mdl_sink_residues(mdl_sink *s, const char *at, const char *end, int64
     s->n = (size_t)(to - s->residues);
     if (at == end) return MDL_OK;
     if (*at == '>')
-        return mdl_fail(MDL_BAD_INPUT, "line %" PRId64 ": '>' inside a sequence: is a line break missing before it?", line);
-    return mdl_fail(MDL_BAD_INPUT, "line %" PRId64 ": byte 0x%02x in a sequence: this is not text", line, (unsigned char)*at);
+        return mdl_fail(MDL_BAD_INPUT, "%s %" PRId64 ": '>' inside a sequence: is a line break missing before it?", s->unit, line);
+    return mdl_fail(MDL_BAD_INPUT, "%s %" PRId64 ": byte 0x%02x in a sequence: this is not text", s->unit, line,
+                    (unsigned char)*at);
 }
 
 void mdl_sink_number(mdl_sink *s, int column, double value) { s->row->number[column] = (float)value; }
@@ -92,8 +94,8 @@ mdl_status mdl_sink_end(mdl_sink *s) {
         return MDL_OK;
     }
     if (s->n > INT32_MAX)
-        return mdl_fail(MDL_BAD_INPUT, "line %" PRId64 ": a sequence of %zu residues; at most 2^31 - 1 are possible", s->row->line,
-                        s->n);
+        return mdl_fail(MDL_BAD_INPUT, "%s %" PRId64 ": a sequence of %zu residues; at most 2^31 - 1 are possible", s->unit,
+                        s->row->line, s->n);
     s->row->start = f->residues;
     s->row->length = (uint32_t)s->n;
     s->row->hash = mdl_corpus_hash(s->residues, s->n);
@@ -122,7 +124,8 @@ static mdl_status complete(mdl_sink *s) {
     const mdl_corpus_facts *f = &s->head.facts;
     static const char zeros[MDL_CORPUS_HEAD];
     if (!f->records && f->empty)
-        return mdl_fail(MDL_BAD_INPUT, "line %" PRId64 ": no residues follow, and the file holds no other sequence", f->empty_line);
+        return mdl_fail(MDL_BAD_INPUT, "%s %" PRId64 ": no residues follow, and the file holds no other sequence", s->unit,
+                        f->empty_line);
     if (!f->records) return mdl_fail(MDL_BAD_INPUT, "the file holds no sequence");
     size_t padding = (size_t)(-f->residues & 63);
     fwrite(zeros, 1, padding, s->out);
@@ -144,7 +147,11 @@ static FILE *nameless_file(const char *folder) {
 mdl_status mdl_corpus_write(const char *path, const mdl_format *format, const mdl_format_options *options,
                             const mdl_corpus_head *key, const char *folder, FILE *out) {
     static const char zeros[MDL_CORPUS_HEAD];
-    mdl_sink s = {.out = out, .head = *key, .stride = mdl_corpus_stride(options->n_columns), .rows = nameless_file(folder)};
+    mdl_sink s = {.out = out,
+                  .unit = format->unit,
+                  .head = *key,
+                  .stride = mdl_corpus_stride(options->n_columns),
+                  .rows = nameless_file(folder)};
     if (!s.rows) return mdl_fail_errno("cannot make a temporary file");
     s.row = calloc(1, s.stride);
     if (!s.row) mdl_bug("out of memory");

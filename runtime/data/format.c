@@ -8,11 +8,11 @@
 #include "runtime/base/nearest.h"
 
 const mdl_format mdl_formats[] = {
-    {"fasta", "FASTA", ".fa.fasta.faa.fas.pep.mpfa.", mdl_read_fasta, false},
-    {"csv", "a table with commas", ".csv.", mdl_read_csv, true},
-    {"tsv", "a table with tabulators", ".tsv.tab.", mdl_read_tsv, true},
-    {"lines", "a sequence a line", ".txt.seq.", mdl_read_lines, false},
-    {"parquet", "Parquet", ".parquet.pq.", mdl_read_parquet, true},
+    {"fasta", "FASTA", ".fa.fasta.faa.fas.pep.mpfa.", mdl_read_fasta, false, "line"},
+    {"csv", "a table with commas", ".csv.", mdl_read_csv, true, "line"},
+    {"tsv", "a table with tabulators", ".tsv.tab.", mdl_read_tsv, true, "line"},
+    {"lines", "a sequence a line", ".txt.seq.", mdl_read_lines, false, "line"},
+    {"parquet", "Parquet", ".parquet.pq.", mdl_read_parquet, true, "row"},
 };
 const int mdl_n_formats = sizeof mdl_formats / sizeof *mdl_formats;
 

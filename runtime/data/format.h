@@ -19,7 +19,7 @@ typedef struct {
 /* A record is begun, given its residues in pieces and its numbers, and ended. */
 typedef struct mdl_sink mdl_sink;
 void mdl_sink_begin(mdl_sink *sink, int64_t line); /* where the record begins, from 1; a row's number where there are no lines */
-/* White space, line ends included, is dropped; every other printable character is kept as it is. MDL_BAD_INPUT naming `line`:
+/* White space, line ends included, is dropped; every other printable character is kept as it is. MDL_BAD_INPUT naming the line:
  * bytes that are not printable ASCII; '>'. */
 mdl_status mdl_sink_residues(mdl_sink *sink, const char *at, const char *end, int64_t line);
 void mdl_sink_number(mdl_sink *sink, int column, double value); /* a column that is not given is absent: NaN */
@@ -34,7 +34,8 @@ typedef struct {
     const char *name, *about;
     const char *extensions; /* ".fa.fasta.", each between dots; compression's are taken off before */
     mdl_format_read *read;
-    bool table; /* it has columns */
+    bool table;       /* it has columns */
+    const char *unit; /* what places in it are counted by: "line", "row" */
 } mdl_format;
 
 extern const mdl_format mdl_formats[];

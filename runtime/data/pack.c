@@ -58,8 +58,8 @@ static mdl_status check_residues(const mdl_found *found) {
     const mdl_record *r = found->record;
     if (mdl_corpus_hash(found->corpus->residues + r->start, r->length) == r->hash) return MDL_OK;
     return mdl_fail(MDL_BAD_INPUT,
-                    "%s: what is kept of its record at line %" PRId64 " is damaged: remove the file with the ending .mdldata",
-                    found->corpus->path, r->line);
+                    "%s: what is kept of its record at %s %" PRId64 " is damaged: remove the file with the ending .mdldata",
+                    found->corpus->path, found->corpus->unit, r->line);
 }
 
 mdl_status mdl_pack(const mdl_packer *packer, mdl_walk *walk, mdl_packed *batch) {

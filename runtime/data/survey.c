@@ -12,8 +12,8 @@ static mdl_status survey_letters(const mdl_corpus *c, const mdl_tokenizer *t, md
         if (t->lower[letter]) facts->lower_case += f->letter[letter];
         if (t->known[letter] || !f->letter[letter]) continue;
         if (t->unk < 0)
-            return mdl_fail(MDL_BAD_INPUT, "line %" PRId64 ": residue '%c' is not in the vocabulary, which has no unknown token",
-                            f->letter_line[letter], letter);
+            return mdl_fail(MDL_BAD_INPUT, "%s %" PRId64 ": residue '%c' is not in the vocabulary, which has no unknown token",
+                            c->unit, f->letter_line[letter], letter);
         unknown += f->letter[letter];
     }
     facts->unknown += unknown;
@@ -22,16 +22,16 @@ static mdl_status survey_letters(const mdl_corpus *c, const mdl_tokenizer *t, md
     facts->stops += f->stops;
     if (unknown < f->residues) return MDL_OK;
     return mdl_fail(MDL_BAD_INPUT,
-                    "line %" PRId64 ": none of its %" PRId64 " residues is in the vocabulary: nothing can be predicted",
+                    "%s %" PRId64 ": none of its %" PRId64 " residues is in the vocabulary: nothing can be predicted", c->unit,
                     mdl_corpus_at(c, 0)->line, f->residues);
 }
 
-static mdl_status check_numbers(const mdl_record *r, const mdl_columns *columns, const char *const *names) {
+static mdl_status check_numbers(const char *unit, const mdl_record *r, const mdl_columns *columns, const char *const *names) {
     for (int k = 0; k < columns->n_columns; k++)
         if (isnan(r->number[k]) && !columns->may_miss[k])
             return mdl_fail(MDL_BAD_INPUT,
-                            "line %" PRId64 ": column \"%s\" has no number, and the model no input from(\"present\") to be told so",
-                            r->line, names[k]);
+                            "%s %" PRId64 ": column \"%s\" has no number, and the model no input from(\"present\") to be told so",
+                            unit, r->line, names[k]);
     return MDL_OK;
 }
 
@@ -42,7 +42,7 @@ static mdl_status survey_records(const mdl_dataset *set, int corpus, const mdl_p
     for (int64_t k = 0; k < c->n && !status; k++) {
         const mdl_record *r = mdl_corpus_at(c, k);
         if (!mdl_dataset_has(set, set->first[corpus] + k, r)) continue;
-        status = check_numbers(r, packer->columns, names);
+        status = check_numbers(c->unit, r, packer->columns, names);
         facts->sequences++;
         facts->residues += r->length;
         facts->truncated += r->length + mdl_tokenizer_added(packer->tokenizer) > packer->max_length;
