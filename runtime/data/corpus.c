@@ -98,11 +98,11 @@ static mdl_status check_whole(mdl_corpus *c) {
     c->stride = mdl_corpus_stride((int)h->columns);
     c->n = h->facts.records;
     c->residues = (const char *)c->map + MDL_CORPUS_HEAD;
-    c->rows = (const char *)c->map + h->rows_at;
     if (h->columns > 65536 || c->n < 1 || (size_t)c->n > room / c->stride || h->rows_at % 8 ||
         h->rows_at != (int64_t)(c->bytes - (size_t)c->n * c->stride) || h->facts.residues < 1 ||
         h->facts.residues > h->rows_at - MDL_CORPUS_HEAD)
         return mdl_fail(MDL_BAD_INPUT, "its size");
+    c->rows = (const char *)c->map + h->rows_at;
     if (XXH3_64bits(c->rows, (size_t)c->n * c->stride) != h->rows_hash) return mdl_fail(MDL_BAD_INPUT, "its rows");
     return check_rows(c);
 }
@@ -112,7 +112,7 @@ static bool belongs(const mdl_corpus_head *h, const mdl_corpus_head *key) {
            h->source_bytes == key->source_bytes && h->source_time == key->source_time;
 }
 
-static mdl_status map(FILE *file, mdl_corpus *c) {
+mdl_status mdl_corpus_map(FILE *file, mdl_corpus *c) {
     struct stat info;
     if (fstat(fileno(file), &info)) return mdl_fail_errno("its size");
     c->bytes = (size_t)info.st_size;
@@ -129,7 +129,7 @@ static mdl_status map(FILE *file, mdl_corpus *c) {
 static bool reuse(const request *r, const char *place, mdl_corpus *c, const char **note) {
     FILE *file = fopen(place, "rbe");
     if (!file) return false;
-    mdl_status status = map(file, c);
+    mdl_status status = mdl_corpus_map(file, c);
     fclose(file);
     if (!status && belongs(c->head, &r->key)) return true;
     if (status)
@@ -161,7 +161,7 @@ static mdl_status make_at(request *r, const char *place, mdl_new_file *file, mdl
     if (status) return status;
     FILE *in = fopen(place, "rbe");
     if (!in) return mdl_fail_errno("%s", place);
-    status = map(in, c);
+    status = mdl_corpus_map(in, c);
     fclose(in);
     return status;
 }
@@ -170,7 +170,7 @@ static mdl_status make_for_now(request *r, mdl_corpus *c) {
     FILE *file = tmpfile();
     if (!file) return mdl_fail_errno("cannot make a temporary file for what is decoded of it");
     mdl_status status = write_corpus(r, "/tmp", file);
-    if (!status) status = map(file, c);
+    if (!status) status = mdl_corpus_map(file, c);
     fclose(file);
     return status;
 }

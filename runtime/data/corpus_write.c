@@ -155,6 +155,7 @@ mdl_status mdl_corpus_write(const char *path, const mdl_format *format, const md
     if (!s.rows) return mdl_fail_errno("cannot make a temporary file");
     s.row = calloc(1, s.stride);
     if (!s.row) mdl_bug("out of memory");
+    reserve(&s, 1);
     fill_kinds(s.kind);
     fwrite(zeros, 1, MDL_CORPUS_HEAD, out);
     mdl_status status = format->read(path, options, &s);

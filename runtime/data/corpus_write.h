@@ -1,4 +1,4 @@
-/* Making a corpus: the sink of the formats' readers. */
+/* Making a corpus, and taking one as it is. */
 #ifndef MDL_DATA_CORPUS_WRITE_H
 #define MDL_DATA_CORPUS_WRITE_H
 
@@ -16,5 +16,8 @@ uint64_t mdl_corpus_head_hash(const mdl_corpus_head *head);
  * grow with the file: records go to a second, nameless file in `folder` until the residues are all there. */
 mdl_status mdl_corpus_write(const char *path, const mdl_format *format, const mdl_format_options *options,
                             const mdl_corpus_head *key, const char *folder, FILE *out);
+
+/* Maps a corpus, whatever its source; everything but its residues is checked. Closing it is right after an error too. */
+mdl_status mdl_corpus_map(FILE *file, mdl_corpus *corpus);
 
 #endif
