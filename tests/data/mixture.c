@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/data/walk.h"
+#include "runtime/train/start.h"
 #include "tests/data/fixture.h"
 
 enum { MOST = 4096 };
@@ -71,6 +72,28 @@ static void weights(mdl_test *t, mdl_arena *arena) {
     mdl_case(t, "once: every record of every source one time, then the end");
     walk = (mdl_walk){.set = &set, .once = true};
     CHECK(t, take(&walk, MOST, letters, NULL) == 137 && letters[99] == 'L' && letters[100] == 'D' && letters[136] == 'W', "order");
+    mdl_dataset_close(&set);
+}
+
+/* Sources of one size are ordered, and their sequences masked, independently. */
+static void twins(mdl_test *t, mdl_arena *arena) {
+    const char *path = lettered(t, arena, "twin.fa", 'L', 200), *files[] = {path, path};
+    const double weight[] = {1, 1};
+    static int64_t sequence[MOST];
+    int64_t order[2][200];
+    int n[2] = {0}, equal = 0;
+    mdl_dataset set;
+    mdl_case(t, "weights: two sources of one size have orders and random numbers of their own");
+    mdl_dataset_options options = {.files = files, .n_files = 2, .weights = weight};
+    if (!opened(t, arena, &options, &set)) return;
+    mdl_walk walk = {.set = &set, .seed = 3, .shuffle = true};
+    take(&walk, 1000, NULL, sequence);
+    for (int i = 0; i < 1000; i++) {
+        int s = (int)(sequence[i] >> 48);
+        if (n[s] < 200) order[s][n[s]++] = sequence[i] & 0xffff;
+    }
+    for (int i = 0; i < 200; i++) equal += order[0][i] == order[1][i];
+    CHECK(t, n[0] == 200 && n[1] == 200 && equal < 10, "%d of 200 agree", equal); /* 1 is expected */
     mdl_dataset_close(&set);
 }
 
@@ -236,6 +259,20 @@ static void columns(mdl_test *t, mdl_arena *arena) {
     if (!b) return;
     CHECK(t, b->sequences == 3 && !memcmp(b->input[2], "\1\0\0\0", 4) && ((const float *)b->input[1])[6] == 0, "a row's flag");
     mdl_loader_close(loader);
+    mdl_case(t, "columns: nothing of an earlier batch stays behind the last sequence");
+    plan = column_plan(arena, 4, true);
+    plan->tokens = plan->inputs.at[0].type.dim[0] = 10; /* one sequence or two, in any order */
+    plan->inputs.at[5].type.dim[1] = 10;
+    options.once = false;
+    options.shuffle = true;
+    loader_of(t, plan, &options, &loader);
+    for (int i = 0; loader && i < 30; i++) {
+        b = step(t, loader, NULL);
+        const float *rows = b->input[3];
+        const unsigned char *flags = b->input[4];
+        for (int64_t k = b->sequences; k < 4; k++) CHECK(t, !rows[k] && !flags[k], "step %d, row %d is not empty", i, (int)k);
+    }
+    mdl_loader_close(loader);
     mdl_text text = {.arena = arena};
     if (!mdl_case(t, "columns: what does not fit, one message each")) return;
     mdl_text_printf(&text, "missing without a flag\n    %s\n", open_message(t, arena, column_plan(arena, 4, false), &options));
@@ -252,6 +289,37 @@ static void columns(mdl_test *t, mdl_arena *arena) {
     mdl_golden(t, "data/columns.txt", text.at);
 }
 
+/* Through the configuration: sequences for training and for evaluation, 0 for none. */
+static void split_of(mdl_test *t, mdl_arena *arena, int n, char **settings, int64_t *train, int64_t *validation) {
+    const mdl_plan *plan = fixture_masked_plan(arena, 128, 16);
+    mdl_config *config;
+    mdl_loader *a = NULL, *b = NULL;
+    mdl_status status = mdl_config_read(NULL, n, settings, &config);
+    if (!status) status = mdl_start_data(config, plan, 2, &a);
+    if (!status) status = mdl_start_validation(config, plan, &b);
+    CHECK(t, !status, "%s", mdl_message(status));
+    mdl_status_free(status);
+    *train = a ? mdl_loader_facts(a)->sequences : 0;
+    *validation = b ? mdl_loader_facts(b)->sequences : 0;
+    mdl_loader_close(a);
+    mdl_loader_close(b);
+    mdl_config_free(config);
+}
+
+static void configured(mdl_test *t, mdl_arena *arena) {
+    char *settings[] = {mdl_printf(arena, "data.files=%s", fixture_fasta(t, arena, "conf.fa", 500, 40)),
+                        "data.validation_fraction=0.2",
+                        mdl_printf(arena, "data.validation_files=%s", lettered(t, arena, "vf.fa", 'L', 30))};
+    int64_t train, validation;
+    mdl_case(t, "validation: none, a share, or files of its own, as the configuration says");
+    split_of(t, arena, 1, settings, &train, &validation);
+    CHECK(t, train == 500 && !validation, "%" PRId64 " and %" PRId64, train, validation);
+    split_of(t, arena, 2, settings, &train, &validation);
+    CHECK(t, train + validation == 500 && validation > 60 && validation < 140, "%" PRId64 " and %" PRId64, train, validation);
+    split_of(t, arena, 3, settings, &train, &validation);
+    CHECK(t, train == 500 && validation == 30, "%" PRId64 " and %" PRId64, train, validation);
+}
+
 static void refused(mdl_test *t, mdl_arena *arena) {
     static const double weight[] = {1, 0};
     const char *files[] = {fixture_file(t, arena, "u1.fa", ">a\nLAG\n"), fixture_file(t, arena, "u2.fa", ">a\n\n>b\nJJ*J\n")};
@@ -261,6 +329,13 @@ static void refused(mdl_test *t, mdl_arena *arena) {
     if (!mdl_case(t, "data sets that are refused, one message each")) return;
     options.data.n_files = 2;
     mdl_text_printf(&text, "unknown letters only\n    %s\n", open_message(t, arena, plan, &options));
+    mdl_plan *letters = fixture_masked_plan(arena, 16, 4); /* tokens of two letters: no residue is one */
+    letters->files.at[0].bytes = "<cls>\n<pad>\n<eos>\n<unk>\nMa\nKb\nTc\nAd\n<mask>\n";
+    letters->files.at[0].size = (int64_t)strlen(letters->files.at[0].bytes);
+    fixture_special(letters, "mask", 8);
+    options.data.n_files = 1;
+    mdl_text_printf(&text, "a vocabulary of pairs\n    %s\n", open_message(t, arena, letters, &options));
+    options.data.n_files = 2;
     options.data.weights = weight;
     mdl_text_printf(&text, "weight 0\n    %s\n", open_message(t, arena, plan, &options));
     options.data.weights = NULL;
@@ -281,11 +356,13 @@ static void refused(mdl_test *t, mdl_arena *arena) {
 void suite_mixture(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     weights(t, arena);
+    twins(t, arena);
     left_out(t, arena);
     validation(t, arena);
     resume(t, arena);
     one_pass(t, arena);
     columns(t, arena);
+    configured(t, arena);
     refused(t, arena);
     mdl_arena_free(arena);
 }
