@@ -14,7 +14,7 @@ bool mdl_cell_number(const char *text, double *value) {
         if (!strcasecmp(text, absent[i])) return *value = NAN, true;
     char *end;
     *value = strtod(text, &end);
-    return end != text && !end[strspn(end, " ")] && !strpbrk(text, "xXpP") && isfinite(*value);
+    return end != text && !end[strspn(end, " ")] && !strpbrk(text, "xXpP") && isfinite((float)*value);
 }
 
 mdl_status mdl_cell_column(const char *name, int n, const char *const *names, int *at) {

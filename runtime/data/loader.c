@@ -41,7 +41,8 @@ struct mdl_loader {
     uint64_t seeks;       /* a step packed before the latest seek is dropped */
     mdl_data_position at; /* of the step packed next */
     mdl_loader_times spent;
-    double full_since; /* the thread waits for room, from this time on; 0: it does not */
+    mdl_data_position after; /* the caller's: of the step after the one last taken */
+    double full_since;       /* the thread waits for room, from this time on; 0: it does not */
 };
 
 /* Which of a batch's arrays feeds a plan input; NULL for columns and for inputs that are no part of a batch. */
@@ -271,11 +272,27 @@ mdl_status mdl_loader_next(mdl_loader *l, const mdl_batch **batches, mdl_data_po
     l->lent = true;
     pthread_mutex_unlock(&l->lock);
     *batches = s->batches;
+    l->after = s->after;
     if (position) *position = s->before;
     if (epoch) *epoch = epochs(l, &s->after);
     mdl_status status = s->status;
     s->status = MDL_OK;
     return mdl_context(status, "data");
+}
+
+mdl_data_position mdl_loader_after(const mdl_loader *l) { return l->after; }
+
+void mdl_loader_sequences(const mdl_loader *l, mdl_data_position from, int64_t n, int64_t *ids) {
+    mdl_walk walk = l->start;
+    mdl_found found;
+    walk.at = from;
+    for (; n > 0 && mdl_walk_find(&walk, &found); n--, mdl_walk_pass(&walk)) *ids++ = found.number;
+}
+
+const char *mdl_loader_place(const mdl_loader *l, int64_t id, mdl_arena *memory) {
+    const mdl_corpus *corpus;
+    const mdl_record *record = mdl_dataset_at(&l->data, id, &corpus);
+    return mdl_printf(memory, "%s: %s %" PRId64, corpus->path, corpus->unit, record->line);
 }
 
 mdl_loader_times mdl_loader_spent(mdl_loader *l) {
@@ -306,7 +323,7 @@ mdl_status mdl_loader_seek(mdl_loader *l, mdl_data_position position) {
     l->fill = l->take = 0;
     l->lent = false;
     l->seeks++;
-    l->at = position;
+    l->at = l->after = position;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
     return MDL_OK;

@@ -57,6 +57,12 @@ const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader);
  * another, unless options.once. position: before this step's first sequence. epoch is fractional: epochs consumed after this step,
  * over all sources. */
 mdl_status mdl_loader_next(mdl_loader *loader, const mdl_batch **batches, mdl_data_position *position, double *epoch);
+/* Where the step after the one last taken begins: what a checkpoint keeps. */
+mdl_data_position mdl_loader_after(const mdl_loader *loader);
+/* Which n sequences batches take from a position on: their numbers among all records of all files, from 0. */
+void mdl_loader_sequences(const mdl_loader *loader, mdl_data_position from, int64_t n, int64_t *ids);
+/* Where such a record is: "a.fa.gz: line 17". In `memory`. */
+const char *mdl_loader_place(const mdl_loader *loader, int64_t id, mdl_arena *memory);
 mdl_loader_times mdl_loader_spent(mdl_loader *loader); /* up to now; packing: of steps that are packed */
 /* Continue from a position; batches given out before are no longer valid. MDL_BAD_INPUT when it lies outside the data set. */
 mdl_status mdl_loader_seek(mdl_loader *loader, mdl_data_position position);

@@ -30,7 +30,7 @@ static mdl_status take_row(const mdl_parquet_batch *b, int64_t i, int64_t row, i
     mdl_status status = b->length[i] ? mdl_sink_residues(sink, b->text[i], b->text[i] + b->length[i], row) : MDL_OK;
     for (int k = 0; k < n_columns && !status; k++) {
         double number = b->number[k * b->rows + i];
-        if (isinf(number)) status = mdl_fail(MDL_BAD_INPUT, "row %" PRId64 ": a number is infinite", row);
+        if (isinf((float)number)) status = mdl_fail(MDL_BAD_INPUT, "row %" PRId64 ": a number is infinite or beyond f32", row);
         mdl_sink_number(sink, k, number);
     }
     return status ? status : mdl_sink_end(sink);

@@ -36,6 +36,7 @@ bool mdl_walk_find(mdl_walk *w, mdl_found *found) {
         int64_t index = record_at(w, s), i = w->set->source[s].first + index;
         found->record = mdl_dataset_at(w->set, i, &found->corpus);
         if (!mdl_dataset_has(w->set, i, found->record)) continue;
+        found->number = i;
         found->epoch = w->at.source[s].epoch;
         found->sequence = (int64_t)s << 48 | index;
         w->source = s;

@@ -8,6 +8,7 @@
 typedef struct {
     const mdl_record *record;
     const mdl_corpus *corpus;
+    int64_t number;   /* among all records of the set */
     int64_t epoch;    /* of its source */
     int64_t sequence; /* what its random numbers depend on: its number in the source, and the source in the bits from 48 on */
 } mdl_found;

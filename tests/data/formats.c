@@ -155,6 +155,7 @@ static void malformed(mdl_test *t, mdl_arena *arena) {
         {"table: text behind a quote", "bad.csv", "id,sequence\n\"1\"x,MKV\n", NULL},
         {"table: no number", "bad.csv", "x,sequence\n1,MKV\n\n0x1p3,LAG\n", "x"},
         {"table: infinite", "bad.csv", "x,sequence\ninf,MKV\n", "x"},
+        {"table: beyond f32", "bad.csv", "x,sequence\n4e38,MKV\n", "x"},
         {"table: not ASCII", "bad.csv", "id,sequence\n\"1\n1\",M\xc3\x84\n", NULL},
         {"table: CR only", "bad.csv", "id,sequence\r1,MKV\r", NULL},
         {"table: FASTA inside", "bad.tsv", "sequence\n>a\n", NULL},

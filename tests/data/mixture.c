@@ -1,5 +1,6 @@
 /* Suite `mixture`: which records a run sees, in which turns, with which numbers, and that it goes on from where it was. */
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,31 @@ static const mdl_batch *step(mdl_test *t, mdl_loader *loader, mdl_data_position 
     return batch;
 }
 
+/* A position is what follows the step before; it goes through JSON; it says which records come. */
+static void positions(mdl_test *t, mdl_arena *arena, mdl_loader *loader, const mdl_data_position *at, int steps) {
+    mdl_status status = mdl_loader_seek(loader, at[0]);
+    for (int i = 0; i < steps; i++) {
+        mdl_data_position read;
+        int64_t ids[64];
+        json_t *json = mdl_data_position_save(&at[i]);
+        if (!status) status = mdl_data_position_load(json, &read);
+        json_decref(json);
+        CHECK(t, !status && !memcmp(&read, &at[i], sizeof read), "step %d: JSON: %s", i, mdl_message(status));
+        const mdl_batch *batch = step(t, loader, NULL);
+        mdl_data_position after = mdl_loader_after(loader);
+        CHECK(t, i + 1 == steps || !memcmp(&after, &at[i + 1], sizeof after), "step %d: where the next begins", i);
+        mdl_loader_sequences(loader, at[i], batch->sequences, ids);
+        for (int64_t k = 0; k < batch->sequences; k++) /* a record of fixture_fasta has two lines */
+            CHECK(t,
+                  ids[k] >= 0 && ids[k] < 250 &&
+                      strstr(mdl_loader_place(loader, ids[k], arena),
+                             mdl_printf(arena, "s%d.fa: line %d", ids[k] < 200 ? 1 : 2, (int)(ids[k] % 200) * 2 + 1)),
+                  "record %d: %s", (int)ids[k], mdl_loader_place(loader, ids[k], arena));
+    }
+    mdl_data_position next = mdl_data_position_next_epoch(&at[steps - 1]);
+    CHECK(t, next.source[1].epoch == at[steps - 1].source[1].epoch + 1 && !next.source[1].next, "the next epoch");
+}
+
 static void resume(mdl_test *t, mdl_arena *arena) {
     enum { STEPS = 80, T = 128 };
     const char *files[] = {fixture_fasta(t, arena, "s1.fa", 200, 40), fixture_fasta(t, arena, "s2.fa", 50, 60)};
@@ -187,6 +213,7 @@ static void resume(mdl_test *t, mdl_arena *arena) {
         for (int k = i; k < STEPS; k++)
             CHECK(t, !memcmp(ids[k], step(t, other, NULL)->input[0], sizeof ids[k]), "step %d after a seek to %d", k, i);
     }
+    positions(t, arena, loader, at, STEPS);
     const mdl_data_facts *f = mdl_loader_facts(loader);
     CHECK(t, f->sources == 2 && f->sequences + f->left_out == 250 && f->left_out > 50, "%" PRId64 " left out", f->left_out);
     options.data.validation_fraction = 0.3;
