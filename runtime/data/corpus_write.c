@@ -102,7 +102,7 @@ mdl_status mdl_sink_end(mdl_sink *s) {
     count(s);
     fwrite(s->residues, 1, s->n, s->out);
     fwrite(s->row, s->stride, 1, s->rows);
-    if (ferror(s->out) || ferror(s->rows)) return mdl_fail_errno("cannot write what is decoded of it");
+    if (ferror(s->out) || ferror(s->rows)) return mdl_fail_errno("cannot keep what is decoded of it (data.cache_dir says where)");
     return MDL_OK;
 }
 
@@ -117,7 +117,8 @@ static mdl_status append_rows(mdl_sink *s) {
     }
     s->head.rows_hash = XXH3_64bits_digest(hash);
     XXH3_freeState(hash);
-    return ferror(s->rows) || ferror(s->out) ? mdl_fail_errno("cannot write what is decoded of it") : MDL_OK;
+    return ferror(s->rows) || ferror(s->out) ? mdl_fail_errno("cannot keep what is decoded of it (data.cache_dir says where)")
+                                             : MDL_OK;
 }
 
 static mdl_status complete(mdl_sink *s) {
@@ -134,7 +135,7 @@ static mdl_status complete(mdl_sink *s) {
     if (status) return status;
     s->head.head_hash = mdl_corpus_head_hash(&s->head);
     if (fseek(s->out, 0, SEEK_SET) || fwrite(&s->head, sizeof s->head, 1, s->out) != 1 || fflush(s->out))
-        return mdl_fail_errno("cannot write what is decoded of it");
+        return mdl_fail_errno("cannot keep what is decoded of it (data.cache_dir says where)");
     return MDL_OK;
 }
 

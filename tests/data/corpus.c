@@ -142,11 +142,28 @@ static void damage(mdl_test *t, mdl_arena *arena) {
     mdl_loader_close(loader);
 }
 
+/* A disk that is full, in the shape of a limit on file sizes: an error, and nothing left behind. */
+static void no_room(mdl_test *t, mdl_arena *arena) {
+    const char *output, *path = fixture_fasta(t, arena, "room.fa", 3000, 40);
+    mdl_case(t, "corpus: no room for it, at any size");
+    for (int blocks = 0; blocks < 320; blocks += blocks < 16 ? 4 : 60) { /* of 512 bytes: 63,000 residues, rows of 96,000 bytes */
+        int code = mdl_shell(t, &output, "trap '' XFSZ; ulimit -f %d; mdlrun data '%s' 2>&1 | cat", blocks, path);
+        CHECK(t, strstr(output, "room.fa: cannot keep what is decoded of it") || strstr(output, "room.fa.mdldata: cannot write it"),
+              "%d blocks: exit %d: %s", blocks, code, output);
+        code = mdl_shell(t, &output, "ls '%s' | grep 'room.fa.'", mdl_test_scratch(t));
+        CHECK(t, code, "%d blocks: this is left: %s", blocks, output);
+    }
+    mdl_corpus c = fixture_corpus(t, arena, path);
+    CHECK(t, c.n == 3000, "with room it is made");
+    mdl_corpus_close(&c);
+}
+
 void suite_corpus(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     reuse(t, arena);
     places(t, arena);
     variants(t, arena);
     damage(t, arena);
+    no_room(t, arena);
     mdl_arena_free(arena);
 }

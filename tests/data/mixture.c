@@ -316,6 +316,24 @@ static void columns(mdl_test *t, mdl_arena *arena) {
     mdl_golden(t, "data/columns.txt", text.at);
 }
 
+static void malformed_positions(mdl_test *t, mdl_arena *arena) {
+    static const char *const cases[] = {"{}",
+                                        "[]",
+                                        "{\"drawn\": 1, \"sources\": 3}",
+                                        "{\"drawn\": 1, \"sources\": [[1, 2], [3]]}",
+                                        "{\"drawn\": 1.5, \"sources\": []}",
+                                        "{\"drawn\": 1, \"sources\": [[1, 2, 3]]}"};
+    mdl_text text = {.arena = arena};
+    if (!mdl_case(t, "positions: what is none, one message each")) return;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mdl_data_position position;
+        json_t *json = json_loads(cases[i], 0, NULL);
+        mdl_text_printf(&text, "%s\n    %s\n", cases[i], fixture_message(t, arena, mdl_data_position_load(json, &position)));
+        json_decref(json);
+    }
+    mdl_golden(t, "data/positions.txt", text.at);
+}
+
 /* Through the configuration: sequences for training and for evaluation, 0 for none. */
 static void split_of(mdl_test *t, mdl_arena *arena, int n, char **settings, int64_t *train, int64_t *validation) {
     const mdl_plan *plan = fixture_masked_plan(arena, 128, 16);
@@ -389,6 +407,7 @@ void suite_mixture(mdl_test *t) {
     resume(t, arena);
     one_pass(t, arena);
     columns(t, arena);
+    malformed_positions(t, arena);
     configured(t, arena);
     refused(t, arena);
     mdl_arena_free(arena);

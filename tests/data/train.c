@@ -45,6 +45,12 @@ void suite_data_train(mdl_test *t) {
     CHECK(t, strstr(output, "data.weights: 3 numbers for 2 entries of data.files"), "%s", output);
     output = train(t, "esm.plan sub/run.yaml data.weights=[1,-2]", 2);
     CHECK(t, strstr(output, "data.weights: expected positive numbers, got \"-2\""), "%s", output);
+    mdl_case(t, "mdlrun data --plan: the plan's batches, special tokens and vocabulary");
+    code = mdl_shell(t, &output, "cd '%s/train' && mdlrun data sub/one.fa sub/letters.txt --plan esm.plan --format fasta",
+                     mdl_test_scratch(t));
+    CHECK(t, !code && strstr(output, "batches of 128 tokens: 1 an epoch, 34.4% full\n"), "exit %d\n%s", code,
+          output); /* 34 + 5 * 2 */
+    CHECK(t, strstr(output, "outside     'J': 6, first in the record of line 1 of sub/letters.txt"), "%s", output);
     mdl_case(t, "train: a file of unknown letters only is refused");
     output = train(t, "esm.plan data.files=sub/letters.txt data.format=fasta", 3);
     CHECK(t, strstr(output, "letters.txt: line 1: none of its 8 residues is in the vocabulary"), "%s", output);
