@@ -1,6 +1,7 @@
 /* Where corpora are kept, whether one still belongs to its source, and the mapping. */
 #include "runtime/data/corpus.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -155,9 +156,27 @@ static mdl_status write_corpus(request *r, const char *folder, FILE *out) {
     return status;
 }
 
+/* A run that is killed while it writes leaves its part behind; one that still writes touches its own all the time. */
+static void sweep(const char *folder, const char *name) {
+    enum { ABANDONED = 3600 };
+    struct stat info;
+    size_t n = strlen(name);
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        if (!strncmp(entry->d_name, name, n) && !strncmp(entry->d_name + n, ".tmp-", 5) &&
+            !fstatat(dirfd(dir), entry->d_name, &info, 0) && info.st_mtime < time(NULL) - ABANDONED)
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    if (dir) closedir(dir);
+}
+
+static const char *folder_of(mdl_arena *memory, const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == path ? "/" : mdl_strndup(memory, path, (size_t)(slash - path));
+}
+
 static mdl_status make_at(request *r, const char *place, mdl_new_file *file, mdl_corpus *c) {
-    const char *folder = mdl_strndup(r->memory, place, (size_t)(strrchr(place, '/') - place));
-    mdl_status status = mdl_file_commit(file, write_corpus(r, *folder ? folder : "/", file->out));
+    sweep(folder_of(r->memory, place), strrchr(place, '/') + 1);
+    mdl_status status = mdl_file_commit(file, write_corpus(r, folder_of(r->memory, place), file->out));
     if (status) return status;
     FILE *in = fopen(place, "rbe");
     if (!in) return mdl_fail_errno("%s", place);
@@ -178,8 +197,7 @@ static mdl_status make_for_now(request *r, mdl_corpus *c) {
 static mdl_status make(request *r, mdl_corpus *c) {
     for (int i = 0; i < r->places; i++) {
         mdl_new_file file;
-        const char *folder = mdl_strndup(r->memory, r->place[i], (size_t)(strrchr(r->place[i], '/') - r->place[i]));
-        mdl_status status = *folder ? mdl_file_make_folder(folder) : MDL_OK;
+        mdl_status status = mdl_file_make_folder(folder_of(r->memory, r->place[i]));
         if (!status) status = mdl_file_create(r->place[i], &file);
         if (!status) return make_at(r, r->place[i], &file, c);
         if (r->only_there) return status;

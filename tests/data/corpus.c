@@ -66,6 +66,12 @@ static void places(mdl_test *t, mdl_arena *arena) {
     CHECK(t, access(fixture_path(t, arena, "p.fa.mdldata"), F_OK), "it is beside the file");
     int failed = mdl_shell(t, &output, "ls '%s'/*-p.fa.mdldata | wc -l", folder);
     CHECK(t, !failed && atoi(output) == 1, "%s", output);
+    mdl_case(t, "corpus: what a run that was killed has left is swept away, what another is writing is not");
+    old_file(t, arena, "s.fa.mdldata.tmp-17", "part", -60);
+    old_file(t, arena, "s.fa.mdldata.tmp-18", "part", 3600);
+    opens(t, arena, old_file(t, arena, "s.fa", ">a\nMKV\n", 0), NULL, path, "MKV", NULL);
+    CHECK(t, access(fixture_path(t, arena, "s.fa.mdldata.tmp-17"), F_OK), "it is still there");
+    CHECK(t, !access(fixture_path(t, arena, "s.fa.mdldata.tmp-18"), F_OK), "it is gone");
     mdl_case(t, "corpus: what cannot be kept serves all the same: a pipe");
     CHECK(t,
           !mdl_shell(t, NULL, "mkfifo '%s/pipe' || exit 1; (printf '>a\\nMKV\\n' > '%s/pipe') >/dev/null 2>&1 &",
