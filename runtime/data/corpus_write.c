@@ -55,6 +55,8 @@ static void fill_kinds(unsigned char kind[256]) {
 }
 
 mdl_status mdl_sink_residues(mdl_sink *s, const char *at, const char *end, int64_t line) {
+    if (s->n + (size_t)(end - at) > INT32_MAX)
+        return mdl_fail(MDL_BAD_INPUT, "%s %" PRId64 ": a sequence of 2^31 residues or more", s->unit, s->row->line);
     reserve(s, (size_t)(end - at));
     char *to = s->residues + s->n;
     while (at < end && s->kind[(unsigned char)*at] != REFUSED) {
@@ -93,9 +95,6 @@ mdl_status mdl_sink_end(mdl_sink *s) {
         if (!f->empty++) f->empty_line = s->row->line;
         return MDL_OK;
     }
-    if (s->n > INT32_MAX)
-        return mdl_fail(MDL_BAD_INPUT, "%s %" PRId64 ": a sequence of %zu residues; at most 2^31 - 1 are possible", s->unit,
-                        s->row->line, s->n);
     s->row->start = f->residues;
     s->row->length = (uint32_t)s->n;
     s->row->hash = mdl_corpus_hash(s->residues, s->n);

@@ -9,6 +9,8 @@
 #include "runtime/data/format.h"
 #include "runtime/data/input.h"
 
+enum { MAX_ROW = 1 << 26 }; /* bytes: with a quote too many a row would be the rest of the file */
+
 typedef struct {
     mdl_sink *sink;
     const mdl_format_options *options;
@@ -108,6 +110,9 @@ static mdl_status feed(void *context, const char *at, const char *end) {
     mdl_status status = MDL_OK;
     while (at < end && !status) {
         if (p->state == CELL_START || p->state == PLAIN || p->state == QUOTED) at = take_run(p, at, end);
+        if (p->row.n > MAX_ROW)
+            return mdl_fail(MDL_BAD_INPUT, "line %" PRId64 ": a row of more than 64 MiB begins here: is a quote not closed?",
+                            p->row_line);
         if (at < end) status = step(p, *at++);
     }
     return status;

@@ -187,6 +187,7 @@ static void damaged(mdl_test *t, mdl_arena *arena) {
         {"truncated BGZF", "cut.bgzf", ": the file's compression ends here, too early: the file is truncated"},
         {"BGZF without its end", "end.bgzf", "line 71012: the block that ends a BGZF file is missing: the file is truncated"},
         {"text behind gzip", "behind.gz", "line 501: the file's compression is damaged: what follows is no gzip"},
+        {"a row without end", "endless.csv", "line 3: a row of more than 64 MiB begins here: is a quote not closed?"},
         {"zeros and then more", "zeros.gz", "line 501: the file's compression is damaged: what follows is no gzip"},
         {"gzip damaged in the middle", "flip.gz", ": the file's compression is damaged from here on"},
         {"BGZF damaged in the middle", "flip.bgzf", ": the file's compression is damaged from here on"},
@@ -195,7 +196,8 @@ static void damaged(mdl_test *t, mdl_arena *arena) {
     int failed = mdl_shell(
         t, NULL,
         "S='%s/data/uniref_sample.fasta.gz' && cd '%s' && printf 'PAR1\\025\\004\\000\\001' > junk.fa && "
-        "printf '>a\\0\\nAC\\n' > zero.fa && printf 'sequence\\nA\\0C\\n' > zero.csv && gzip -c junk.fa > junk.gz && "
+        "printf '>a\\0\\nAC\\n' > zero.fa && printf 'sequence\\nA\\0C\\n' > zero.csv && gzip -c junk.fa > junk.gz && (printf "
+        "'sequence\nMKV\n\"'; head -c 70000000 /dev/zero | tr '\\0' A) > endless.csv && "
         "gzip -dc \"$S\" | head -n 500 | gzip -n > full.gz && head -c 9000 full.gz > cut.gz && head -c 12 full.gz > head.gz && "
         "head -c 100000 \"$S\" > cut.bgzf && head -c -28 \"$S\" > end.bgzf && (cat full.gz; echo x) > behind.gz && (cat full.gz; "
         "head -c 99 /dev/zero; cat full.gz) > zeros.gz && "
