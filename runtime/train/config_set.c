@@ -106,9 +106,9 @@ static mdl_status set_choice(mdl_schedule_kind *to, const char *origin, const md
 
 static mdl_status set_list(mdl_config *config, mdl_config_list *to, const char *origin, const mdl_config_key *key,
                            const mdl_config_value *v) {
-    bool empty = v->kind != MDL_VALUE_MAP && (!v->n || !*v->item[0]);
-    if (empty && !*key->fallback) return *to = (mdl_config_list){0}, MDL_OK;
-    if (v->kind == MDL_VALUE_MAP || empty) return wrong(origin, key, "a text or a list of texts", v);
+    bool empty = v->kind != MDL_VALUE_MAP && (!v->n || (v->n == 1 && !*v->item[0]));
+    if (empty && !*key->fallback) return *to = (mdl_config_list){0}, MDL_OK; /* where nothing is the default it may be given */
+    if (v->kind == MDL_VALUE_MAP || !v->n || !*v->item[0]) return wrong(origin, key, "a text or a list of texts", v);
     const char **items = MDL_NEW_ARRAY(config->memory, const char *, v->n);
     for (int i = 0; i < v->n; i++) items[i] = mdl_strdup(config->memory, v->item[i]);
     *to = (mdl_config_list){items, v->n};
