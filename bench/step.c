@@ -149,8 +149,7 @@ static mdl_status time_steps(mdl_session *s, mdl_loader *loader, const options *
 static mdl_status run(const options *o) {
     mdl_session *s = NULL;
     mdl_loader *loader = NULL;
-    mdl_loader_options data = {.files = &o->data,
-                               .n_files = 1,
+    mdl_loader_options data = {.data = {.files = &o->data, .n_files = 1},
                                .max_seq_length = 1024,
                                .mlm_probability = 0.15,
                                .mask_fraction = 0.8,

@@ -16,6 +16,7 @@ static const struct {
     {"profile", "tell where the time of a step goes, by class, kernel and launch", mdl_command_profile},
     {"diff", "run two plans of one model on one batch and show where they part", mdl_command_diff},
     {"plot", "draw the loss of runs, or another metric, as SVG and PNG", mdl_command_plot},
+    {"data", "tell what is in data files: counts, lengths, letters, how full batches get", mdl_command_data},
     {"check", "compare a plan with reference numbers", mdl_command_check},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -44,6 +44,22 @@ mdl_status mdl_library_open(const char *const *names, void **library) {
     return status;
 }
 
+mdl_status mdl_library_open_own(const char *name, void **library) {
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    while (n > 0 && path[n - 1] != '/') n--;
+    if (n < 0 || (size_t)n + strlen(name) >= sizeof path) n = 0;
+    strcpy(path + n, name);
+    *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const char *why = *library ? NULL : dlerror();
+    mdl_status status = *library ? MDL_OK : mdl_fail(MDL_SYSTEM, "%s", why);
+    if (status && !access(path, F_OK)) return status; /* it is there, and something else is wrong */
+    if (status) *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!*library) return status;
+    mdl_status_free(status);
+    return MDL_OK;
+}
+
 mdl_status mdl_library_function(void *library, const char *name, void *function) {
     void *address = dlsym(library, name);
     if (!address) return mdl_fail(MDL_SYSTEM, "the library has no function %s", name);

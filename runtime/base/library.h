@@ -10,6 +10,8 @@
  * `scripts/install-dependencies --cuda` fills: $MDL_CUDA/lib, by default ~/.local/share/mdl/cuda/lib. It stays open. The error
  * lists what was tried. */
 mdl_status mdl_library_open(const char *const *names, void **library);
+/* Opens a module of ours, which lies beside the program, or else where the loader looks. It stays open. */
+mdl_status mdl_library_open_own(const char *name, void **library);
 /* The address of a function: *function is a pointer to one. */
 mdl_status mdl_library_function(void *library, const char *name, void *function);
 

@@ -1,10 +1,14 @@
-/* Command lines of profile and diff. */
+/* Command lines of profile, diff and data. */
 #include "runtime/command/arguments.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static mdl_status positional(mdl_arguments *to, char *argument) {
+    if (to->files) {
+        to->files[to->n_files++] = argument;
+        return MDL_OK;
+    }
     if (strchr(argument, '=')) {
         to->settings[to->n_settings++] = argument;
         return MDL_OK;
@@ -50,7 +54,7 @@ mdl_status mdl_arguments_parse(mdl_arguments *to, int argc, char **argv) {
         else if (o->name)
             status = take_value(to, o, argv[i + 1]), i++;
     }
-    if (!status && !to->help && !to->plan[to->plans - 1])
+    if (!status && !to->help && to->plans && !to->plan[to->plans - 1])
         status = mdl_fail(MDL_USAGE, "%s: which plan%s? usage: %s", to->command, to->plans > 1 ? "s" : "", to->usage);
     return status;
 }

@@ -22,6 +22,8 @@ typedef struct {
     bool help;
     int n_settings;
     char **settings; /* section.key=value; room for argc of them */
+    int n_files;
+    char **files; /* NULL: none; else every argument that is no option is one; room for argc of them */
 } mdl_arguments;
 
 mdl_status mdl_arguments_parse(mdl_arguments *to, int argc, char **argv);

@@ -13,5 +13,6 @@ mdl_status mdl_command_profile(int argc, char **argv);
 mdl_status mdl_command_diff(int argc, char **argv);
 mdl_status mdl_command_plot(int argc, char **argv);
 mdl_status mdl_command_check(int argc, char **argv);
+mdl_status mdl_command_data(int argc, char **argv);
 
 #endif

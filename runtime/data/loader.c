@@ -1,5 +1,5 @@
-/* The loader: reads the data set, then a thread packs one optimizer step ahead into the slot that the caller does not hold.
- * Everything is allocated when it opens; packing cannot fail. */
+/* The loader: opens the data set, then a thread packs one optimizer step ahead into the slot that the caller does not hold.
+ * Everything is allocated when it opens; packing fails only when a kept corpus turns out to be damaged. */
 #include "runtime/data/loader.h"
 
 #include <inttypes.h>
@@ -8,6 +8,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/data/pack.h"
+#include "runtime/data/survey.h"
 
 enum { SLOTS = 2, MAX_MICRO_BATCHES = 1 << 16 };
 
@@ -15,15 +16,18 @@ typedef struct {
     mdl_packed *packed; /* [micro_batches] */
     mdl_batch *batches; /* the same as seen by the caller */
     mdl_data_position before, after;
+    mdl_status status; /* why it could not be packed */
     bool full;
 } slot;
 
 struct mdl_loader {
     mdl_arena *memory;
-    mdl_sequences data;
+    mdl_dataset data;
     mdl_tokenizer tokenizer;
     mdl_masking masking;
+    mdl_columns columns;
     mdl_packer packer;
+    mdl_walk start; /* of the data set; its position is of no meaning */
     mdl_data_facts facts;
     int micro_batches;
     /* Below: shared with the thread, under the lock. */
@@ -37,10 +41,11 @@ struct mdl_loader {
     uint64_t seeks;       /* a step packed before the latest seek is dropped */
     mdl_data_position at; /* of the step packed next */
     mdl_loader_times spent;
-    double full_since; /* the thread waits for room, from this time on; 0: it does not */
+    mdl_data_position after; /* the caller's: of the step after the one last taken */
+    double full_since;       /* the thread waits for room, from this time on; 0: it does not */
 };
 
-/* Which of a batch's arrays feeds a plan input; NULL for inputs that are no part of a batch. */
+/* Which of a batch's arrays feeds a plan input; NULL for columns and for inputs that are no part of a batch. */
 static const int32_t *array_for(const mdl_packed *packed, const char *source) {
     if (!strcmp(source, "tokens")) return packed->ids;
     if (!strcmp(source, "masked")) return packed->labels;
@@ -59,8 +64,6 @@ static mdl_status check_input(const mdl_plan *plan, mdl_arena *scratch, const md
     const char *source = input->source;
     int64_t segments[2] = {plan->segments, plan->tokens};
     mdl_type tokens = mdl_type_make(MDL_I32, 1, &plan->tokens), expected = tokens;
-    if (!strcmp(source, "column") || !strcmp(source, "present"))
-        return mdl_fail(MDL_BAD_INPUT, "source \"%s\" is not supported yet by the FASTA reader", source);
     if (!strcmp(source, "segments"))
         expected = mdl_type_make(MDL_SEG, 2, segments);
     else if (strcmp(source, "tokens") && strcmp(source, "masked") && strcmp(source, "next"))
@@ -80,12 +83,14 @@ static mdl_status check_plan(const mdl_plan *plan, mdl_arena *scratch) {
 }
 
 static mdl_status check_options(const mdl_loader_options *options) {
-    if (options->n_files < 1) return mdl_fail(MDL_USAGE, "no data files are given");
     if (options->micro_batches < 1 || options->micro_batches > MAX_MICRO_BATCHES)
         return mdl_fail(MDL_USAGE, "%d micro-batches a step; expected 1 to %d", options->micro_batches, MAX_MICRO_BATCHES);
     if (options->max_seq_length < 0)
         return mdl_fail(MDL_USAGE, "max_seq_length is %" PRId64 "; expected a positive number, or 0 for no limit",
                         options->max_seq_length);
+    if (options->min_seq_length < 0)
+        return mdl_fail(MDL_USAGE, "min_seq_length is %" PRId64 "; expected a positive number, or 0 for no limit",
+                        options->min_seq_length);
     return MDL_OK;
 }
 
@@ -98,19 +103,18 @@ static int64_t longest(const mdl_plan *plan, const mdl_loader_options *options) 
 
 static mdl_status set_up(mdl_loader *l, const mdl_plan *plan, const mdl_loader_options *options) {
     mdl_status status = mdl_tokenizer_open(plan, l->memory, &l->tokenizer);
+    if (!status) status = mdl_columns_find(plan, options->data.format.n_columns, l->memory, &l->columns);
     if (status) return status;
     bool masked = wants(plan, "masked");
     if (masked && (status = mdl_masking_make(&l->tokenizer, options->mlm_probability, options->mask_fraction,
                                              options->random_fraction, options->seed, &l->masking)))
         return status;
-    l->packer = (mdl_packer){.data = &l->data,
-                             .tokenizer = &l->tokenizer,
+    l->packer = (mdl_packer){.tokenizer = &l->tokenizer,
                              .masking = masked ? &l->masking : NULL,
+                             .columns = &l->columns,
                              .tokens = plan->tokens,
                              .segments = plan->segments,
                              .max_length = longest(plan, options),
-                             .seed = options->seed,
-                             .shuffle = options->shuffle,
                              .random_crop = options->random_crop};
     if (l->packer.max_length <= mdl_tokenizer_added(&l->tokenizer))
         return mdl_fail(MDL_USAGE,
@@ -119,62 +123,47 @@ static mdl_status set_up(mdl_loader *l, const mdl_plan *plan, const mdl_loader_o
     return MDL_OK;
 }
 
-/* Counts what tokenizing and truncating will do to the sequences from `first` on. */
-static mdl_status survey(mdl_loader *l, int64_t first) {
-    const mdl_tokenizer *t = &l->tokenizer;
-    for (int64_t i = first; i < l->data.n; i++) {
-        int64_t length = l->data.start[i + 1] - l->data.start[i];
-        for (int64_t k = l->data.start[i]; k < l->data.start[i + 1]; k++) {
-            unsigned char c = (unsigned char)l->data.text[k];
-            l->facts.lower_case += t->lower[c];
-            if (t->known[c]) continue;
-            if (t->unk < 0)
-                return mdl_fail(MDL_BAD_INPUT,
-                                "sequence %" PRId64 ": residue '%c' is not in the vocabulary, which has no unknown token",
-                                i - first + 1, c);
-            l->facts.unknown++;
-        }
-        l->facts.truncated += length + mdl_tokenizer_added(t) > l->packer.max_length;
-        l->facts.residues += length;
-        l->facts.sequences++;
-    }
-    return MDL_OK;
+static mdl_status open_data(mdl_loader *l, const mdl_loader_options *options) {
+    mdl_dataset_options data = options->data;
+    data.min_residues = options->min_seq_length - mdl_tokenizer_added(&l->tokenizer);
+    mdl_status status = mdl_dataset_open(&data, l->memory, &l->data);
+    if (!status) status = mdl_survey(&l->data, &l->packer, data.format.columns, &l->facts);
+    l->start = (mdl_walk){.set = &l->data, .seed = options->seed, .shuffle = options->shuffle, .once = options->once};
+    return status;
 }
 
-static mdl_status read_files(mdl_loader *l, const mdl_loader_options *options) {
-    for (int i = 0; i < options->n_files; i++) {
-        int64_t first = l->data.n;
-        mdl_status status = mdl_fasta_read(options->files[i], &l->data);
-        if (status) return status;
-        MDL_TRY(survey(l, first), "%s", options->files[i]);
+static void make_batch(mdl_loader *l, const mdl_plan *plan, mdl_packed *p, mdl_batch *batch) {
+    p->ids = MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens);
+    p->labels = wants(plan, "masked") ? MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens) : NULL;
+    p->next = wants(plan, "next") ? MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens) : NULL;
+    p->cu_seqlens = MDL_NEW_ARRAY(l->memory, int32_t, plan->segments + 1);
+    p->columns = MDL_NEW_ARRAY(l->memory, void *, l->columns.n + 1);
+    batch->input = MDL_NEW_ARRAY(l->memory, const void *, plan->inputs.n + 1);
+    for (int i = 0; i < plan->inputs.n; i++) batch->input[i] = array_for(p, plan->inputs.at[i].source);
+    for (int c = 0; c < l->columns.n; c++) {
+        int i = l->columns.at[c].input;
+        batch->input[i] = p->columns[c] = mdl_alloc(l->memory, (size_t)mdl_type_bytes(&plan->inputs.at[i].type));
     }
-    return MDL_OK;
 }
 
 static void make_slot(mdl_loader *l, const mdl_plan *plan, slot *s) {
-    bool masked = wants(plan, "masked"), next = wants(plan, "next");
     s->packed = MDL_NEW_ARRAY(l->memory, mdl_packed, l->micro_batches);
     s->batches = MDL_NEW_ARRAY(l->memory, mdl_batch, l->micro_batches);
-    for (int b = 0; b < l->micro_batches; b++) {
-        mdl_packed *p = &s->packed[b];
-        p->ids = MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens);
-        p->labels = masked ? MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens) : NULL;
-        p->next = next ? MDL_NEW_ARRAY(l->memory, int32_t, plan->tokens) : NULL;
-        p->cu_seqlens = MDL_NEW_ARRAY(l->memory, int32_t, plan->segments + 1);
-        s->batches[b].input = MDL_NEW_ARRAY(l->memory, const void *, plan->inputs.n + 1);
-        for (int i = 0; i < plan->inputs.n; i++) s->batches[b].input[i] = array_for(p, plan->inputs.at[i].source);
-    }
+    for (int b = 0; b < l->micro_batches; b++) make_batch(l, plan, &s->packed[b], &s->batches[b]);
 }
 
 /* Packs one optimizer step; touches only the slot, which the caller does not hold. */
 static void pack_step(const mdl_loader *l, mdl_data_position at, slot *s) {
-    s->before = at;
-    for (int b = 0; b < l->micro_batches; b++) {
-        at = mdl_pack(&l->packer, at, &s->packed[b]);
+    mdl_walk walk = l->start;
+    walk.at = s->before = at;
+    mdl_status_free(s->status);
+    s->status = MDL_OK;
+    for (int b = 0; b < l->micro_batches && !s->status; b++) {
+        s->status = mdl_pack(&l->packer, &walk, &s->packed[b]);
         s->batches[b].tokens = s->packed[b].used;
         s->batches[b].sequences = s->packed[b].sequences;
     }
-    s->after = at;
+    s->after = walk.at;
 }
 
 /* Waits for a change; adds the seconds to *spent. */
@@ -223,7 +212,7 @@ static mdl_status open_loader(mdl_loader *l, const mdl_plan *plan, const mdl_loa
     mdl_status status = check_options(options);
     if (!status) status = check_plan(plan, l->memory);
     if (!status) status = set_up(l, plan, options);
-    if (!status) status = read_files(l, options);
+    if (!status) status = open_data(l, options);
     if (status) return status;
     l->micro_batches = options->micro_batches;
     for (int i = 0; i < SLOTS; i++) make_slot(l, plan, &l->slots[i]);
@@ -253,11 +242,23 @@ void mdl_loader_close(mdl_loader *l) {
     }
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
-    mdl_sequences_free(&l->data);
+    for (int i = 0; i < SLOTS; i++) mdl_status_free(l->slots[i].status);
+    mdl_dataset_close(&l->data);
     mdl_arena_free(l->memory);
 }
 
 const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader) { return &loader->facts; }
+
+/* Records passed, of those that there are: after an epoch 1, whatever was left out of it. */
+static double epochs(const mdl_loader *l, const mdl_data_position *at) {
+    double passed = 0, all = 0;
+    for (int s = 0; s < l->data.n_sources; s++) {
+        double n = (double)l->data.source[s].n;
+        passed += (double)at->source[s].epoch * n + (double)at->source[s].next;
+        all += n;
+    }
+    return passed / all;
+}
 
 mdl_status mdl_loader_next(mdl_loader *l, const mdl_batch **batches, mdl_data_position *position, double *epoch) {
     pthread_mutex_lock(&l->lock);
@@ -271,9 +272,27 @@ mdl_status mdl_loader_next(mdl_loader *l, const mdl_batch **batches, mdl_data_po
     l->lent = true;
     pthread_mutex_unlock(&l->lock);
     *batches = s->batches;
+    l->after = s->after;
     if (position) *position = s->before;
-    if (epoch) *epoch = (double)s->after.epoch + (double)s->after.next / (double)l->data.n;
-    return MDL_OK;
+    if (epoch) *epoch = epochs(l, &s->after);
+    mdl_status status = s->status;
+    s->status = MDL_OK;
+    return mdl_context(status, "data");
+}
+
+mdl_data_position mdl_loader_after(const mdl_loader *l) { return l->after; }
+
+void mdl_loader_sequences(const mdl_loader *l, mdl_data_position from, int64_t n, int64_t *ids) {
+    mdl_walk walk = l->start;
+    mdl_found found;
+    walk.at = from;
+    for (; n > 0 && mdl_walk_find(&walk, &found); n--, mdl_walk_pass(&walk)) *ids++ = found.number;
+}
+
+const char *mdl_loader_place(const mdl_loader *l, int64_t id, mdl_arena *memory) {
+    const mdl_corpus *corpus;
+    const mdl_record *record = mdl_dataset_at(&l->data, id, &corpus);
+    return mdl_printf(memory, "%s: %s %" PRId64, corpus->path, corpus->unit, record->line);
 }
 
 mdl_loader_times mdl_loader_spent(mdl_loader *l) {
@@ -284,17 +303,27 @@ mdl_loader_times mdl_loader_spent(mdl_loader *l) {
     return spent;
 }
 
-mdl_status mdl_loader_seek(mdl_loader *l, mdl_data_position position) {
-    if (position.epoch < 0 || position.next < 0 || position.next >= l->data.n)
+static mdl_status check_position(const mdl_loader *l, const mdl_data_position *at) {
+    if (at->drawn < 0) return mdl_fail(MDL_BAD_INPUT, "data position: %" PRId64 " sequences", at->drawn);
+    for (int s = 0; s < MDL_MAX_SOURCES; s++) {
+        int64_t n = s < l->data.n_sources ? l->data.source[s].n : 0, epoch = at->source[s].epoch, next = at->source[s].next;
+        if (s < l->data.n_sources ? epoch >= 0 && next >= 0 && next < n : !epoch && !next) continue;
         return mdl_fail(MDL_BAD_INPUT,
-                        "data position: epoch %" PRId64 ", sequence %" PRId64 " does not fit a data set of %" PRId64 " sequences",
-                        position.epoch, position.next, l->data.n);
+                        "data position: epoch %" PRId64 ", sequence %" PRId64 " does not fit source %d of %" PRId64 " sequences",
+                        epoch, next, s, n);
+    }
+    return MDL_OK;
+}
+
+mdl_status mdl_loader_seek(mdl_loader *l, mdl_data_position position) {
+    mdl_status status = check_position(l, &position);
+    if (status) return status;
     pthread_mutex_lock(&l->lock);
     for (int i = 0; i < SLOTS; i++) l->slots[i].full = false;
     l->fill = l->take = 0;
     l->lent = false;
     l->seeks++;
-    l->at = position;
+    l->at = l->after = position;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
     return MDL_OK;

@@ -5,7 +5,7 @@
 
 #include "runtime/base/philox.h"
 
-typedef enum { MDL_RANDOM_SHUFFLE, MDL_RANDOM_CROP, MDL_RANDOM_MASK } mdl_random_use;
+typedef enum { MDL_RANDOM_SHUFFLE, MDL_RANDOM_CROP, MDL_RANDOM_MASK, MDL_RANDOM_SOURCE } mdl_random_use;
 
 /* The draw for one position of one sequence in one epoch. epoch and position count modulo 2^32, sequence modulo 2^56. */
 mdl_random mdl_random_at(uint64_t seed, mdl_random_use use, int64_t epoch, int64_t sequence, int64_t position);

@@ -18,6 +18,28 @@ static mdl_status set_defaults(mdl_config *config) {
     return MDL_OK;
 }
 
+/* An item of a list, and *at behind it: up to a comma, without the blanks around it, or in double quotes as --print-config writes
+ * it.
+ */
+static const char *take_item(mdl_arena *memory, const char **at) {
+    mdl_text text = {.arena = memory};
+    const char *from = *at + strspn(*at, " ");
+    mdl_text_append(&text, "", 0);
+    if (*from != '"') {
+        size_t n = strcspn(from, ",");
+        *at = from + n;
+        while (n && from[n - 1] == ' ') n--;
+        return mdl_strndup(memory, from, n);
+    }
+    for (from++; *from && *from != '"'; from++) {
+        if (*from == '\\' && from[1]) from++;
+        mdl_text_append(&text, from, 1);
+    }
+    from += *from == '"';
+    *at = from + strcspn(from, ",");
+    return text.at;
+}
+
 /* "[a, b]" becomes a list in place; anything else is one text. */
 static void split_value(mdl_arena *memory, const char *text, mdl_config_value *value) {
     MDL_VEC(const char *) items = {0};
@@ -27,8 +49,12 @@ static void split_value(mdl_arena *memory, const char *text, mdl_config_value *v
         *value = (mdl_config_value){MDL_VALUE_TEXT, false, items.n, items.at};
         return;
     }
-    char *rest = mdl_strndup(memory, text + 1, length - 2), *save = NULL;
-    for (char *item = strtok_r(rest, ", ", &save); item; item = strtok_r(NULL, ", ", &save)) MDL_PUSH(memory, items, item);
+    const char *at = mdl_strndup(memory, text + 1, length - 2);
+    while (at[strspn(at, " ")]) {
+        const char *item = take_item(memory, &at);
+        MDL_PUSH(memory, items, item);
+        at += *at == ',';
+    }
     *value = (mdl_config_value){MDL_VALUE_LIST, false, items.n, items.at};
 }
 

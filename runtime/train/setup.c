@@ -93,16 +93,25 @@ static void print_model(const mdl_run *run) {
            run->config->gradient_accumulation_steps > 1 ? "es" : "");
 }
 
+static void print_count(const mdl_run *run, int64_t count, const char *what) {
+    if (count) printf("; %s %s", mdl_run_grouped(run->memory, count), what);
+}
+
 static void print_data(const mdl_run *run) {
     const mdl_data_facts *facts = mdl_loader_facts(run->loader);
     for (int i = 0; i < run->config->files.n; i++)
         printf("%s%s\n", i ? "            " : "data        ", mdl_config_locate(run->config, run->config->files.at[i]));
     printf("            %s sequences, %s residues", mdl_run_grouped(run->memory, facts->sequences),
            mdl_run_grouped(run->memory, facts->residues));
-    if (facts->truncated) printf("; %s sequences cut", mdl_run_grouped(run->memory, facts->truncated));
-    if (facts->unknown) printf("; %s residues unknown", mdl_run_grouped(run->memory, facts->unknown));
-    if (facts->lower_case) printf("; %s residues upper-cased", mdl_run_grouped(run->memory, facts->lower_case));
+    print_count(run, facts->truncated, "sequences cut");
+    print_count(run, facts->left_out, "left out");
+    print_count(run, facts->empty, "records empty");
+    print_count(run, facts->comments, "remarks skipped");
+    print_count(run, facts->unknown, "residues unknown");
+    print_count(run, facts->lower_case, "residues upper-cased");
+    print_count(run, facts->stops, "final '*' taken off");
     printf("\n");
+    if (facts->notes) printf("            %s\n", facts->notes);
 }
 
 static void print_facts(const mdl_run *run) {

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/data/fasta.h"
 #include "runtime/data/loader.h"
 #include "runtime/data/mask.h"
 #include "runtime/data/random.h"
@@ -32,6 +31,8 @@ static const mdl_batch *next_step(mdl_test *t, mdl_loader *loader, mdl_data_posi
     mdl_status_free(status);
     return batches;
 }
+
+static mdl_data_position place(int64_t epoch, int64_t next) { return (mdl_data_position){0, {{epoch, next}}}; }
 
 static void seek(mdl_test *t, mdl_loader *loader, mdl_data_position position) {
     mdl_status status = mdl_loader_seek(loader, position);
@@ -107,18 +108,19 @@ static void mask_extremes(mdl_test *t, mdl_arena *arena) {
 }
 
 /* What a batch must hold at `at`: the tokens of sequence `index`, before masking. Returns their number, or 0 and a failed check. */
-static int64_t check_sequence(mdl_test *t, const mdl_sequences *data, int64_t index, const mdl_batch *batch, int64_t at,
-                              int64_t end, int64_t limit) {
+static int64_t check_sequence(mdl_test *t, const mdl_corpus *data, int64_t index, const mdl_batch *batch, int64_t at, int64_t end,
+                              int64_t limit) {
     static const char residues[] = "....LAGVSERTIDPKQNFYMHWCXBUZO.-";
     const int32_t *ids = input(batch, IN_TOKENS), *labels = input(batch, IN_MASKED);
-    int64_t start = data->start[index], length = data->start[index + 1] - start + 2, wrong = 0;
+    const mdl_record *record = mdl_corpus_at(data, index);
+    int64_t start = record->start, length = record->length + 2, wrong = 0;
     if (length > limit) length = limit;
     CHECK(t, end - at == length, "sequence %" PRId64 " has %" PRId64 " tokens, expected %" PRId64, index, end - at, length);
     if (end - at != length) return 0;
     CHECK(t, ids[at] == FIX_BOS && ids[end - 1] == FIX_EOS, "sequence %" PRId64 " has no bos or eos", index);
     for (int64_t i = 1; i + 1 < length; i++) {
         int32_t id = labels[at + i] >= 0 ? labels[at + i] : ids[at + i];
-        wrong += id < 4 || id > 30 || residues[id] != data->text[start + i - 1];
+        wrong += id < 4 || id > 30 || residues[id] != data->residues[start + i - 1];
     }
     CHECK(t, !wrong, "sequence %" PRId64 ": %" PRId64 " residues differ", index, wrong);
     return length;
@@ -134,7 +136,7 @@ static void check_tail(mdl_test *t, const mdl_batch *batch, int64_t tokens, int6
 
 /* Follows the batches of a run beside the data, sequence by sequence. */
 typedef struct {
-    const mdl_sequences *data;
+    const mdl_corpus *data;
     int64_t tokens, segments, limit, seed;
     int64_t seen, truncated, room; /* room: tokens left in the batch before, 0 when S closed it */
     bool by_segments, by_tokens, lost;
@@ -148,7 +150,7 @@ static void follow(mdl_test *t, follower *f, const mdl_batch *batch) {
         int64_t n = check_sequence(t, f->data, index, batch, cu[i], cu[i + 1], f->limit);
         CHECK(t, i || n > f->room, "a sequence of %" PRId64 " tokens fitted in the batch before", n);
         f->lost = !n;
-        f->truncated += f->seen < f->data->n && f->data->start[index + 1] - f->data->start[index] + 2 > f->limit;
+        f->truncated += f->seen < f->data->n && mdl_corpus_at(f->data, index)->length + 2 > f->limit;
     }
     bool full = batch->sequences == f->segments;
     f->room = full ? 0 : f->tokens - batch->tokens;
@@ -162,8 +164,8 @@ static void follow_steps(mdl_test *t, follower *f, mdl_loader *loader, int micro
         mdl_data_position position;
         double epoch, n = (double)f->data->n;
         const mdl_batch *batches = next_step(t, loader, &position, &epoch);
-        CHECK(t, position.epoch * f->data->n + position.next == f->seen, "position %" PRId64 ", %" PRId64, position.epoch,
-              position.next);
+        CHECK(t, position.source[0].epoch * f->data->n + position.source[0].next == f->seen, "position %" PRId64 ", %" PRId64,
+              position.source[0].epoch, position.source[0].next);
         for (int b = 0; b < micro; b++) follow(t, f, &batches[b]);
         CHECK(t, fabs(epoch * n - (double)f->seen) < 1e-3, "epoch %g after %" PRId64 " sequences", epoch,
               f->seen); /* rounding of a quotient */
@@ -175,28 +177,26 @@ static void packing(mdl_test *t, mdl_arena *arena) {
     enum { T = 2048, S = 9, LIMIT = 1024, MICRO = 3 };
     const char *path = mdl_printf(arena, "%s/data/uniref_sample.fasta.gz", mdl_test_source(t));
     mdl_loader_options options = fixture_options(&path);
-    mdl_sequences data = {0};
     options.max_seq_length = LIMIT;
     options.micro_batches = MICRO;
     mdl_case(
         t,
         "pack: each sequence of an epoch once, in the shuffle's order, whole or truncated; batches close no sooner than they must");
-    mdl_status status = mdl_fasta_read(path, &data);
-    CHECK(t, !status, "%s", mdl_message(status));
-    mdl_status_free(status);
+    mdl_corpus data = fixture_corpus(t, arena, path);
     mdl_loader *loader = open_or_fail(t, fixture_masked_plan(arena, T, S), &options);
     if (loader && data.n) {
         follower f = {.data = &data, .tokens = T, .segments = S, .limit = LIMIT, .seed = (int64_t)options.seed};
         follow_steps(t, &f, loader, MICRO, data.n + data.n / 10);
         CHECK(t, f.by_segments && f.by_tokens, "no batch was closed by %s", f.by_tokens ? "S" : "T");
         const mdl_data_facts *facts = mdl_loader_facts(loader);
-        CHECK(t, facts->sequences == data.n && facts->residues == data.start[data.n], "%" PRId64 " residues", facts->residues);
+        CHECK(t, facts->sequences == data.n && facts->residues == data.head->facts.residues, "%" PRId64 " residues",
+              facts->residues);
         CHECK(t, facts->truncated == f.truncated && f.truncated > 0, "%" PRId64 " truncated, not %" PRId64, facts->truncated,
               f.truncated);
         CHECK(t, !facts->unknown && !facts->lower_case, "unknown or lower-case residues in the sample");
     }
     mdl_loader_close(loader);
-    mdl_sequences_free(&data);
+    mdl_corpus_close(&data);
 }
 
 /* The bytes of `steps` optimizer steps from wherever the loader is. */
@@ -227,19 +227,19 @@ static void repeatable(mdl_test *t, mdl_arena *arena) {
     if (!a || !b) return;
     const unsigned char *all = record(t, arena, a, plan, MICRO, 60, &n), *again = record(t, arena, b, plan, MICRO, 60, &m);
     CHECK(t, n == m && !memcmp(all, again, n), "two loaders differ");
-    seek(t, a, (mdl_data_position){0, 0});
+    seek(t, a, place(0, 0));
     for (int i = 0; i < 60; i++) next_step(t, a, &at[i], NULL);
-    CHECK(t, at[59].epoch > 1, "60 steps end in epoch %" PRId64, at[59].epoch);
+    CHECK(t, at[59].source[0].epoch > 1, "60 steps end in epoch %" PRId64, at[59].source[0].epoch);
     for (int i = 59; i >= 0; i -= 7) {
-        seek(t, b, (mdl_data_position){5, 17}); /* dropped at once, whatever the thread was doing */
+        seek(t, b, place(5, 17)); /* dropped at once, whatever the thread was doing */
         seek(t, b, at[i]);
         const unsigned char *rest = record(t, arena, b, plan, MICRO, 60 - i, &m);
         CHECK(t, m == n / 60 * (size_t)(60 - i) && !memcmp(rest, all + n - m, m), "differs after a seek to step %d", i);
     }
     mdl_case(t, "loader: epochs differ, and so do seeds");
-    seek(t, a, (mdl_data_position){0, 0});
+    seek(t, a, place(0, 0));
     const unsigned char *zero = record(t, arena, a, plan, MICRO, 1, &n);
-    seek(t, a, (mdl_data_position){1, 0});
+    seek(t, a, place(1, 0));
     const unsigned char *one = record(t, arena, a, plan, MICRO, 1, &m);
     CHECK(t, memcmp(zero, one, n), "epoch 1 repeats epoch 0");
     mdl_loader_close(b);
@@ -339,7 +339,7 @@ static void counts(mdl_test *t, mdl_arena *arena) {
     const char *paths[] = {fixture_file(t, arena, "f.fa", ">a\nlaG*J\n>b\nLAGVSERTIDP\n"),
                            fixture_file(t, arena, "g.fa", ">c\nvX\n")};
     mdl_loader_options options = fixture_options(paths);
-    options.n_files = 2;
+    options.data.n_files = 2;
     options.max_seq_length = 10;
     mdl_case(t, "facts: sequences, residues, truncated, unknown and lower-case ones over all files");
     mdl_loader *loader = open_or_fail(t, fixture_masked_plan(arena, 16, 4), &options);
@@ -364,7 +364,7 @@ static void refused_options(mdl_test *t, mdl_arena *arena, mdl_text *text, const
     const mdl_plan *plan = fixture_masked_plan(arena, 16, 4);
     const mdl_loader_options good = fixture_options(path);
     mdl_loader_options o = good;
-    o.n_files = 0;
+    o.data.n_files = 0;
     refuse(t, arena, text, "no files", plan, &o);
     o = good, o.micro_batches = 0;
     refuse(t, arena, text, "no micro-batches", plan, &o);
@@ -377,7 +377,7 @@ static void refused_options(mdl_test *t, mdl_arena *arena, mdl_text *text, const
     o = good, o.random_fraction = 0.3;
     refuse(t, arena, text, "fractions over 1", plan, &o);
     const char *absent = fixture_path(t, arena, "absent.fa");
-    o = good, o.files = &absent;
+    o = good, o.data.files = &absent;
     refuse(t, arena, text, "absent file", plan, &o);
 }
 
@@ -402,7 +402,7 @@ static void refused_plans(mdl_test *t, mdl_arena *arena, mdl_text *text, const c
 }
 
 static void refused(mdl_test *t, mdl_arena *arena) {
-    const char *path = fixture_file(t, arena, "u.fa", ">a\nLAG\n>b\nLA*\n");
+    const char *path = fixture_file(t, arena, "u.fa", ">a\nLAG\n>b\nL*A\n");
     mdl_text text = {.arena = arena};
     if (!mdl_case(t, "loader: what it refuses, one message each")) return;
     refused_options(t, arena, &text, &path);
@@ -410,10 +410,8 @@ static void refused(mdl_test *t, mdl_arena *arena) {
     mdl_loader_options options = fixture_options(&path);
     mdl_loader *loader = open_or_fail(t, fixture_masked_plan(arena, 16, 4), &options);
     if (!loader) return;
-    mdl_text_printf(&text, "seek past the end\n    %s\n",
-                    fixture_message(t, arena, mdl_loader_seek(loader, (mdl_data_position){0, 2})));
-    mdl_text_printf(&text, "negative seek\n    %s\n",
-                    fixture_message(t, arena, mdl_loader_seek(loader, (mdl_data_position){-1, 0})));
+    mdl_text_printf(&text, "seek past the end\n    %s\n", fixture_message(t, arena, mdl_loader_seek(loader, place(0, 2))));
+    mdl_text_printf(&text, "negative seek\n    %s\n", fixture_message(t, arena, mdl_loader_seek(loader, place(-1, 0))));
     mdl_loader_close(loader);
     mdl_golden(t, "data/loader.txt", text.at);
 }

@@ -72,14 +72,23 @@ const char *fixture_fasta(mdl_test *t, mdl_arena *arena, const char *name, int n
 }
 
 mdl_loader_options fixture_options(const char *const *path) {
-    return (mdl_loader_options){.files = path,
-                                .n_files = 1,
+    return (mdl_loader_options){.data = {.files = path, .n_files = 1},
                                 .mlm_probability = 0.15,
                                 .mask_fraction = 0.8,
                                 .random_fraction = 0.1,
                                 .seed = 7,
                                 .shuffle = true,
                                 .micro_batches = 1};
+}
+
+mdl_corpus fixture_corpus(mdl_test *t, mdl_arena *arena, const char *path) {
+    mdl_format_options options = {0};
+    mdl_corpus corpus;
+    const char *note;
+    mdl_status status = mdl_corpus_open(path, &options, NULL, arena, &corpus, &note);
+    CHECK(t, !status, "%s", mdl_message(status));
+    mdl_status_free(status);
+    return corpus;
 }
 
 const char *fixture_message(mdl_test *t, mdl_arena *arena, mdl_status status) {

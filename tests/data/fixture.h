@@ -2,6 +2,7 @@
 #ifndef MDL_TESTS_DATA_FIXTURE_H
 #define MDL_TESTS_DATA_FIXTURE_H
 
+#include "runtime/data/corpus.h"
 #include "runtime/data/loader.h"
 #include "tests/check.h"
 
@@ -21,6 +22,9 @@ const char *fixture_fasta(mdl_test *t, mdl_arena *arena, const char *name, int n
 
 /* One file, HF's masking, seed 7, shuffled, one micro-batch; `path` must outlive the options. */
 mdl_loader_options fixture_options(const char *const *path);
+
+/* What a file holds, by the format that its name says; a failed check if that cannot be had. Close it. */
+mdl_corpus fixture_corpus(mdl_test *t, mdl_arena *arena, const char *path);
 
 /* A message without the scratch folder, and its status freed; "accepted" for success. */
 const char *fixture_message(mdl_test *t, mdl_arena *arena, mdl_status status);

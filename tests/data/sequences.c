@@ -1,10 +1,9 @@
-/* Suite `data`: random numbers, shuffles, the FASTA reader, the tokenizer. */
+/* Suite `data`: random numbers, shuffles, the tokenizer. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/data/fasta.h"
 #include "runtime/data/random.h"
 #include "runtime/data/shuffle.h"
 #include "runtime/data/tokenizer.h"
@@ -76,119 +75,6 @@ static void shuffles(mdl_test *t) {
     }
 }
 
-static bool same_sequences(const mdl_sequences *a, const mdl_sequences *b) {
-    return a->n == b->n && a->n && !memcmp(a->start, b->start, (size_t)(a->n + 1) * sizeof *a->start) &&
-           !memcmp(a->text, b->text, (size_t)a->start[a->n]);
-}
-
-static void fasta_text(mdl_test *t, mdl_arena *arena) {
-    mdl_sequences s = {0};
-    mdl_case(t, "fasta: line ends, blanks, wrapped lines, no last newline, several files appended");
-    const char *a = fixture_file(t, arena, "a.fa", "\r\n>one two > three\r\nAC D\r\n\r\nEF\t\r\n>x\nG*-\n"),
-               *b = fixture_file(t, arena, "b.fa", ">\nhk\nl");
-    mdl_status status = mdl_fasta_read(a, &s);
-    if (!status) status = mdl_fasta_read(b, &s);
-    CHECK(t, !status, "%s", mdl_message(status));
-    mdl_status_free(status);
-    CHECK(t, s.n == 3 && s.start[1] == 5 && s.start[2] == 8 && s.start[3] == 11, "%" PRId64 " sequences", s.n);
-    CHECK(t, s.n == 3 && !memcmp(s.text, "ACDEFG*-hkl", 11), "residues %.11s", s.n ? s.text : "");
-    mdl_sequences_free(&s);
-    mdl_case(t, "fasta: a sequence on one line of 3 MB");
-    size_t n = 3000000;
-    char *text = memset(mdl_alloc(arena, n + 4), 'A', n + 3);
-    memcpy(text, ">a\n", 3);
-    status = mdl_fasta_read(fixture_file(t, arena, "long.fa", text), &s);
-    CHECK(t, !status && s.n == 1 && s.start[1] == (int64_t)n, "%s", mdl_message(status));
-    mdl_status_free(status);
-    mdl_sequences_free(&s);
-}
-
-static void fasta_compressed(mdl_test *t, mdl_arena *arena) {
-    mdl_sequences bgzf = {0}, plain = {0}, gzip = {0};
-    mdl_case(t, "fasta: the sample; BGZF, gzip and plain give the same sequences");
-    const char *sample = mdl_printf(arena, "%s/data/uniref_sample.fasta.gz", mdl_test_source(t)), *scratch = mdl_test_scratch(t);
-    int failed = mdl_shell(t, NULL, "gzip -dc '%s' > '%s/sample.fa' && gzip -1 -c '%s/sample.fa' > '%s/sample.gz'", sample, scratch,
-                           scratch, scratch);
-    CHECK(t, !failed, "gzip exits with %d", failed);
-    mdl_status status = mdl_fasta_read(sample, &bgzf);
-    if (!status) status = mdl_fasta_read(fixture_path(t, arena, "sample.fa"), &plain);
-    if (!status) status = mdl_fasta_read(fixture_path(t, arena, "sample.gz"), &gzip);
-    CHECK(t, !status, "%s", mdl_message(status));
-    mdl_status_free(status);
-    CHECK(t, bgzf.n == 10000 && bgzf.start[bgzf.n] == 3353645, "%" PRId64 " sequences", bgzf.n);
-    CHECK(t, same_sequences(&bgzf, &plain), "plain text differs from BGZF");
-    CHECK(t, same_sequences(&bgzf, &gzip), "gzip differs from BGZF");
-    mdl_sequences_free(&bgzf);
-    mdl_sequences_free(&plain);
-    mdl_sequences_free(&gzip);
-}
-
-static void report(mdl_test *t, mdl_arena *arena, mdl_text *text, const char *about, const char *path) {
-    mdl_sequences s = {0};
-    mdl_status status = mdl_fasta_read(path, &s);
-    CHECK(t, status && mdl_status_code(status) == MDL_BAD_INPUT, "%s: was accepted", about);
-    mdl_text_printf(text, "%s\n    %s\n", about, fixture_message(t, arena, status));
-    mdl_sequences_free(&s);
-}
-
-static void fasta_malformed(mdl_test *t, mdl_arena *arena) {
-    static const struct {
-        const char *about, *text;
-    } cases[] = {
-        {"empty", ""},
-        {"blank lines only", "\n \r\n\n"},
-        {"not FASTA", "\n# sequences\nACDE\n"},
-        {"FASTQ", "@read\nACDE\n+\nIIII\n"},
-        {"a long first line", "name,sequence,length,organism,taxonomy,cluster,evidence,reviewed\n"},
-        {"no residues at the end", ">a\nACD\n>b\n"},
-        {"no residues in between", ">a\nACD\n>b\n\n>c\nEF\n"},
-        {"one line with CR ends", ">a\rACD\r>b\rEF\r"},
-        {"header inside a sequence", ">a\nACD>b\nEF\n"},
-        {"binary in a sequence", ">a\nACD\n\x01\x02\n"},
-        {"not ASCII in a sequence", ">a\nAC\xc3\x84\n"},
-    };
-    mdl_text text = {.arena = arena};
-    if (!mdl_case(t, "fasta: malformed files, one message each")) return;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        report(t, arena, &text, cases[i].about, fixture_file(t, arena, "bad.fa", cases[i].text));
-    report(t, arena, &text, "absent", fixture_path(t, arena, "absent.fa"));
-    report(t, arena, &text, "a folder", fixture_path(t, arena, "."));
-    mdl_golden(t, "data/fasta.txt", text.at);
-}
-
-/* Files that are not text or whose compression is damaged, made from the sample ($S) in the scratch folder. */
-static const char make_damaged[] =
-    "printf 'PAR1\\025\\004\\000\\001' > junk.fa && printf '>a\\0\\nAC\\n' > zero.fa && gzip -c junk.fa > junk.gz && "
-    "gzip -dc \"$S\" | head -n 500 | gzip -n > full.gz && head -c 9000 full.gz > cut.gz && head -c 12 full.gz > head.gz && "
-    "head -c 100000 \"$S\" > cut.bgzf && head -c -28 \"$S\" > end.bgzf && "
-    "(head -c 5000 full.gz; printf 'XXXXXXXXXXXXXXXXXXXX'; tail -c +5021 full.gz) > flip.gz && "
-    "(head -c 300000 \"$S\"; printf 'XXXX'; tail -c +300005 \"$S\") > flip.bgzf";
-
-static void fasta_damaged(mdl_test *t, mdl_arena *arena) {
-    static const char *const files[][2] = {{"binary", "junk.fa"},
-                                           {"zero byte in a header", "zero.fa"},
-                                           {"compressed binary", "junk.gz"},
-                                           {"truncated gzip", "cut.gz"},
-                                           {"gzip header only", "head.gz"},
-                                           {"truncated BGZF", "cut.bgzf"},
-                                           {"BGZF without its end", "end.bgzf"}};
-    mdl_text text = {.arena = arena};
-    if (!mdl_case(t, "fasta: binary files and damaged compression, one message each")) return;
-    int failed = mdl_shell(t, NULL, "S=\"$PWD/data/uniref_sample.fasta.gz\" && cd '%s' && %s", mdl_test_scratch(t), make_damaged);
-    CHECK(t, !failed, "the shell exits with %d", failed);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        report(t, arena, &text, files[i][0], fixture_path(t, arena, files[i][1]));
-    for (int i = 0; i < 2; i++) { /* the line depends on the compressor */
-        mdl_sequences s = {0};
-        mdl_status status = mdl_fasta_read(fixture_path(t, arena, i ? "flip.bgzf" : "flip.gz"), &s);
-        CHECK(t, status && strstr(mdl_message(status), ": line "), "damaged in the middle: %s",
-              status ? mdl_message(status) : "accepted");
-        mdl_status_free(status);
-        mdl_sequences_free(&s);
-    }
-    mdl_golden(t, "data/fasta_damaged.txt", text.at);
-}
-
 static void tokenizer(mdl_test *t, mdl_arena *arena) {
     mdl_plan *plan = fixture_plan(arena, 8, 8, (const char *const[]){NULL});
     mdl_tokenizer k;
@@ -236,10 +122,6 @@ void suite_data(mdl_test *t) {
     mdl_arena *arena = mdl_arena_new();
     philox(t);
     shuffles(t);
-    fasta_text(t, arena);
-    fasta_compressed(t, arena);
-    fasta_malformed(t, arena);
-    fasta_damaged(t, arena);
     tokenizer(t, arena);
     tokenizer_malformed(t, arena);
     mdl_arena_free(arena);

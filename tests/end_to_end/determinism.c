@@ -120,8 +120,11 @@ typedef struct {
 static outcome three_steps(mdl_e2e *e, bool poison) {
     const mdl_adamw adamw = {0.9, 0.98, 1e-8, 0.01, 1.0};
     const char *fasta = mdl_printf(e->memory, "%s/equal.fasta", e->folder);
-    mdl_loader_options options = {
-        .files = &fasta, .n_files = 1, .mlm_probability = 0.15, .mask_fraction = 0.8, .random_fraction = 0.1, .micro_batches = 3};
+    mdl_loader_options options = {.data = {.files = &fasta, .n_files = 1},
+                                  .mlm_probability = 0.15,
+                                  .mask_fraction = 0.8,
+                                  .random_fraction = 0.1,
+                                  .micro_batches = 3};
     mdl_session *s = NULL;
     mdl_loader *loader = NULL;
     const mdl_batch *batches;

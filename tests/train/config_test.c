@@ -150,13 +150,15 @@ static void test_precedence(mdl_test *t) {
 static void test_round_trip(mdl_test *t) {
     char *overrides[] = {"trainer.learning_rate=0.30000000000000004",
                          "trainer.output_dir=a\"b\\c: #d",
-                         "data.files=[p,q]",
+                         "data.files=[p,\"a b,\\\"c]\", q ]",
+                         "data.weights=[]",
                          "model.init_from=null",
                          "trainer.adam_epsilon=1e-12",
                          "data.random_crop=true"};
     mdl_case(t, "what --print-config prints reads back to the same");
-    mdl_config *c = read(t, NULL, 6, overrides);
+    mdl_config *c = read(t, NULL, 7, overrides);
     if (!c) return;
+    CHECK(t, c->files.n == 3 && !strcmp(c->files.at[1], "a b,\"c]") && !strcmp(c->files.at[2], "q"), "data.files");
     char *first = printed(c);
     mdl_config *again = read(t, first, 0, NULL);
     char *second = again ? printed(again) : NULL;
