@@ -8,6 +8,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/data/pack.h"
+#include "runtime/data/shuffle.h"
 
 enum { SLOTS = 2, MAX_MICRO_BATCHES = 1 << 16 };
 
@@ -37,6 +38,7 @@ struct mdl_loader {
     uint64_t seeks;       /* a step packed before the latest seek is dropped */
     mdl_data_position at; /* of the step packed next */
     mdl_loader_times spent;
+    mdl_data_position after; /* the caller's: of the step after the one last taken */
     double full_since; /* the thread waits for room, from this time on; 0: it does not */
 };
 
@@ -271,9 +273,20 @@ mdl_status mdl_loader_next(mdl_loader *l, const mdl_batch **batches, mdl_data_po
     l->lent = true;
     pthread_mutex_unlock(&l->lock);
     *batches = s->batches;
+    l->after = s->after;
     if (position) *position = s->before;
     if (epoch) *epoch = (double)s->after.epoch + (double)s->after.next / (double)l->data.n;
     return MDL_OK;
+}
+
+mdl_data_position mdl_loader_after(const mdl_loader *l) { return l->after; }
+
+void mdl_loader_sequences(const mdl_loader *l, mdl_data_position from, int64_t n, int64_t *ids) {
+    for (int64_t i = 0; i < n; i++) {
+        mdl_shuffle order = mdl_shuffle_make(l->data.n, l->packer.seed, from.epoch);
+        ids[i] = l->packer.shuffle ? mdl_shuffle_at(&order, from.next) : from.next;
+        if (++from.next == l->data.n) from = (mdl_data_position){from.epoch + 1, 0};
+    }
 }
 
 mdl_loader_times mdl_loader_spent(mdl_loader *l) {
@@ -294,7 +307,7 @@ mdl_status mdl_loader_seek(mdl_loader *l, mdl_data_position position) {
     l->fill = l->take = 0;
     l->lent = false;
     l->seeks++;
-    l->at = position;
+    l->at = l->after = position;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
     return MDL_OK;

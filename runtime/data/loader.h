@@ -54,6 +54,10 @@ const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader);
 /* The next optimizer step's micro-batches (options.micro_batches of them), valid until the next call. Never ends: epochs follow one
  * another. position: before this step's first sequence. epoch is fractional: epochs consumed after this step. */
 mdl_status mdl_loader_next(mdl_loader *loader, const mdl_batch **batches, mdl_data_position *position, double *epoch);
+/* Where the step after the one last taken begins: what a checkpoint keeps. */
+mdl_data_position mdl_loader_after(const mdl_loader *loader);
+/* Which n sequences batches take from a position on: their places in the files, counted from 0 through all of them. */
+void mdl_loader_sequences(const mdl_loader *loader, mdl_data_position from, int64_t n, int64_t *ids);
 mdl_loader_times mdl_loader_spent(mdl_loader *loader); /* up to now; packing: of steps that are packed */
 /* Continue from a position; batches given out before are no longer valid. MDL_BAD_INPUT when it lies outside the data set. */
 mdl_status mdl_loader_seek(mdl_loader *loader, mdl_data_position position);
