@@ -5,14 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "runtime/base/file.h"
 
 enum { LINE = MDL_MAX_FIGURES * 128 };
 
 struct mdl_metrics {
-    FILE *file;
-    const char *path;
+    int fd;
+    char *path;
+    int64_t bytes;
     char line[LINE];
 };
 
@@ -67,32 +69,35 @@ static size_t print_object(char *line, size_t size, const mdl_figures *figures, 
     return append(line, size, n, close);
 }
 
-mdl_status mdl_metrics_open(const char *path, mdl_metrics **out) {
+mdl_status mdl_metrics_open(const char *path, bool empty, mdl_metrics **out) {
     mdl_metrics *metrics = malloc(sizeof *metrics);
     *out = NULL;
     if (!metrics) return mdl_fail(MDL_SYSTEM, "%s: no memory", path);
-    *metrics = (mdl_metrics){.file = fopen(path, "w"), .path = strdup(path)};
-    if (!metrics->file) {
-        mdl_status status = mdl_fail_errno("%s", path);
-        mdl_metrics_close(metrics);
-        return status;
-    }
-    *out = metrics;
-    return MDL_OK;
+    *metrics = (mdl_metrics){.path = strdup(path)};
+    mdl_status status = metrics->path ? mdl_log_open(path, empty, &metrics->fd) : mdl_fail(MDL_SYSTEM, "%s: no memory", path);
+    struct stat facts;
+    if (!status) metrics->bytes = fstat(metrics->fd, &facts) ? 0 : facts.st_size;
+    if (!status) return *out = metrics, MDL_OK;
+    free(metrics->path);
+    free(metrics);
+    return status;
 }
 
 mdl_status mdl_metrics_write(mdl_metrics *metrics, const mdl_figures *figures) {
     size_t n = print_object(metrics->line, LINE, figures, "{", ", ", "}\n");
     if (n >= LINE) return mdl_fail(MDL_SYSTEM, "%s: a line of metrics is longer than %d bytes", metrics->path, LINE);
-    if (fwrite(metrics->line, 1, n, metrics->file) != n || fflush(metrics->file)) return mdl_fail_errno("%s", metrics->path);
-    return MDL_OK;
+    metrics->bytes += (int64_t)n;
+    return mdl_log_add(metrics->fd, metrics->path, metrics->line, n);
 }
 
-void mdl_metrics_close(mdl_metrics *metrics) {
-    if (!metrics) return;
-    if (metrics->file) fclose(metrics->file);
-    free((char *)metrics->path);
+int64_t mdl_metrics_bytes(const mdl_metrics *metrics) { return metrics->bytes; }
+
+mdl_status mdl_metrics_close(mdl_metrics *metrics) {
+    if (!metrics) return MDL_OK;
+    mdl_status status = mdl_log_close(metrics->fd, metrics->path);
+    free(metrics->path);
     free(metrics);
+    return status;
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(((const mdl_figure *)a)->name, ((const mdl_figure *)b)->name); }

@@ -116,8 +116,8 @@ static void round_trip(mdl_e2e *e) {
                 "cmp first/model.safetensors again/model.safetensors && cmp first/config.json again/config.json && cmp "
                 "first/vocab.txt models/esm2.vocab.txt");
     mdl_e2e_run(e, 0,
-                "ls first | tr '\\n' ' ' | grep -x 'all_results.json config.json metrics.jsonl model.safetensors "
-                "train_results.json vocab.txt '");
+                "ls first | tr '\\n' ' ' | grep -x 'all_results.json checkpoint-last config.json metrics.jsonl "
+                "model.safetensors train_results.json vocab.txt '");
 }
 
 static void overwrite(mdl_e2e *e) {

@@ -67,6 +67,7 @@ static const struct {
     {"override: no value", NULL, "trainer.max_steps"},
     {"override: dot after the sign", NULL, "files=a.fasta"},
     {"together: mask and random", "data:\n  mask_fraction: 0.8\n  random_fraction: 0.3\n", NULL},
+    {"together: save_strategy", "trainer:\n  save_strategy: best\n", NULL},
     {"together: decay before warm-up", "trainer:\n  warmup_steps: 100\n  decay_steps: 50\n", NULL},
 };
 
