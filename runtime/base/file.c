@@ -13,6 +13,8 @@ struct mdl_file_sink {
     int fd, error; /* errno of the first write that failed */
 };
 
+enum { BUFFER = 1 << 18 };
+
 static bool is_special(const char *path) {
     struct stat s;
     return !stat(path, &s) && !S_ISREG(s.st_mode);
@@ -48,7 +50,7 @@ static bool open_sink(mdl_new_file *file) {
     file->sink->fd = open_for_writing(path, O_TRUNC);
     if (file->sink->fd < 0) return false;
     file->out = fopencookie(file->sink, "w", (cookie_io_functions_t){.write = sink_write});
-    if (file->out) return true;
+    if (file->out) return setvbuf(file->out, NULL, _IOFBF, BUFFER), true; /* refused: smaller writes */
     close(file->sink->fd);
     if (file->temporary) unlink(path);
     errno = ENOMEM;

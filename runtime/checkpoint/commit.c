@@ -39,7 +39,8 @@ static mdl_status describe_files(const mdl_new_checkpoint *c, json_t *files, int
         const char *name = entries[i]->d_name, *hash;
         int64_t bytes = 0;
         if (!status) status = mdl_checkpoint_hash(c->memory, mdl_printf(c->memory, "%s/%s", c->folder, name), &hash, &bytes);
-        if (!status) json_object_set_new(files, name, json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "hash", hash));
+        if (!status && json_object_set_new(files, name, json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "hash", hash)))
+            status = mdl_fail(MDL_SYSTEM, "%s/%s: no memory, or its name is not UTF-8", c->folder, name);
         *total += bytes;
         free(entries[i]);
     }
@@ -59,8 +60,8 @@ static mdl_status write_commit(const mdl_new_checkpoint *c, int64_t step, int64_
     mdl_status status = describe_files(c, files, bytes);
     json_t *commit = json_pack("{s:i, s:s, s:s, s:I, s:I, s:o}", "format", MDL_COMMIT_FORMAT, "hash", "xxh3-128", "run", c->run,
                                "step", (json_int_t)step, "time", milliseconds(), "files", files);
-    if (!status) json_object_set_new(commit, "self", json_string(mdl_commit_self(c->memory, commit)));
-    char *text = commit ? json_dumps(commit, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
+    bool complete = commit && !json_object_set_new(commit, "self", json_string(mdl_commit_self(c->memory, commit)));
+    char *text = complete ? json_dumps(commit, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     if (!status && !text) status = mdl_fail(MDL_SYSTEM, "no memory for " MDL_COMMIT_FILE);
     if (!status) status = mdl_file_write(mdl_printf(c->memory, "%s/" MDL_COMMIT_FILE, c->folder), text, strlen(text));
     free(text);

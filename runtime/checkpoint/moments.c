@@ -90,12 +90,10 @@ static void fill(filling *f, const mdl_tensor *tensor) {
     else if (!mdl_type_equal(&tensor->type, &param->type))
         wrong = mdl_printf(f->memory, "%s is %s, the plan has %s", tensor->name, mdl_type_text(f->memory, &tensor->type),
                            mdl_type_text(f->memory, &param->type));
-    if (wrong) {
-        complain(f, wrong);
-        return;
-    }
+    if (wrong) complain(f, wrong);
+    if (param && part < parts_of(param)) f->filled[(param - s->plan->params.at) * PARTS + part] = true; /* at least it is there */
+    if (wrong) return;
     memcpy(s->arena[arena_of(param, part)] + param->offset, tensor->bytes, (size_t)mdl_type_bytes(&param->type));
-    f->filled[(param - s->plan->params.at) * PARTS + part] = true;
 }
 
 static mdl_status fill_from(filling *f, const char *path) {

@@ -43,10 +43,8 @@ static json_t *sequence_ids(const mdl_run *run) {
 }
 
 static json_t *number(double x) {
-    char text[32];
     if (isfinite(x)) return json_real(x);
-    snprintf(text, sizeof text, "%g", x); /* "nan", "inf": JSON has no such numbers */
-    return json_string(text);
+    return json_string(isnan(x) ? "nan" : "inf"); /* JSON has no such numbers */
 }
 
 static mdl_status write_facts(const mdl_run *run, const char *path) {
