@@ -150,7 +150,10 @@ int fdatasync(int fd) {
 }
 
 /* checkpoint-N.tmp-RUN-PID gets its name: what follows allocates for the next step too. */
-static bool ends_save(const char *from, const char *to) { return strstr(from, ".tmp-") && !strchr(to + strlen(shim.dir) + 1, '/'); }
+static bool ends_save(const char *from, const char *to) {
+    const char *name = to + strlen(shim.dir) + 1;
+    return strstr(from, ".tmp-") && !strncmp(name, "checkpoint-", 11) && !strchr(name, '/');
+}
 
 int rename(const char *from, const char *to) {
     if (below(to) && strikes(MOVE)) return -1;
