@@ -140,18 +140,23 @@ static void power(mdl_e2e *e) {
     mdl_power *p =
         mdl_power_open(e->memory, mdl_printf(e->memory, "%s/log", e->folder), mdl_printf(e->memory, "%s/logged", e->folder));
     CHECK(e->t, p && mdl_power_calls(p) > 50, "the log does not read");
-    int64_t last[2] = {-1, -1};
-    for (int i = 0; p && i <= mdl_power_calls(p); i++)
-        for (int names = 0; names < 2; names++) {
+    int64_t last[MDL_POWER_KINDS] = {-1, -1, -1};
+    bool pruned = false; /* an old checkpoint goes: a newer one must be on disk */
+    for (int i = 0; p && i <= mdl_power_calls(p); i++) {
+        const char *call = i ? mdl_power_call(p, i - 1) : "nothing";
+        pruned |= strstr(call, ".tmp-removed") != NULL;
+        for (int names = 0; names < MDL_POWER_KINDS; names++) {
             mdl_e2e_run(e, 0, "rm -rf disk");
-            bool written = mdl_power_fail(p, i, names, mdl_printf(e->memory, "%s/disk", e->folder));
-            CHECK(e->t, written, "the disk cannot be written");
+            bool written = mdl_power_fail(p, i, (mdl_power_names)names, mdl_printf(e->memory, "%s/disk", e->folder));
             int64_t step = newest(e, "disk");
-            CHECK(e->t, step >= last[names], "after %s: step %lld, before it %lld", i ? mdl_power_call(p, i - 1) : "nothing",
-                  (long long)step, (long long)last[names]);
+            CHECK(e->t, written, "the disk cannot be written");
+            CHECK(e->t, step >= last[names], "after %s: step %lld, before it %lld", call, (long long)step, (long long)last[names]);
+            CHECK(e->t, !pruned || step >= 2, "after %s: step %lld, and the one before it goes", call, (long long)step);
             last[names] = step;
         }
-    CHECK(e->t, last[0] == STEPS && last[1] == STEPS, "the last one is of step %lld", (long long)last[0]);
+    }
+    CHECK(e->t, pruned, "no checkpoint was removed");
+    CHECK(e->t, last[0] == STEPS && last[1] == STEPS && last[2] == STEPS, "the last one is of step %lld", (long long)last[0]);
     if (p) printf("  power fails after each of %d calls.\n", mdl_power_calls(p));
 }
 

@@ -137,7 +137,15 @@ static void sync_node(mdl_arena *memory, node *n) {
     for (int i = 0; i < n->in.n; i++) MDL_PUSH(memory, n->kept, n->in.at[i]);
 }
 
-static void play(mdl_arena *memory, node *root, const call *c) {
+/* On disk too. */
+static void remove_kept(node *root, const char *path) {
+    const char *name;
+    node *folder = folder_of(root, path, &name);
+    entry *e = folder ? find(&folder->kept, name, strlen(name)) : NULL;
+    if (e) *e = folder->kept.at[--folder->kept.n];
+}
+
+static void play(mdl_arena *memory, node *root, const call *c, bool removals) {
     entry *e = *c->a ? look_up(root, c->a) : NULL;
     node *a = *c->a ? (e ? e->to : NULL) : root;
     if (!strcmp(c->kind, "write") && a) write_to(memory, a, c);
@@ -145,6 +153,7 @@ static void play(mdl_arena *memory, node *root, const call *c) {
     if (!strcmp(c->kind, "create") && !a) set(memory, root, c->a, new_node(memory, false));
     if (!strcmp(c->kind, "create") && a && c->offset) a->seen = (bytes){0};
     if (!strcmp(c->kind, "mkdir")) set(memory, root, c->a, new_node(memory, true));
+    if (!strcmp(c->kind, "remove") && removals) remove_kept(root, c->a);
     if (!strcmp(c->kind, "remove")) set(memory, root, c->a, NULL);
     if (!strcmp(c->kind, "rename")) set(memory, root, c->a, NULL), set(memory, root, c->b, a);
     if (strcmp(c->kind, "exchange")) return;
@@ -168,11 +177,11 @@ static bool write_out(mdl_arena *memory, const node *n, bool by_name, const char
     return good;
 }
 
-bool mdl_power_fail(mdl_power *p, int calls, bool by_name, const char *to) {
+bool mdl_power_fail(mdl_power *p, int calls, mdl_power_names names, const char *to) {
     mdl_arena *memory = mdl_arena_new();
     node *root = new_node(memory, true);
-    for (int i = 0; i < calls; i++) play(memory, root, &p->calls.at[i]);
-    bool good = write_out(memory, root, by_name, to);
+    for (int i = 0; i < calls; i++) play(memory, root, &p->calls.at[i], names == MDL_POWER_REMOVED);
+    bool good = write_out(memory, root, names == MDL_POWER_ALL, to);
     mdl_arena_free(memory);
     return good;
 }

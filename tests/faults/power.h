@@ -15,8 +15,12 @@ int mdl_power_calls(const mdl_power *power);
 /* "sync checkpoint-1.tmp-.../a.txt": call i, for messages. */
 const char *mdl_power_call(const mdl_power *power, int i);
 
+/* Which names a folder has on disk: those at its last fsync; all, as where a journal keeps names but not data; those at its last
+ * fsync without what was removed since, as where removals overtake. */
+typedef enum { MDL_POWER_SYNCED, MDL_POWER_ALL, MDL_POWER_REMOVED, MDL_POWER_KINDS } mdl_power_names;
+
 /* Writes into `to`, an empty folder, what is on disk when the power fails after `calls` calls. Of files: what the last fsync found.
- * Of names: those at the folder's last fsync, or with `names` all, as where a journal keeps names but not data. */
-bool mdl_power_fail(mdl_power *power, int calls, bool names, const char *to);
+ */
+bool mdl_power_fail(mdl_power *power, int calls, mdl_power_names names, const char *to);
 
 #endif
