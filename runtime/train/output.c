@@ -17,7 +17,7 @@ static void say(const char *lines) {
     if (lines) printf("%s\n", lines);
 }
 
-static bool is(const char *setting, const char *word) { return !strcmp(setting, word); }
+static bool is(const char *setting, const char *word) { return !strcasecmp(setting, word); } /* YAML has True too */
 
 static bool wants_resume(const mdl_config *c) { return !is(c->resume_from_checkpoint, "false"); }
 
@@ -55,19 +55,20 @@ static bool goes_on_here(const mdl_run *run) {
 }
 
 static const char *name_in_folder(const mdl_plan *plan, const mdl_plan_file *file) {
-    if (plan->vocab && is(file->path, plan->vocab)) return "vocab.txt";
-    if (is(file->path, MDL_PLAN_CONSTANTS) || strncmp(file->path, "assets/", 7)) return NULL;
+    if (plan->vocab && !strcmp(file->path, plan->vocab)) return "vocab.txt";
+    if (!strcmp(file->path, MDL_PLAN_CONSTANTS) || strncmp(file->path, "assets/", 7)) return NULL;
     return strrchr(file->path, '/') + 1;
 }
 
-/* The first file of somebody else's that would be replaced, or tells of a run; NULL: there is none. */
+/* The first file of somebody else's that would be replaced, or tells of a run; NULL: there is none. Metrics alone are what a run
+ * leaves that was killed before its first checkpoint: one that was told to resume begins anew there. */
 static const char *find_conflict(const mdl_run *run) {
     static const char *const results[] = {MDL_RESULT_FILES, "pytorch_model.bin", "model.safetensors.index.json",
                                           MDL_CHECKPOINT_LAST, NULL};
     const mdl_plan *plan = run->session->plan;
     const char *dir = run->config->output_dir, *path;
     mdl_checkpoints list;
-    for (int i = 0; results[i]; i++)
+    for (int i = wants_resume(run->config) ? 1 : 0; results[i]; i++) /* the first one is metrics.jsonl */
         if (!access(path = mdl_printf(run->memory, "%s/%s", dir, results[i]), F_OK)) return path;
     for (int i = 0; i < plan->files.n; i++) {
         const char *name = name_in_folder(plan, &plan->files.at[i]);

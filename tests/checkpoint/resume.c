@@ -167,6 +167,13 @@ static void by_path(mdl_e2e *e) {
         mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "fresh", "trainer.max_steps=2 trainer.resume_from_checkpoint=true");
     expect_said(e, said, "no checkpoint in fresh: the run begins at step 0");
     mdl_e2e_train(e, 2, "plain.plan", "plain.fasta", "kept", "trainer.max_steps=4");
+    mdl_e2e_run(e, 0, "mkdir early && echo '{\"step\": 1}' >early/metrics.jsonl");
+    mdl_e2e_train(e, 2, "plain.plan", "plain.fasta", "early", "trainer.max_steps=2");
+    train(e, "plain.plan", "early", "trainer.max_steps=2 trainer.resume_from_checkpoint=True");
+    mdl_e2e_check_finite(e, "early", 2);
+    mdl_e2e_run(e, 0, "mkdir theirs && echo >theirs/pytorch_model.bin");
+    said = mdl_e2e_train(e, 2, "plain.plan", "plain.fasta", "theirs", "trainer.max_steps=2 trainer.resume_from_checkpoint=true");
+    expect_said(e, said, "theirs/pytorch_model.bin exists: choose another trainer.output_dir");
 }
 
 /* A new run in an old run's folder: the old checkpoints go when the first new one is whole, not before. */

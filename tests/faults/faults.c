@@ -170,9 +170,9 @@ void suite_faults(mdl_test *t) {
     mdl_e2e_train(&e, 0, "plain.plan", "plain.fasta", "whole", mdl_printf(e.memory, "trainer.max_steps=%d %s", STEPS, settings));
     if (mdl_case(t, "faults: power fails after any call")) power(&e);
     if (mdl_case(t, "faults: killed at a call")) killed(&e);
+    if (mdl_case(t, "faults: killed at any moment")) killed_at_random(&e);
     for (int i = 0; i < 4; i++)
         if (mdl_case(t, "faults: %s at a call", failures[i].fault)) failing(&e, i);
-    if (mdl_case(t, "faults: killed at any moment")) killed_at_random(&e);
     mdl_e2e_end(&e);
 }
 #else
