@@ -64,7 +64,7 @@ mdl_status mdl_checkpoint_list(mdl_arena *memory, const char *dir, mdl_checkpoin
  * was refused on the way, NULL when none was. */
 mdl_status mdl_checkpoint_find(mdl_arena *memory, const char *dir, int64_t at_most, mdl_checkpoint **found, const char **skipped);
 /* Deals with what a run that ended suddenly has left in DIR, which no run may be using: a folder that was whole but for its name
- * gets it; others are removed. *said: a line for each, or NULL. */
+ * gets it; others are removed, and so are files NAME.tmp-PROCESS. *said: a line for each, or NULL. */
 mdl_status mdl_checkpoint_tidy(mdl_arena *memory, const char *dir, const char **said);
 
 /* ---- prune.c ---- */

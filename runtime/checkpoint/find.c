@@ -19,6 +19,14 @@ static bool is_numbered(const char *name) {
 
 static bool is_temporary(const char *name) { return !strncmp(name, prefix, strlen(prefix)) && strstr(name, temporary); }
 
+/* model.safetensors.tmp-123: a file that was being written (runtime/base/file.c), and by nobody any more. */
+static bool is_unfinished(const char *name) {
+    const char *process = strstr(name, temporary);
+    if (!process || is_temporary(name)) return false;
+    process += strlen(temporary);
+    return *process && !process[strspn(process, "0123456789")];
+}
+
 /* Names that `wanted` takes; a folder that is not there has none. */
 static mdl_status names(mdl_arena *memory, const char *dir, bool (*wanted)(const char *), int *n, const char ***found) {
     MDL_VEC(const char *) list = {0};
@@ -94,6 +102,17 @@ static bool name_it(mdl_arena *memory, const char *dir, const char *name, const 
     return !reason(memory, status);
 }
 
+static mdl_status remove_unfinished(mdl_arena *memory, const char *dir, mdl_text *said) {
+    int n;
+    const char **name;
+    mdl_status status = names(memory, dir, is_unfinished, &n, &name);
+    for (int i = 0; i < n && !status; i++) {
+        status = mdl_file_remove_folder(mdl_printf(memory, "%s/%s", dir, name[i]));
+        mdl_text_printf(said, "%sremoved %s, which was not whole", said->n ? "\n" : "", name[i]);
+    }
+    return status;
+}
+
 mdl_status mdl_checkpoint_tidy(mdl_arena *memory, const char *dir, const char **said) {
     int n;
     const char **name;
@@ -107,6 +126,7 @@ mdl_status mdl_checkpoint_tidy(mdl_arena *memory, const char *dir, const char **
                         named ? mdl_printf(memory, "%s was whole but for its name, and has it now", final)
                               : mdl_printf(memory, "removed %s, which was not whole or not needed", name[i]));
     }
+    if (!status) status = remove_unfinished(memory, dir, &text);
     *said = text.at;
     return status;
 }

@@ -219,9 +219,14 @@ static void test_tidy(mdl_test *t) {
     make(&f, "checkpoint-2", "r", 2, "the one that replaced it");
     ok(&f, mdl_file_make_folder(at(&f, "checkpoint-3.tmp-r-1")));
     put(&f, "checkpoint-3.tmp-r-1/a.txt", "a part");
+    put(&f, "model.safetensors.tmp-123", "a part");
+    put(&f, "notes.tmp-b", "somebody's");
     ok(&f, mdl_checkpoint_tidy(f.memory, f.dir, &said));
-    expect_listing(&f, "checkpoint-1 checkpoint-2 ");
-    CHECK(t, said && strstr(said, "checkpoint-1 was whole") && strstr(said, "removed checkpoint-3.tmp-r-1"), "it says: %s", said);
+    expect_listing(&f, "checkpoint-1 checkpoint-2 notes.tmp-b ");
+    CHECK(t,
+          said && strstr(said, "checkpoint-1 was whole") && strstr(said, "removed checkpoint-3.tmp-r-1") &&
+              strstr(said, "removed model.safetensors.tmp-123"),
+          "it says: %s", said);
     mdl_arena_free(f.memory);
 }
 
