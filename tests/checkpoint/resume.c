@@ -188,6 +188,25 @@ static void overwritten(mdl_e2e *e) {
     mdl_e2e_run(e, 0, "ls -d over/checkpoint-* | tr '\\n' ' ' | grep -x 'over/checkpoint-3 over/checkpoint-last '");
 }
 
+/* The job that docs/checkpoints.md shows: a first run that gets SIGUSR1, a second one that ends. srun and scontrol are stand-ins.
+ */
+static void cluster(mdl_e2e *e) {
+    mdl_e2e_run(
+        e, 0,
+        "mkdir bin && cp plain.plan esm2.plan && sed -n '/^```sh$/,/^```$/p' '%s/docs/checkpoints.md' | sed '/^```/d' >job.sh && "
+        "grep -q srun job.sh",
+        mdl_test_source(e->t));
+    mdl_e2e_write(e, "bin/scontrol", "#!/bin/sh\necho \"$*\" >>queue\n");
+    mdl_e2e_write(e, "bin/srun",
+                  "#!/bin/sh\n[ ! -e queue ] || exec \"$@\"\n"
+                  "\"$@\" & " MDL_E2E_UNTIL_IT_TRAINS("runs/esm2") "kill -USR1 $pid; wait $pid\n");
+    static const char job[] =
+        "export SLURM_JOB_ID=17 PATH=$PWD/bin:$PATH; sh job.sh data.files=plain.fasta trainer.max_steps=3000 "
+        "trainer.logging_steps=100";
+    mdl_e2e_run(e, 0, "chmod +x bin/*; %s && grep -x 'requeue 17' queue && [ ! -e runs/esm2/train_results.json ]", job);
+    mdl_e2e_run(e, 0, "%s && [ $(wc -l <queue) = 1 ] && [ -e runs/esm2/train_results.json ]", job);
+}
+
 static void strategies(mdl_e2e *e) {
     train(e, "plain.plan", "epochs", "trainer.max_steps=13 trainer.save_strategy=epoch");
     mdl_e2e_run(
@@ -252,6 +271,7 @@ void suite_resume(mdl_test *t) {
     if (mdl_case(t, "resume: by path, and where there is none")) by_path(&e);
     if (mdl_case(t, "resume: a new run in an old folder")) overwritten(&e);
     if (mdl_case(t, "resume: strategies")) strategies(&e);
+    if (mdl_case(t, "resume: the job of docs/checkpoints.md")) cluster(&e);
     if (mdl_case(t, "resume: a killed run")) killed(&e);
     if (mdl_case(t, "resume: a step that is not finite")) trouble(&e);
     if (mdl_case(t, "resume: a step again")) replay(&e);
