@@ -9,6 +9,14 @@
 
 #include "runtime/base/file.h"
 
+/* A new folder's own name must reach the disk too. Somebody else's folder may not be ours to open. */
+static void sync_parent(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *parent = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (parent) mdl_status_free(mdl_file_sync_folder(parent));
+    free(parent);
+}
+
 mdl_status mdl_file_make_folder(const char *path) {
     char *copy = strdup(path);
     mdl_status status = MDL_OK;
@@ -17,7 +25,10 @@ mdl_status mdl_file_make_folder(const char *path) {
         if (*at && *at != '/') continue;
         char end = *at;
         *at = 0;
-        if (mkdir(copy, 0777) && errno != EEXIST) status = mdl_fail_errno("%s: cannot make this folder", copy);
+        if (!mkdir(copy, 0777))
+            sync_parent(copy);
+        else if (errno != EEXIST)
+            status = mdl_fail_errno("%s: cannot make this folder", copy);
         *at = end;
         if (!end) break;
     }

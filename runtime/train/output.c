@@ -97,7 +97,7 @@ static mdl_status check_room(const mdl_run *run) {
     if (statvfs(run->config->output_dir, &s)) return MDL_OK;
     double room = (double)s.f_bavail * (double)s.f_frsize;
     if (room >= need) return MDL_OK;
-    return mdl_fail(MDL_SYSTEM, "%s: a checkpoint and the final weights take %.0f MiB, and the disk has room for %.0f",
+    return mdl_fail(MDL_SYSTEM, "%s: a checkpoint and the final weights take %.1f MiB, and the disk has room for %.1f",
                     run->config->output_dir, need / (1 << 20), room / (1 << 20));
 }
 

@@ -160,6 +160,18 @@ static void power(mdl_e2e *e) {
     if (p) printf("  power fails after each of %d calls.\n", mdl_power_calls(p));
 }
 
+/* A disk without room for one checkpoint is met before the first step. */
+static void no_room(mdl_e2e *e) {
+#define WITH_ROOM                                                                                        \
+    "MDL_FAULT=count MDL_FAULT_DIR=$PWD/room MDL_FAULT_ROOM=%d LD_PRELOAD='%s' mdlrun train plain.plan " \
+    "data.files=plain.fasta trainer.output_dir=$PWD/room trainer.max_steps=1"
+    const char *said = mdl_e2e_run(e, 4, WITH_ROOM, 200000, MDL_FAULTS);
+    CHECK(e->t, strstr(said, " MiB, and the disk has room for 0.2"), "it says:\n%s",
+          said);
+    CHECK(e->t, !mdl_e2e_exists(e, "room"), "something is left");
+    mdl_e2e_run(e, 0, WITH_ROOM, 10000000, MDL_FAULTS);
+}
+
 void suite_faults(mdl_test *t) {
     static const char settings[] = "trainer.save_steps=1 trainer.lr_scheduler_type=constant";
     mdl_e2e e = mdl_e2e_begin(t, "faults");
@@ -168,6 +180,7 @@ void suite_faults(mdl_test *t) {
     mdl_e2e_run(&e, 0, "mdlc models/esm2.mdl --set L=1 --set D=32 --set H=2 --tokens 64 --seqs 4 -o plain.plan");
     mdl_e2e_train(&e, 0, "plain.plan", "plain.fasta", "base", mdl_printf(e.memory, "trainer.max_steps=1 %s", settings));
     mdl_e2e_train(&e, 0, "plain.plan", "plain.fasta", "whole", mdl_printf(e.memory, "trainer.max_steps=%d %s", STEPS, settings));
+    if (mdl_case(t, "faults: no room at the start")) no_room(&e);
     if (mdl_case(t, "faults: power fails after any call")) power(&e);
     if (mdl_case(t, "faults: killed at a call")) killed(&e);
     if (mdl_case(t, "faults: killed at any moment")) killed_at_random(&e);

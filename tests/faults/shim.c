@@ -2,7 +2,8 @@
  * what MDL_FAULT says: count          nothing kill:K         SIGKILL; a write is half done first enospc:K       from the k-th on:
  * no space for writes, new files and folders eio:K          this one call fails with EIO short:K        this one write takes half
  * of its bytes enomem:K       while the first checkpoint is being written, its thread's k-th allocation fails The number of calls
- * (of allocations, for enomem) is written to MDL_FAULT_COUNT when the process ends by itself. With MDL_FAULT_LOG every call is also
+ * (of allocations, for enomem) is written to MDL_FAULT_COUNT when the process ends by itself. MDL_FAULT_ROOM is the room that
+ * the disk has at the start. With MDL_FAULT_LOG every call is also
  * logged, with its bytes: tests/faults/power.c says how a log reads. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { FILES = 1024, PATH = 512 };
@@ -189,6 +191,14 @@ int unlink(const char *path) {
     if (below(path) && strikes(REMOVE)) return -1;
     int done = REAL(unlink)(path);
     if (below(path) && !done) note("remove", path, "", 0, "", 0);
+    return done;
+}
+
+/* MDL_FAULT_ROOM: bytes that the disk has room for. */
+int statvfs(const char *path, struct statvfs *facts) {
+    int done = REAL(statvfs)(path, facts);
+    const char *room = getenv("MDL_FAULT_ROOM");
+    if (!done && room && below(path)) facts->f_bavail = strtoul(room, NULL, 10) / facts->f_frsize;
     return done;
 }
 
