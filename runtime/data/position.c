@@ -3,6 +3,10 @@
 
 #include <jansson.h>
 
+mdl_data_position mdl_data_position_next_epoch(const mdl_data_position *position) {
+    return (mdl_data_position){.epoch = position->epoch + 1};
+}
+
 json_t *mdl_data_position_save(const mdl_data_position *position) {
     return json_pack("{s:I, s:I}", "epoch", (json_int_t)position->epoch, "next", (json_int_t)position->next);
 }

@@ -4,6 +4,9 @@
 
 #include "runtime/data/loader.h"
 
+/* Where the next epoch begins: for a data set that is not the one that the position was of. */
+mdl_data_position mdl_data_position_next_epoch(const mdl_data_position *position);
+
 struct json_t;
 /* A new reference. */
 struct json_t *mdl_data_position_save(const mdl_data_position *position);

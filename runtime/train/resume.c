@@ -4,6 +4,7 @@
 
 #include "runtime/base/file.h"
 #include "runtime/checkpoint/snapshot.h"
+#include "runtime/data/position.h"
 #include "runtime/train/changes.h"
 #include "runtime/train/run.h"
 
@@ -39,7 +40,7 @@ static mdl_status check_step(const mdl_run *run, const char *folder) {
 
 /* Of other sequences the position means nothing: the next epoch begins. */
 static mdl_status seek(mdl_run *run, const json_t *state) {
-    if (mdl_changes_data(run, state)) run->next = (mdl_data_position){.epoch = run->next.epoch + 1};
+    if (mdl_changes_data(run, state)) run->next = mdl_data_position_next_epoch(&run->next);
     return mdl_loader_seek(run->loader, run->next);
 }
 

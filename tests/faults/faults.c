@@ -37,6 +37,25 @@ static int64_t newest(mdl_e2e *e, const char *folder) {
     return step;
 }
 
+/* Whatever verifies can be read: a commit names what was written, and what was written must be good. */
+static void check_readable(mdl_e2e *e, const char *fault) {
+    mdl_checkpoints list;
+    mdl_arena *memory = mdl_arena_new();
+    mdl_status status = mdl_checkpoint_list(memory, mdl_printf(memory, "%s/hurt", e->folder), &list);
+    for (int i = 0; i < list.n && !status; i++)
+        for (int k = 0; k < list.at[i].commit.files.n && !status; k++) {
+            mdl_safetensors *file = NULL;
+            const char *name = list.at[i].commit.files.at[k].name;
+            if (!strstr(name, ".safetensors")) continue;
+            status = mdl_safetensors_open(mdl_printf(memory, "%s/%s", list.at[i].path, name), &file);
+            if (!status) CHECK(e->t, mdl_safetensors_count(file) > 10, "%s: %s/%s has few tensors", fault, list.at[i].name, name);
+            mdl_safetensors_close(file);
+        }
+    CHECK(e->t, !status, "%s: %s", fault, mdl_message(status));
+    mdl_status_free(status);
+    mdl_arena_free(memory);
+}
+
 /* A run without faults ends with the weights that it should. */
 static void recover(mdl_e2e *e, const char *fault) {
     int status;
@@ -92,6 +111,7 @@ static void failing(mdl_e2e *e, int which) {
         if (status)
             CHECK(e->t, memory || (says && strstr(said, says)), "%s: it ends with %d for no reason:\n%s", fault, status, said);
         CHECK(e->t, newest(e, "hurt") >= 1, "%s: no checkpoint verifies", fault);
+        check_readable(e, fault);
         ended += status != 0;
         recover(e, fault);
     }
@@ -166,8 +186,7 @@ static void no_room(mdl_e2e *e) {
     "MDL_FAULT=count MDL_FAULT_DIR=$PWD/room MDL_FAULT_ROOM=%d LD_PRELOAD='%s' mdlrun train plain.plan " \
     "data.files=plain.fasta trainer.output_dir=$PWD/room trainer.max_steps=1"
     const char *said = mdl_e2e_run(e, 4, WITH_ROOM, 200000, MDL_FAULTS);
-    CHECK(e->t, strstr(said, " MiB, and the disk has room for 0.2"), "it says:\n%s",
-          said);
+    CHECK(e->t, strstr(said, " MiB, and the disk has room for 0.2"), "it says:\n%s", said);
     CHECK(e->t, !mdl_e2e_exists(e, "room"), "something is left");
     mdl_e2e_run(e, 0, WITH_ROOM, 10000000, MDL_FAULTS);
 }
