@@ -320,8 +320,8 @@ static mdl_status describe(json_t *header, const mdl_tensor *tensor, int64_t *at
     *at += mdl_type_bytes(&tensor->type);
     json_t *entry =
         json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype, "shape", shape, "data_offsets", (json_int_t)begin, (json_int_t)*at);
-    if (!entry || json_object_set_new(header, tensor->name, entry))
-        return mdl_fail(MDL_BAD_INPUT, "the name is not valid UTF-8, or there is no memory");
+    if (!entry) return mdl_fail(MDL_SYSTEM, "no memory for its entry");
+    if (json_object_set_new(header, tensor->name, entry)) return mdl_fail(MDL_BAD_INPUT, "the name is not valid UTF-8");
     return MDL_OK;
 }
 
