@@ -18,7 +18,7 @@ mdl_status mdl_snapshot_take(mdl_device *snapshot, const mdl_backend *from, mdl_
 
 /* optimizer-00001-of-0000N.safetensors, each of at most `limit` bytes of tensors or a single one: master.NAME for every parameter,
  * in f32 and the plan's own names, and of trained ones exp_avg.NAME and exp_avg_sq.NAME. */
-#define MDL_SHARD_BYTES ((int64_t)5 * 1000 * 1000 * 1000)
+#define MDL_OPTIMIZER_SHARD_BYTES ((int64_t)5 * 1000 * 1000 * 1000)
 mdl_status mdl_snapshot_write(mdl_device *snapshot, const char *folder, int64_t limit);
 /* Fills the snapshot from a folder that is verified. MDL_BAD_INPUT when its tensors are not those of the plan's parameters: lists
  * them. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
@@ -36,11 +37,12 @@ struct mdl_saver {
     double stall;
 };
 
-/* The history is what metrics.jsonl held when the snapshot was taken. A file that somebody has cut gives what is left of it. */
+/* The history is what metrics.jsonl held when the snapshot was taken. A file that somebody has cut or removed gives what is left.
+ */
 static mdl_status write_trainer_state(job *j) {
-    char *log;
-    size_t n;
-    mdl_status status = mdl_file_load(j->memory, j->metrics_path, &log, &n);
+    char *log = "";
+    size_t n = 0;
+    mdl_status status = access(j->metrics_path, F_OK) ? MDL_OK : mdl_file_load(j->memory, j->metrics_path, &log, &n);
     if (status) return status;
     if ((int64_t)n > j->metrics_bytes) log[j->metrics_bytes] = 0;
     const char *text = mdl_trainer_state_with(j->memory, j->trainer_state, log);
@@ -50,7 +52,7 @@ static mdl_status write_trainer_state(job *j) {
 static mdl_status write_files(job *j, const char *folder) {
     j->dir = folder;
     mdl_status status = mdl_weights_write_folder(&j->weights, folder);
-    if (!status) status = mdl_snapshot_write(j->snapshot, folder, MDL_SHARD_BYTES);
+    if (!status) status = mdl_snapshot_write(j->snapshot, folder, MDL_OPTIMIZER_SHARD_BYTES);
     if (!status) status = write_trainer_state(j);
     if (!status) status = mdl_file_write(mdl_printf(j->memory, "%s/run_state.json", folder), j->run_state, strlen(j->run_state));
     return status;

@@ -319,7 +319,7 @@ static void test_snapshots(mdl_test *t) {
     folder f = begin(t, "snapshot");
     mdl_session *s = fake_session(&f, mdl_fake_plan());
     mdl_case(t, "a snapshot goes out and comes back in one file, and in shards");
-    round_trip(&f, s, MDL_SHARD_BYTES, 1);
+    round_trip(&f, s, MDL_OPTIMIZER_SHARD_BYTES, 1);
     round_trip(&f, s, 1, 8);
     round_trip(&f, s, 40, 4); /* 24 + 12, 8 + 4 + 24, 12 + 24, 12 */
     test_other_plan(&f, s);
