@@ -336,8 +336,10 @@ static mdl_status make_header(int n, const mdl_tensor *tensors, char **text, siz
     *text = malloc(*length);
     if (!*text) MDL_TRY_OR_DONE(mdl_fail(MDL_SYSTEM, "no memory for the header"), "%zu bytes", *length);
     memset(*text, ' ', *length);
-    json_dumpb(header, *text, bytes, JSON_COMPACT);
-    if (*length > MAX_HEADER) status = mdl_fail(MDL_BAD_INPUT, "the header is over the format's limit of %d bytes", MAX_HEADER);
+    if (!bytes || json_dumpb(header, *text, bytes, JSON_COMPACT) != bytes) /* it allocates on its way */
+        status = mdl_fail(MDL_SYSTEM, "no memory for the header");
+    else if (*length > MAX_HEADER)
+        status = mdl_fail(MDL_BAD_INPUT, "the header is over the format's limit of %d bytes", MAX_HEADER);
 done:
     json_decref(header);
     return status;

@@ -46,9 +46,9 @@ mdl_status mdl_checkpoint_verify(mdl_arena *memory, const char *folder, mdl_comm
 bool mdl_commit_has(const mdl_commit *commit, const char *name);
 /* In `memory`; also its length. */
 mdl_status mdl_checkpoint_hash(mdl_arena *memory, const char *path, const char **hash, int64_t *bytes);
-/* What COMMIT.json's own field "self" must be. */
+/* What COMMIT.json's own field "self" must be, of the rest; NULL: no memory. */
 struct json_t;
-const char *mdl_commit_self(mdl_arena *memory, struct json_t *commit);
+const char *mdl_commit_self(mdl_arena *memory, const struct json_t *commit);
 
 /* ---- which ones there are: find.c ---- */
 typedef struct {

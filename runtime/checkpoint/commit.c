@@ -69,6 +69,12 @@ static mdl_status write_commit(const mdl_new_checkpoint *c, int64_t step, int64_
     return status;
 }
 
+/* What has been written is what a resume will read, or has no name. */
+static mdl_status read_back(const mdl_new_checkpoint *c) {
+    mdl_commit commit;
+    return mdl_commit_read(c->memory, c->folder, &commit);
+}
+
 /* The old one is removed only when the new one's name is on disk. */
 static mdl_status put_in_place(const mdl_new_checkpoint *c) {
     bool replaced = false;
@@ -81,6 +87,7 @@ static mdl_status put_in_place(const mdl_new_checkpoint *c) {
 
 mdl_status mdl_checkpoint_commit(mdl_new_checkpoint *c, int64_t step, mdl_status status, int64_t *bytes) {
     if (!status) status = write_commit(c, step, bytes);
+    if (!status) status = read_back(c);
     if (!status) return put_in_place(c);
     mdl_status_free(mdl_file_remove_folder(c->folder)); /* its own error would hide the cause */
     return status;

@@ -39,14 +39,19 @@ mdl_status mdl_checkpoint_hash(mdl_arena *memory, const char *path, const char *
 }
 
 /* Of its values, not of its spelling: white space may change. */
-const char *mdl_commit_self(mdl_arena *memory, json_t *commit) {
-    json_t *rest = json_copy(commit);
-    json_object_del(rest, "self");
-    char *text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS);
-    const char *self = text ? hex(memory, XXH3_128bits(text, strlen(text))) : "";
+const char *mdl_commit_self(mdl_arena *memory, const json_t *commit) {
+    char *text = json_dumps(commit, JSON_COMPACT | JSON_SORT_KEYS);
+    const char *self = text ? hex(memory, XXH3_128bits(text, strlen(text))) : NULL;
     free(text);
-    json_decref(rest);
     return self;
+}
+
+/* Takes "self" out of the commit: does it fit the rest? */
+static bool fits_self(mdl_arena *memory, json_t *commit, const char *self) {
+    self = mdl_strdup(memory, self);
+    json_object_del(commit, "self");
+    const char *expected = mdl_commit_self(memory, commit);
+    return expected && !strcmp(self, expected);
 }
 
 static mdl_status read_file(mdl_arena *memory, const char *name, json_t *value, mdl_commit *to) {
@@ -73,7 +78,7 @@ static mdl_status read_commit(mdl_arena *memory, json_t *root, mdl_commit *to) {
     if (json_unpack(root, "{s:s, s:I, s:I, s:s, s:o}", "run", &run, "step", &step, "time", &time, "self", &self, "files", &files) ||
         !json_is_object(files) || step < 0)
         return mdl_fail(MDL_BAD_INPUT, "it lacks one of \"run\", \"step\", \"time\", \"files\" and \"self\"");
-    if (strcmp(self, mdl_commit_self(memory, root))) return mdl_fail(MDL_BAD_INPUT, "it is damaged: \"self\" is not its hash");
+    if (!fits_self(memory, root, self)) return mdl_fail(MDL_BAD_INPUT, "it is damaged: \"self\" is not its hash");
     *to = (mdl_commit){.run = mdl_strdup(memory, run), .step = step, .time = time};
     mdl_status status = MDL_OK;
     json_object_foreach(files, name, value) {
