@@ -324,12 +324,15 @@ static mdl_status describe(json_t *header, const mdl_tensor *tensor, int64_t *at
     if (!dtype) return mdl_fail(MDL_BAD_INPUT, "dtype %s cannot be written", mdl_dtype_name(tensor->type.dtype));
     if (json_object_get(header, tensor->name)) return mdl_fail(MDL_BAD_INPUT, "the name occurs twice");
     json_t *shape = json_array();
-    for (int i = 0; i < tensor->type.rank; i++) json_array_append_new(shape, json_integer(tensor->type.dim[i]));
+    bool whole = shape != NULL;
+    for (int i = 0; i < tensor->type.rank; i++) whole &= !json_array_append_new(shape, json_integer(tensor->type.dim[i]));
+    if (!whole) return json_decref(shape), mdl_fail(MDL_SYSTEM, "no memory for its shape");
     int64_t begin = *at;
     *at += mdl_type_bytes(&tensor->type);
     json_t *entry =
         json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype, "shape", shape, "data_offsets", (json_int_t)begin, (json_int_t)*at);
-    if (!entry || json_object_set_new(header, tensor->name, entry)) return mdl_fail(MDL_BAD_INPUT, "the name is not valid UTF-8");
+    if (!entry) return mdl_fail(MDL_SYSTEM, "no memory for its entry");
+    if (json_object_set_new(header, tensor->name, entry)) return mdl_fail(MDL_BAD_INPUT, "the name is not valid UTF-8");
     return MDL_OK;
 }
 
@@ -342,10 +345,12 @@ static mdl_status make_header(int n, const mdl_tensor *tensors, char **text, siz
     size_t bytes = json_dumpb(header, NULL, 0, JSON_COMPACT);
     *length = (bytes + 7) & ~(size_t)7;
     *text = malloc(*length);
-    if (!*text) abort();
+    if (!*text) MDL_TRY_OR_DONE(mdl_fail(MDL_SYSTEM, "no memory for the header"), "%zu bytes", *length);
     memset(*text, ' ', *length);
-    json_dumpb(header, *text, bytes, JSON_COMPACT);
-    if (*length > MAX_HEADER) status = mdl_fail(MDL_BAD_INPUT, "the header is over the format's limit of %d bytes", MAX_HEADER);
+    if (!bytes || json_dumpb(header, *text, bytes, JSON_COMPACT) != bytes) /* it allocates on its way */
+        status = mdl_fail(MDL_SYSTEM, "no memory for the header");
+    else if (*length > MAX_HEADER)
+        status = mdl_fail(MDL_BAD_INPUT, "the header is over the format's limit of %d bytes", MAX_HEADER);
 done:
     json_decref(header);
     return status;

@@ -31,8 +31,9 @@ static void help(void) {
         "A list is written [a,b]. The keys, with their defaults:\n");
     mdl_config_help(stdout);
     puts(
-        "\nThe output folder gets metrics.jsonl, train_results.json, all_results.json, model.safetensors and the files\n"
-        "that travel with the model. An interrupt (Ctrl-C) ends the run after the current step and writes all of them.");
+        "\nThe output folder gets metrics.jsonl and checkpoints; at the end checkpoint-last, train_results.json,\n"
+        "all_results.json, model.safetensors and the files that travel with the model. A signal (Ctrl-C, SIGTERM, SIGHUP,\n"
+        "SIGUSR1) ends the run after the current step with a checkpoint; a second Ctrl-C ends it at once.");
 }
 
 static bool is_yaml(const char *name) {

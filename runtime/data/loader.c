@@ -303,6 +303,15 @@ mdl_loader_times mdl_loader_spent(mdl_loader *l) {
     return spent;
 }
 
+mdl_data_position mdl_loader_next_epoch(const mdl_loader *l, const mdl_data_position *old) {
+    mdl_data_position next = {.drawn = old->drawn};
+    int64_t epoch = 0;
+    for (int s = 0; s < MDL_MAX_SOURCES; s++)
+        if (old->source[s].epoch >= epoch) epoch = old->source[s].epoch + 1;
+    for (int s = 0; s < l->data.n_sources; s++) next.source[s].epoch = epoch;
+    return next;
+}
+
 static mdl_status check_position(const mdl_loader *l, const mdl_data_position *at) {
     if (at->drawn < 0) return mdl_fail(MDL_BAD_INPUT, "data position: %" PRId64 " sequences", at->drawn);
     for (int s = 0; s < MDL_MAX_SOURCES; s++) {

@@ -59,6 +59,8 @@ const mdl_data_facts *mdl_loader_facts(const mdl_loader *loader);
 mdl_status mdl_loader_next(mdl_loader *loader, const mdl_batch **batches, mdl_data_position *position, double *epoch);
 /* Where the step after the one last taken begins: what a checkpoint keeps. */
 mdl_data_position mdl_loader_after(const mdl_loader *loader);
+/* Where an epoch begins that no source has begun yet: for an old position, of another data set. */
+mdl_data_position mdl_loader_next_epoch(const mdl_loader *loader, const mdl_data_position *old);
 /* Which n sequences batches take from a position on: their numbers among all records of all files, from 0. */
 void mdl_loader_sequences(const mdl_loader *loader, mdl_data_position from, int64_t n, int64_t *ids);
 /* Where such a record is: "a.fa.gz: line 17". In `memory`. */

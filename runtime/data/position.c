@@ -3,12 +3,6 @@
 
 #include <jansson.h>
 
-mdl_data_position mdl_data_position_next_epoch(const mdl_data_position *position) {
-    mdl_data_position next = {.drawn = position->drawn};
-    for (int s = 0; s < MDL_MAX_SOURCES; s++) next.source[s].epoch = position->source[s].epoch + 1;
-    return next;
-}
-
 json_t *mdl_data_position_save(const mdl_data_position *position) {
     json_t *sources = json_array();
     int n = MDL_MAX_SOURCES;

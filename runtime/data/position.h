@@ -17,9 +17,6 @@ typedef struct {
     } source[MDL_MAX_SOURCES];
 } mdl_data_position;
 
-/* Where the next epoch of every source begins: for a data set that is not the one that the position was of. */
-mdl_data_position mdl_data_position_next_epoch(const mdl_data_position *position);
-
 /* As JSON: {"drawn": 4711, "sources": [[epoch, next], ...]}, without the sources behind the last one that has begun. */
 struct json_t;
 struct json_t *mdl_data_position_save(const mdl_data_position *position); /* a new reference */

@@ -2,7 +2,9 @@
 #ifndef MDL_REPORT_FIGURES_H
 #define MDL_REPORT_FIGURES_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "runtime/base/status.h"
 

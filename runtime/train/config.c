@@ -96,6 +96,8 @@ static mdl_status check_together(const mdl_config *c) {
     if (c->decay_steps && c->decay_steps <= c->warmup_steps)
         return mdl_fail(MDL_USAGE, "trainer.decay_steps %lld is not beyond trainer.warmup_steps %lld", (long long)c->decay_steps,
                         (long long)c->warmup_steps);
+    if (strcmp(c->save_strategy, "no") && strcmp(c->save_strategy, "steps") && strcmp(c->save_strategy, "epoch"))
+        return mdl_fail(MDL_USAGE, "trainer.save_strategy: expected no, steps or epoch, got \"%.80s\"", c->save_strategy);
     if (!*c->output_dir) return mdl_fail(MDL_USAGE, "trainer.output_dir is empty");
     return check_report_to(c);
 }
@@ -168,6 +170,18 @@ void mdl_config_print(FILE *out, const mdl_config *config) {
         print_value(out, key, (const char *)config + key->offset);
         fputc('\n', out);
     }
+}
+
+const char *mdl_config_text(mdl_arena *memory, const mdl_config *config, int key) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) mdl_bug("no memory for a setting's text");
+    print_value(out, &mdl_config_keys[key], (const char *)config + mdl_config_keys[key].offset);
+    fclose(out);
+    const char *copy = mdl_strdup(memory, text);
+    free(text);
+    return copy;
 }
 
 static void help_choices(FILE *out) {

@@ -41,6 +41,8 @@ void mdl_config_free(mdl_config *config); /* NULL is allowed */
 
 /* Prints every key with its value as YAML that reads back. */
 void mdl_config_print(FILE *out, const mdl_config *config);
+/* One key's value as it is printed; key: of mdl_config_keys. In `memory`. */
+const char *mdl_config_text(mdl_arena *memory, const mdl_config *config, int key);
 /* Prints every key with type, default and help. */
 void mdl_config_help(FILE *out);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "runtime/checkpoint/checkpoint.h"
 #include "runtime/train/run.h"
 #include "runtime/train/weights.h"
 
@@ -13,7 +14,7 @@ static mdl_status write_results(mdl_run *run, mdl_figures *f) {
     mdl_figures_add(f, "global_step", (double)run->step);
     mdl_figures_add(f, "num_input_tokens_seen", tokens);
     mdl_figures_add(f, "total_flos", run->step_flops * (double)whole->steps);
-    mdl_figures_add(f, "train_loss", whole->loss / (double)whole->steps);
+    mdl_figures_add(f, "train_loss", whole->labelled ? whole->loss / (double)whole->labelled : 0);
     mdl_figures_add(f, "train_runtime", whole->seconds);
     mdl_figures_add(f, "train_samples_per_second", samples / whole->seconds);
     mdl_figures_add(f, "train_steps_per_second", (double)whole->steps / whole->seconds);
@@ -31,21 +32,21 @@ static void print_results(const mdl_run *run, const mdl_figures *f) {
         snprintf(text, sizeof text, "%.6g", f->at[i].value);
         printf("%-26s %s\n", f->at[i].name, text);
     }
-    printf("written     %s: model.safetensors, %strain_results.json\n", run->config->output_dir,
+    printf("written     %s: checkpoint-last, model.safetensors, %strain_results.json\n", run->config->output_dir,
            mdl_config_list_has(&run->config->report_to, "jsonl") ? "metrics.jsonl, " : "");
     fflush(stdout);
 }
 
 static mdl_status write_weights(mdl_run *run) {
-    MDL_TRY(mdl_weights_check_finite(run->session), "after step %lld, at learning rate %g", (long long)run->step, run->lr);
     mdl_weight_store store = mdl_weights_of(run->session);
     return mdl_weights_export(&store, run->config->output_dir, run->max_shard_bytes);
 }
 
-/* Weights first: results stand for a run that is complete. */
+/* Weights first: results stand for a run that is complete. That the weights are finite, saving has seen. */
 mdl_status mdl_run_finish(mdl_run *run) {
     mdl_figures figures = {0};
     mdl_status status = mdl_run_flush(run);
+    if (!status) status = mdl_run_save(run, MDL_CHECKPOINT_LAST, true);
     if (!status) status = write_weights(run);
     if (!status) status = write_results(run, &figures);
     if (!status && unlink(run->old_metrics) && errno != ENOENT) status = mdl_fail_errno("%s", run->old_metrics);

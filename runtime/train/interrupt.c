@@ -9,7 +9,7 @@
 /* Ends the waiting; real-time signals have no other meaning here. */
 #define RELEASE SIGRTMIN
 
-static atomic_bool interrupted;
+static atomic_int first;
 static sigset_t caught, before;
 static pthread_t waiter;
 
@@ -26,18 +26,18 @@ static int next_signal(void) {
 
 static void *wait_for_signals(void *unused) {
     (void)unused;
-    if (next_signal() == RELEASE) return NULL;
-    atomic_store(&interrupted, true);
-    int second = next_signal();
-    if (second == RELEASE) return NULL;
-    pthread_sigmask(SIG_UNBLOCK, &caught, NULL);
-    raise(second); /* its default action ends the process */
+    for (int signal; (signal = next_signal()) != RELEASE;) {
+        int none = 0;
+        if (atomic_compare_exchange_strong(&first, &none, signal) || signal != SIGINT) continue;
+        pthread_sigmask(SIG_UNBLOCK, &caught, NULL);
+        raise(signal); /* its default action ends the process */
+    }
     return NULL;
 }
 
 mdl_status mdl_interrupt_catch(void) {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    atomic_store(&interrupted, false);
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    atomic_store(&first, 0);
     sigemptyset(&caught);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         if (!is_ignored(signals[i])) sigaddset(&caught, signals[i]);
@@ -56,4 +56,6 @@ void mdl_interrupt_release(void) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-bool mdl_interrupted(void) { return atomic_load(&interrupted); }
+bool mdl_interrupted(void) { return mdl_interrupt_signal() != 0; }
+
+int mdl_interrupt_signal(void) { return atomic_load(&first); }

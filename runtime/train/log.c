@@ -4,12 +4,13 @@
 #include "runtime/train/run.h"
 
 static void count_step(mdl_run *run, double seconds) {
-    run->window.steps++;
-    run->window.loss += run->last.loss;
-    run->window.seconds += seconds;
-    run->whole.steps++;
-    run->whole.loss += run->last.loss;
-    run->whole.seconds += seconds;
+    mdl_tally *const tallies[] = {&run->window, &run->whole};
+    for (int i = 0; i < 2; i++) {
+        tallies[i]->steps++;
+        tallies[i]->labelled += run->last.labels > 0;
+        tallies[i]->loss += run->last.loss;
+        tallies[i]->seconds += seconds;
+    }
     for (int i = 0; i < run->session->plan->losses.n; i++) run->loss_sum[i] += run->last.losses[i];
     for (int i = 0; i < run->session->plan->metrics.n; i++) {
         if (isnan(run->last.metrics[i])) continue;
@@ -25,10 +26,13 @@ static void clear_window(mdl_run *run) {
     for (int i = 0; i < run->session->plan->metrics.n; i++) run->metric_sum[i] = 0, run->metric_steps[i] = 0;
 }
 
+/* Steps that a mean loss is of; a window without a label has loss 0. */
+static double labelled(const mdl_run *run) { return run->window.labelled ? (double)run->window.labelled : 1; }
+
 /* The plan's own: each loss when there are several, perplexity when there is one, metrics. */
 static void add_model_figures(const mdl_run *run, mdl_figures *f) {
     const mdl_plan *plan = run->session->plan;
-    double steps = (double)run->window.steps;
+    double steps = labelled(run);
     if (plan->losses.n == 1) mdl_figures_add(f, "perplexity", exp(run->loss_sum[0] / steps));
     for (int i = 0; i < plan->losses.n && plan->losses.n > 1; i++) mdl_figures_add(f, run->loss_name[i], run->loss_sum[i] / steps);
     for (int i = 0; i < plan->metrics.n; i++)
@@ -48,7 +52,7 @@ static void add_speed(const mdl_run *run, mdl_figures *f) {
 static mdl_status write_line(mdl_run *run) {
     mdl_figures f = {0};
     mdl_figures_add(&f, "step", (double)run->step);
-    mdl_figures_add(&f, "loss", run->window.loss / (double)run->window.steps);
+    mdl_figures_add(&f, "loss", run->window.loss / labelled(run));
     mdl_figures_add(&f, "grad_norm", run->last.grad_norm);
     mdl_figures_add(&f, "learning_rate", run->lr);
     mdl_figures_add(&f, "epoch", run->epoch);
@@ -62,7 +66,7 @@ static mdl_progress_view view_of(const mdl_run *run) {
     return (mdl_progress_view){
         .step = run->step,
         .max_steps = run->config->max_steps,
-        .loss = run->window.loss / (double)run->window.steps,
+        .loss = run->window.loss / labelled(run),
         .grad_norm = run->last.grad_norm,
         .lr = run->lr,
         .tokens_per_second = (double)run->window.tokens / run->window.seconds,

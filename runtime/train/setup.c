@@ -1,13 +1,8 @@
 /* The start of a run: output folder, plan, data, weights, and the facts a person wants to see before waiting. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "runtime/base/clock.h"
-#include "runtime/base/file.h"
-#include "runtime/base/outputs.h"
+#include "runtime/checkpoint/snapshot.h"
 #include "runtime/train/run.h"
 #include "runtime/train/start.h"
 #include "runtime/train/weights.h"
@@ -23,49 +18,12 @@ const char *mdl_run_grouped(mdl_arena *memory, int64_t number) {
     return text.at;
 }
 
-/* A folder a run, as Hugging Face's Trainer makes them: curves of an earlier run stay apart. */
-static const char *events_folder(const mdl_run *run) {
-    char when[32];
-    time_t now = time(NULL);
-    struct tm local;
-    strftime(when, sizeof when, "%Y%m%d-%H%M%S", localtime_r(&now, &local));
-    const char *folder = run->config->logging_dir;
-    return *folder ? folder : mdl_printf(run->memory, "%s/runs/%s", run->config->output_dir, when);
-}
-
-static mdl_status open_metrics(mdl_run *run, const char *path) {
-    const mdl_config_list *to = &run->config->report_to;
-    bool jsonl = mdl_config_list_has(to, "jsonl"), events = mdl_config_list_has(to, "tensorboard");
-    mdl_status status = mdl_metrics_open(jsonl ? path : NULL, &run->metrics);
-    return status || !events ? status : mdl_metrics_to_tensorboard(run->metrics, events_folder(run));
-}
-
-/* Nothing of an earlier run is lost here: what this run writes replaces it file by file when it is whole. Only the metrics are
- * written as the run goes, so those of the run whose weights lie there step aside until then. */
-static mdl_status prepare_folder(mdl_run *run) {
-    static const char *const results[] = {MDL_RESULT_FILES, NULL};
-    const char *dir = run->config->output_dir;
-    const char *there = mdl_weights_there(run->memory, run->session->plan, dir);
-    for (int i = 0; results[i] && !there; i++) {
-        const char *path = mdl_printf(run->memory, "%s/%s", dir, results[i]);
-        if (!access(path, F_OK)) there = path;
-    }
-    if (there && !run->config->overwrite_output_dir)
-        return mdl_fail(MDL_USAGE, "%s exists: choose another trainer.output_dir, or set trainer.overwrite_output_dir=true", there);
-    mdl_status status = mdl_file_make_folder(dir);
-    if (!status) status = mdl_weights_check_room(run->session->plan, dir);
-    const char *metrics = mdl_printf(run->memory, "%s/metrics.jsonl", dir);
-    run->old_metrics = mdl_printf(run->memory, "%s.old", metrics);
-    bool older = !access(run->old_metrics, F_OK); /* of the weights; what the run between wrote is of none */
-    if (!status && !older && rename(metrics, run->old_metrics) && errno != ENOENT) status = mdl_fail_errno("%s", metrics);
-    return status ? status : open_metrics(run, metrics);
-}
-
-static mdl_status make_weights(const mdl_run *run) {
+static mdl_status make_weights(mdl_run *run) {
     mdl_weight_report report = {.memory = run->memory};
     mdl_status status = mdl_start_weights(run->config, run->session, &report);
     if (!status) mdl_weights_print(stdout, run->config->init_from, &report);
-    return status;
+    run->id = mdl_checkpoint_new_run(run->memory);
+    return status ? status : mdl_run_begin_metrics(run, NULL);
 }
 
 static void make_sums(mdl_run *run) {
@@ -114,6 +72,14 @@ static void print_data(const mdl_run *run) {
     if (facts->notes) printf("            %s\n", facts->notes);
 }
 
+static const char *saving(const mdl_run *run) {
+    const mdl_config *c = run->config;
+    const char *most = c->save_total_limit ? mdl_printf(run->memory, ", the last %lld", (long long)c->save_total_limit) : "";
+    if (!strcmp(c->save_strategy, "no")) return "no checkpoints but the last";
+    if (!strcmp(c->save_strategy, "epoch")) return mdl_printf(run->memory, "a checkpoint an epoch%s", most);
+    return mdl_printf(run->memory, "a checkpoint every %s steps%s", mdl_run_grouped(run->memory, c->save_steps), most);
+}
+
 static void print_facts(const mdl_run *run) {
     const mdl_config *c = run->config;
     print_model(run);
@@ -126,13 +92,16 @@ static void print_facts(const mdl_run *run) {
     const char *note = session->backend->note ? session->backend->note(session->device) : NULL;
     double held = (double)session->backend->memory(session->device), planned = (double)mdl_plan_memory(session->plan);
     printf("memory      %.1f MiB; %.1f predicted\n", held / (1 << 20), planned / (1 << 20));
+    printf("saving      %s; a snapshot takes %.1f MiB of host memory\n", saving(run),
+           (double)mdl_snapshot_backend.memory(mdl_saver_snapshot(run->saver)) / (1 << 20));
     if (note) printf("note        %s\n", note);
     printf("output      %s\n\n", c->output_dir);
     fflush(stdout);
 }
 
-mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config) {
-    *run = (mdl_run){.config = config, .plan_path = plan_path, .memory = mdl_arena_new()};
+/* The sums need the plan, and a resumed run its sums. */
+mdl_status mdl_run_load(mdl_run *run, const char *plan_path, const mdl_config *config) {
+    *run = (mdl_run){.config = config, .plan_path = plan_path, .memory = mdl_arena_new(), .lock = MDL_NO_LOCK};
     run->schedule = mdl_config_schedule(config);
     run->adamw = mdl_start_adamw(config);
     run->progress = mdl_progress_begin(stdout);
@@ -140,21 +109,37 @@ mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *c
         return mdl_fail(MDL_USAGE, "trainer.max_shard_size: expected a size such as 5GB or 500MB, got '%s'",
                         config->max_shard_size);
     mdl_status status = mdl_session_open(plan_path, (int)config->num_threads, &run->session);
-    if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
-    mdl_mark("data");
-    if (!status) status = make_weights(run);
-    mdl_mark("weights");
-    if (!status) status = prepare_folder(run); /* last: what fails above leaves nothing behind */
     if (status) return status;
     make_sums(run);
     run->step_flops = mdl_session_flops(run->session, (int)config->gradient_accumulation_steps);
-    print_facts(run);
     return MDL_OK;
 }
 
-void mdl_run_close(mdl_run *run) {
-    mdl_metrics_close(run->metrics);
-    if (run->loader) mdl_loader_close(run->loader);
+/* The folder before the data, whose reading may take long; what fails leaves nothing behind in it. */
+mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config) {
+    mdl_status status = mdl_run_load(run, plan_path, config);
+    if (!status) status = mdl_run_claim(run);
+    if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
+    if (!status) status = mdl_saver_open(run);
+    if (!status && run->resume)
+        status = mdl_run_resume(run, run->resume, mdl_saver_snapshot(run->saver), true);
+    else if (!status)
+        status = make_weights(run);
+    if (!status) print_facts(run);
+    return status;
+}
+
+mdl_status mdl_run_close(mdl_run *run) {
+    mdl_status status = mdl_run_saved(run, true);
+    mdl_status closed = mdl_metrics_close(run->metrics);
+    if (status)
+        mdl_status_free(closed);
+    else
+        status = closed;
+    mdl_run_unclaim(run);
+    mdl_saver_close(run->saver);
+    mdl_loader_close(run->loader);
     mdl_session_close(run->session);
     mdl_arena_free(run->memory);
+    return status;
 }

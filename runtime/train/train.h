@@ -6,9 +6,12 @@
 
 /* Trains the plan as the configuration says; prints the facts at the start, progress, final figures and a plot to stdout, and with
  * `verbose` where the time before the first step went.
- * Writes metrics.jsonl, train_results.json, all_results.json and the final weights into output_dir. SIGINT or SIGTERM end
- * the run after the current step with all of these written, and give MDL_INTERRUPTED. A loss or gradient norm that is not
- * finite ends it with an error naming the step, and no weights or results are written. */
+ * Writes metrics.jsonl and checkpoints into output_dir, and at the end checkpoint-last, train_results.json, all_results.json and
+ * the final weights. A signal ends the run after the current step with a checkpoint; SIGINT gives MDL_INTERRUPTED, others success.
+ * A loss or gradient norm that is not finite ends it with an error naming the step, and nothing of that step is saved. */
 mdl_status mdl_train(const char *plan_path, const mdl_config *config, bool verbose);
+
+/* Runs step `step` (from 1) of such a run again, from the nearest checkpoint before it, and prints its numbers. */
+mdl_status mdl_replay(const char *plan_path, const mdl_config *config, int64_t step);
 
 #endif

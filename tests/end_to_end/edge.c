@@ -48,6 +48,12 @@ static void rare_labels(mdl_e2e *e) {
     int zero = 0, n = mdl_e2e_metrics(e, "rare", "loss", &losses);
     for (int i = 0; i < n; i++) zero += losses[i] == 0;
     CHECK(e->t, zero > 0 && zero < n, "%d of %d steps are without a label; expected some and not all", zero, n);
+    double sum = 0, mean = NAN;
+    for (int i = 0; i < n; i++) sum += losses[i];
+    const char *at = strstr(mdl_e2e_read(e, "rare/train_results.json"), "\"train_loss\": ");
+    int read = at ? sscanf(at, "\"train_loss\": %lf", &mean) : 0;
+    CHECK(e->t, read == 1 && mean == sum / (n - zero), "train_loss is %.17g, expected the mean over steps with labels, %.17g", mean,
+          sum / (n - zero));
 }
 
 /* How many tokens a run has seen that belong to a sequence. */
@@ -116,7 +122,7 @@ static void round_trip(mdl_e2e *e) {
                 "cmp first/model.safetensors again/model.safetensors && cmp first/config.json again/config.json && cmp "
                 "first/vocab.txt models/esm2.vocab.txt");
     mdl_e2e_run(e, 0,
-                "ls first | tr '\\n' ' ' | grep -x 'all_results.json config.json metrics.jsonl model.safetensors "
+                "ls first | tr '\\n' ' ' | grep -x 'all_results.json checkpoint-last config.json metrics.jsonl model.safetensors "
                 "special_tokens_map.json tokenizer_config.json train_results.json vocab.txt '");
 }
 

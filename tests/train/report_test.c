@@ -115,7 +115,7 @@ static void test_metrics(mdl_test *t) {
     mdl_metrics *metrics = NULL;
     mdl_case(t, "metrics.jsonl: a whole line at once, JSON that reads back");
     snprintf(path, sizeof path, "%s/metrics.jsonl", mdl_test_scratch(t));
-    mdl_status status = mdl_metrics_open(path, &metrics);
+    mdl_status status = mdl_metrics_open(path, true, &metrics);
     mdl_figures figures = {0};
     mdl_figures_add(&figures, "step", 10);
     mdl_figures_add(&figures, "loss", 2.8731234567890123);
@@ -129,7 +129,7 @@ static void test_metrics(mdl_test *t) {
     CHECK(t, json_real_value(json_object_get(root, "loss")) == 2.8731234567890123, "loss in %s", line);
     CHECK(t, json_is_null(json_object_get(root, "odd \"name\"\n")), "the odd name in %s", line);
     json_decref(root);
-    mdl_metrics_close(metrics);
+    mdl_status_free(mdl_metrics_close(metrics));
     mdl_status_free(status);
 }
 
