@@ -188,7 +188,7 @@ static void positions(mdl_test *t, mdl_arena *arena, mdl_loader *loader, const m
     for (int s = 0; s < 2; s++) /* not begun by any source, and where all of them can be */
         CHECK(t, next.source[s].epoch > at[steps - 1].source[0].epoch && next.source[s].epoch > at[steps - 1].source[1].epoch, "%d",
               s);
-    mdl_status status = mdl_loader_seek(loader, next);
+    status = mdl_loader_seek(loader, next);
     CHECK(t, !status, "the next epoch: %s", mdl_message(status));
     mdl_status_free(status);
 }
