@@ -13,6 +13,7 @@
 #include "runtime/base/outputs.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/train/run.h"
+#include "runtime/weights/weights.h"
 
 static void say(const char *lines) {
     if (lines) printf("%s\n", lines);
@@ -55,26 +56,15 @@ static bool goes_on_here(const mdl_run *run) {
     return same_folder(mdl_printf(run->memory, "%s/..", run->resume), run->config->output_dir);
 }
 
-static const char *name_in_folder(const mdl_plan *plan, const mdl_plan_file *file) {
-    if (plan->vocab && !strcmp(file->path, plan->vocab)) return "vocab.txt";
-    if (!strcmp(file->path, MDL_PLAN_CONSTANTS) || strncmp(file->path, "assets/", 7)) return NULL;
-    return strrchr(file->path, '/') + 1;
-}
-
 /* The first file of somebody else's that would be replaced, or tells of a run; NULL: there is none. Metrics alone are what a run
  * leaves that was killed before its first checkpoint: one that was told to resume begins anew there. */
 static const char *find_conflict(const mdl_run *run) {
-    static const char *const results[] = {MDL_RESULT_FILES, "pytorch_model.bin", "model.safetensors.index.json",
-                                          MDL_CHECKPOINT_LAST, NULL};
-    const mdl_plan *plan = run->session->plan;
+    static const char *const results[] = {MDL_RESULT_FILES, MDL_CHECKPOINT_LAST, NULL};
     const char *dir = run->config->output_dir, *path;
     mdl_checkpoints list;
     for (int i = wants_resume(run->config) ? 1 : 0; results[i]; i++) /* the first one is metrics.jsonl */
         if (!access(path = mdl_printf(run->memory, "%s/%s", dir, results[i]), F_OK)) return path;
-    for (int i = 0; i < plan->files.n; i++) {
-        const char *name = name_in_folder(plan, &plan->files.at[i]);
-        if (name && *name && !access(path = mdl_printf(run->memory, "%s/%s", dir, name), F_OK)) return path;
-    }
+    if ((path = mdl_weights_there(run->memory, run->session->plan, dir))) return path;
     mdl_status_free(mdl_checkpoint_list(run->memory, dir, &list));
     return list.n ? list.at[0].path : NULL;
 }

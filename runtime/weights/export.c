@@ -181,14 +181,6 @@ static void plan_outputs(export *x) {
     for (int i = 0; i < x->outputs.n; i++) x->bytes += mdl_type_bytes(&x->outputs.at[i].tensor.type);
 }
 
-mdl_status mdl_weights_check_room(const mdl_plan *plan, const char *dir) {
-    export x = {.memory = mdl_arena_new(), .plan = plan, .dir = dir};
-    plan_outputs(&x);
-    mdl_status status = check_room(&x);
-    mdl_arena_free(x.memory);
-    return status;
-}
-
 /* The weights first: they take longest, and what lies beside them belongs to them. */
 mdl_status mdl_weights_export(const mdl_weight_store *store, const char *dir, int64_t max_shard_bytes) {
     export x = {.memory = mdl_arena_new(), .plan = store->plan, .store = store, .dir = dir};

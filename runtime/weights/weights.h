@@ -71,9 +71,6 @@ mdl_status mdl_weights_export(const mdl_weight_store *store, const char *dir, in
 /* A file in `dir` that mdl_weights_export would replace, or a model's of another program; NULL: there is none. */
 const char *mdl_weights_there(mdl_arena *arena, const mdl_plan *plan, const char *dir);
 
-/* Has the disk room for what mdl_weights_export will write into `dir`? */
-mdl_status mdl_weights_check_room(const mdl_plan *plan, const char *dir);
-
 /* "5GB", "200MB", "64KB", "1000": a number of bytes, with units of 1000 as Hugging Face has them. False: it is none. */
 bool mdl_weights_parse_size(const char *text, int64_t *bytes);
 
