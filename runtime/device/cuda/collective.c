@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "runtime/device/cuda/fragment.h"
+
 enum { ROWS = 16, COLUMNS = 8, MOST_K = 16, SIDE = 8 };
 
 const char *mdl_collective_name(mdl_collective kind) {
@@ -45,22 +47,13 @@ static mdl_status load_matrices(mdl_lane *const lanes[], int matrices, bool tran
 }
 
 /* ---- mma ---- */
-static float bf16(uint32_t word, int half) {
-    uint32_t bits = half ? word & 0xffff0000u : word << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* Word w of A: row group + 8 (w % 2), columns 2 pair + 8 (w / 2) and the next. Word w of B: rows 2 pair + 8 w and the next, column
- * group. */
+/* Word w of B: rows 2 pair + 8 w and the next, column group. */
 static void gather(mdl_lane *const lanes[], int k, float a[ROWS][MOST_K], float b[MOST_K][COLUMNS]) {
     for (int i = 0; i < MDL_WARP; i++) {
         int group = i / 4, pair = i % 4;
-        for (int w = 0; w < k / 4; w++)
-            for (int half = 0; half < 2; half++) a[group + 8 * (w % 2)][2 * pair + 8 * (w / 2) + half] = bf16(lanes[i]->a[w], half);
+        mdl_left_fragment(i, k / 4, lanes[i]->a, a);
         for (int w = 0; w < k / 8; w++)
-            for (int half = 0; half < 2; half++) b[2 * pair + 8 * w + half][group] = bf16(lanes[i]->b[w], half);
+            for (int half = 0; half < 2; half++) b[2 * pair + 8 * w + half][group] = mdl_half_of(lanes[i]->b[w], half);
     }
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "runtime/device/cuda/fragment.h"
+
 enum { PIECE = 16, LANES = 32, ROWS = 16, DEPTH = 16, SIDE = MDL_TILE_SIDE, UNMADE = 0xff };
 
 /* ---- tiles ---- */
@@ -44,28 +46,14 @@ mdl_status mdl_barrier_count(mdl_barrier_state *b, int arrivals, int bytes) {
 
 static float bf16_at(const char *shared, const char *operand, int64_t row, int64_t byte) {
     uint16_t half;
-    uint32_t bits;
-    float x;
     memcpy(&half, shared + swizzled(operand - shared + row * MDL_TILE_PITCH + byte / PIECE * PIECE) + byte % PIECE, sizeof half);
-    bits = (uint32_t)half << 16;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static float half_of(uint32_t word, int half) {
-    uint32_t bits = half ? word & 0xffff0000u : word << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    return mdl_half_of(half, 0);
 }
 
 static void left_operand(const mdl_wgmma *const lanes[LANES], int warp, const char *shared, float a[ROWS][DEPTH]) {
     for (int r = 0; lanes[0]->a_tile && r < ROWS; r++)
         for (int k = 0; k < DEPTH; k++) a[r][k] = bf16_at(shared, lanes[0]->a_tile, ROWS * warp + r, 2 * k);
-    for (int i = 0; !lanes[0]->a_tile && i < LANES; i++)
-        for (int w = 0; w < 4; w++)
-            for (int half = 0; half < 2; half++)
-                a[i / 4 + 8 * (w % 2)][2 * (i % 4) + 8 * (w / 2) + half] = half_of(lanes[i]->a[w], half);
+    for (int i = 0; !lanes[0]->a_tile && i < LANES; i++) mdl_left_fragment(i, 4, lanes[i]->a, a);
 }
 
 static mdl_status check_alike(const mdl_wgmma *const lanes[LANES]) {
