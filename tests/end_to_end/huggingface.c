@@ -176,15 +176,14 @@ static void documented(mdl_e2e *e, const char *python) {
     mdl_case(e->t, "docs/weights.md: the commands");
     mdl_e2e_run(e, 0, "mdlrun train small.plan data.files=some.fasta trainer.max_steps=1 trainer.output_dir=esm2_8M");
     mdl_e2e_run(e, 0, blocks, "sh", mdl_test_source(e->t), smaller, "sh", "sh");
-    expect(e, mdl_e2e_run(e, 0, "sh -eu shown.sh 2>&1"), "runs/more: model.safetensors");
+    expect(e, mdl_e2e_run(e, 0, "sh -eu shown.sh 2>&1"), "runs/more: checkpoint-last, model.safetensors");
     if (!python) return;
     mdl_case(e->t, "docs/weights.md: the Python");
     mdl_e2e_run(e, 0, blocks, "python", mdl_test_source(e->t), "", "py", "py");
     mdl_e2e_run(e, 0, "HF_HUB_OFFLINE=1 %s shown.py 2>&1", python);
 }
 
-/* In a disk of half a megabyte nothing begins; where there is room for one file of weights, not for a second one beside it, the
- * first stays. */
+/* In a disk of half a megabyte nothing begins; where there is room for one run, not for a second one beside it, the first stays. */
 static void disk(mdl_e2e *e) {
     int status;
     const char *small = "mkdir -p disk && mount -t tmpfs -o size=%s none disk && ";
@@ -192,7 +191,7 @@ static void disk(mdl_e2e *e) {
     mdl_e2e_try(e, &status, "unshare -rm sh -c 'mkdir -p disk && mount -t tmpfs none disk' 2>&1");
     if (status) mdl_skip(e->t, "a small disk: this machine lets nobody mount one");
     for (int i = 0; i < 2 && !status; i++) {
-        static const char *const sizes[] = {"512k", "1600k"};
+        static const char *const sizes[] = {"512k", "3200k"};
         const char *mount = mdl_printf(e->memory, small, sizes[i]), *again = "trainer.overwrite_output_dir=true 2>&1";
         mdl_case(e->t, "a disk without room, %s: said before training, and the weights that lie there stay", sizes[i]);
         const char *script =
@@ -200,7 +199,7 @@ static void disk(mdl_e2e *e) {
                            train, train, again)
               : mdl_printf(e->memory, "%s %s 2>&1", mount, train);
         const char *said = mdl_e2e_run(e, 4, "unshare -rm sh -c '%s'", script);
-        expect(e, said, "disk/run: the weights need 1.5 MB, the disk has room for");
+        expect(e, said, "disk/run: a checkpoint and the final weights take 2.4 MiB, and the disk has room for");
         CHECK(e->t, !strstr(said, "step "), "it trained all the same: %s", said);
         if (i) expect(e, said, "disk/run/model.safetensors\n");
     }
