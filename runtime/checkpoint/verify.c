@@ -54,11 +54,14 @@ static bool fits_self(mdl_arena *memory, json_t *commit, const char *self) {
     return expected && !strcmp(self, expected);
 }
 
+enum { HASH_DIGITS = 32 };
+
 static mdl_status read_file(mdl_arena *memory, const char *name, json_t *value, mdl_commit *to) {
     mdl_committed_file file = {.name = mdl_strdup(memory, name)};
     const char *hash = NULL;
     json_int_t bytes = -1;
-    if (json_unpack(value, "{s:I, s:s}", "bytes", &bytes, "hash", &hash) || bytes < 0)
+    if (json_unpack(value, "{s:I, s:s}", "bytes", &bytes, "hash", &hash) || bytes < 0 ||
+        strlen(hash) != HASH_DIGITS || strspn(hash, "0123456789abcdef") != HASH_DIGITS)
         return mdl_fail(MDL_BAD_INPUT, "\"files\": \"%s\" has no size and hash", name);
     if (strchr(name, '/') || name[0] == '.') return mdl_fail(MDL_BAD_INPUT, "\"files\": \"%s\" is not a file of the folder", name);
     file.bytes = bytes;
