@@ -1,5 +1,6 @@
 /* Text to IR: the inverse of print.c, for running a pass alone. One op a line. */
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -62,8 +63,10 @@ static const char *word(reader *r) {
 static int64_t integer(reader *r) {
     skip(r);
     char *end;
+    errno = 0;
     int64_t i = strtoll(r->at, &end, 10);
     if (end == r->at) fail(r, "expected an integer");
+    if (errno == ERANGE) fail(r, mdl_printf(r->arena, "%.*s does not fit in 64 bits", (int)(end - r->at), r->at));
     r->at = end;
     return i;
 }
@@ -110,15 +113,22 @@ static mdl_attr attribute(reader *r) {
     return mdl_int(key, integer(r));
 }
 
+/* So that a count of elements times the bytes of one is no overflow. */
+enum { MAX_COUNT_BITS = 48 };
+
 static mdl_type type(reader *r) {
     mdl_type t = {0};
     const char *name = word(r);
     if (!mdl_dtype_parse(name, &t.dtype)) fail(r, mdl_printf(r->arena, "unknown dtype '%s'", name));
     want(r, "[");
+    int64_t room = (int64_t)1 << MAX_COUNT_BITS;
     while (!take(r, "]")) {
         if (t.rank == MDL_MAX_RANK) fail(r, "too many dims");
         if (t.rank) want(r, ",");
-        if ((t.dim[t.rank++] = integer(r)) < 1) fail(r, "a dim must be positive");
+        int64_t dim = integer(r);
+        if (dim < 1) fail(r, "a dim must be positive");
+        if (!(room /= dim)) fail(r, mdl_printf(r->arena, "more than 2^%d elements", MAX_COUNT_BITS));
+        t.dim[t.rank++] = dim;
     }
     return t;
 }

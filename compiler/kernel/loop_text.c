@@ -181,11 +181,15 @@ static void want(reader *r, const char *token) {
     if (!take(r, token)) fail(r, mdl_printf(r->arena, "expected '%s'", token));
 }
 
+/* Bounded so that a product of two, a stride times an extent, is no overflow, nor the sum of a few such. */
+enum { MAX_INTEGER_BITS = 30 };
+
 static int64_t integer(reader *r) {
     skip(r);
     char *end;
-    int64_t i = strtoll(r->at, &end, 10);
+    int64_t i = strtoll(r->at, &end, 10), limit = (int64_t)1 << MAX_INTEGER_BITS;
     if (end == r->at) fail(r, "expected an integer");
+    if (i > limit || i < -limit) fail(r, mdl_printf(r->arena, "%.*s is beyond 2^%d", (int)(end - r->at), r->at, MAX_INTEGER_BITS));
     r->at = end;
     return i;
 }

@@ -114,6 +114,8 @@ static void test_parse_errors(mdl_test *t) {
         "%0 = const {value=1.0} : f33[]",
         "%0 = const {value=1.0} : f32[0]",
         "%0 = const {value=1.0} : f32[1,1,1,1,1,1,1]",
+        "%0 = const {value=1.0} : f32[99999999999999999999]",
+        "%0 = const {value=1.0} : f32[16777216,16777216,2]",
         "%0 = const {value=1.0} : f32[2",
         "%0 = const {value=} : f32[]",
         "%0 = const {value=1.0, : f32[]",

@@ -265,6 +265,21 @@ static void test_verifier(mdl_test *t) {
     }
 }
 
+static void test_numbers(mdl_test *t) {
+    mdl_case(t, "a number too large for an index is refused");
+    static const char *const texts[] = {
+        "kernel row_block 1 lanes 1 {\na0 = operand 0 f32[8]\nphase {\nfor i2 < 2147483648 {\n}\n}\n}\n",
+        "kernel row_block 1 lanes 1 {\na0 = operand 0 f32[99999999999999999999]\nphase {\n}\n}\n",
+        "kernel row_block 1 lanes 1 {\na0 = operand 0 f32[8]\nphase {\n%0 = load a0[row, -2147483648*row] : f32\n}\n}\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        mdl_arena *arena = mdl_arena_new();
+        const char *error = NULL;
+        CHECK(t, !mdl_loop_parse(arena, texts[i], &error) && error && strstr(error, "beyond 2^30"), "%s", error ? error : texts[i]);
+        mdl_arena_free(arena);
+    }
+}
+
 static void test_parser(mdl_test *t) {
     static const char *const texts[][2] = {
         {"kernel row_block 1 lanes 1 {\nphase {\n%0 = tangle %1 : f32\n}\n}\n",
@@ -289,5 +304,6 @@ void suite_loops(mdl_test *t);
 void suite_loops(mdl_test *t) {
     test_goldens(t);
     test_verifier(t);
+    test_numbers(t);
     test_parser(t);
 }

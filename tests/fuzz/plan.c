@@ -28,9 +28,14 @@ static void make_others(void) {
         zip_stat_t facts;
         zip_file_t *in = zip_fopen_index(zip, (zip_uint64_t)i, 0);
         if (zip_stat_index(zip, (zip_uint64_t)i, 0, &facts) || !in) abort();
-        other[n_others].name = strdup(facts.name), other[n_others].size = facts.size, other[n_others].bytes = malloc(facts.size + 1);
+        if (!strcmp(facts.name, "plan.json")) {
+            zip_fclose(in);
+            continue;
+        }
+        other[n_others].name = strdup(facts.name), other[n_others].size = facts.size,
+        other[n_others].bytes = malloc(facts.size + 1);
         if (zip_fread(in, other[n_others].bytes, facts.size) != (zip_int64_t)facts.size || zip_fclose(in)) abort();
-        n_others += strcmp(facts.name, "plan.json") != 0;
+        n_others++;
     }
     if (!n_others) abort();
     zip_discard(zip);
@@ -47,30 +52,28 @@ static void add(zip_t *zip, const char *name, const void *bytes, zip_uint64_t si
         abort();
 }
 
-static const char *make_zip(const uint8_t *bytes, size_t size) {
-    zip_error_t error;
-    zip_error_init(&error);
-    zip_source_t *memory = zip_source_buffer_create(NULL, 0, 0, &error);
-    zip_t *zip = memory ? zip_open_from_source(memory, ZIP_TRUNCATE, &error) : NULL;
+static char made[] = "/tmp/mdlfuzz.XXXXXX";
+
+static void remove_made(void) { unlink(made); }
+
+static void make_zip(const uint8_t *bytes, size_t size) {
+    int error;
+    zip_t *zip = zip_open(made, ZIP_CREATE | ZIP_TRUNCATE, &error);
     if (!zip) abort();
-    zip_source_keep(memory);
     add(zip, "plan.json", bytes, size);
     for (int i = 0; i < n_others; i++) add(zip, other[i].name, other[i].bytes, other[i].size);
-    zip_stat_t facts;
-    if (zip_close(zip) || zip_source_open(memory) || zip_source_stat(memory, &facts)) abort();
-    char *all = malloc(facts.size + 1);
-    if (!all || zip_source_read(memory, all, facts.size) != (zip_int64_t)facts.size) abort();
-    const char *path = mdl_fuzz_file((const uint8_t *)all, facts.size);
-    zip_source_close(memory);
-    zip_source_free(memory);
-    free(all);
-    return path;
+    if (zip_close(zip)) abort();
 }
 
 int mdl_fuzz_plan(const uint8_t *bytes, size_t size) {
     mdl_plan *plan = NULL;
-    if (!n_others) make_others();
-    mdl_status status = mdl_plan_read(make_zip(bytes, size), &plan);
+    if (!n_others) {
+        int fd = mkstemp(made);
+        if (fd < 0 || close(fd) || atexit(remove_made)) abort();
+        make_others();
+    }
+    make_zip(bytes, size);
+    mdl_status status = mdl_plan_read(made, &plan);
     if (!status) { /* verified: it verifies again */
         mdl_status again = mdl_plan_verify(plan);
         if (again) fprintf(stderr, "%s\n", mdl_message(again)), abort();
