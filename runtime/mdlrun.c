@@ -13,6 +13,7 @@ static const struct {
 } commands[] = {
     {"train", "train a plan on sequences", mdl_command_train},
     {"replay", "run one step of a training run again", mdl_command_replay},
+    {"eval", "evaluate weights on sequences: loss, perplexity, metrics", mdl_command_eval},
     {"inspect", "show what is in a plan: programs, kernels, buffers, memory", mdl_command_inspect},
     {"profile", "tell where the time of a step goes, by class, kernel and launch", mdl_command_profile},
     {"diff", "run two plans of one model on one batch and show where they part", mdl_command_diff},

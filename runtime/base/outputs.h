@@ -3,7 +3,9 @@
 #define MDL_BASE_OUTPUTS_H
 
 /* These tell that a run has been there. */
-#define MDL_RESULT_FILES "metrics.jsonl", "model.safetensors", "model.safetensors.index.json", "train_results.json", "all_results.json"
+#define MDL_RESULT_FILES                                                                                            \
+    "metrics.jsonl", "model.safetensors", "model.safetensors.index.json", "train_results.json", "all_results.json", \
+        "eval_results.json"
 /* No model may export any of these. */
 #define MDL_RUN_FILES MDL_RESULT_FILES, "metrics.jsonl.old", "vocab.txt"
 

@@ -1,15 +1,18 @@
-/* Command lines of profile, diff and data. */
+/* Command lines of profile, diff, replay, eval and data. */
 #include "runtime/command/arguments.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+/* Among files: "section.key=value", and not the folder of a table that is cut by a column (year=2025/a.parquet). */
+static bool is_setting(const mdl_arguments *to, const char *argument) {
+    size_t section = strspn(argument, "abcdefghijklmnopqrstuvwxyz");
+    if (!to->files) return strchr(argument, '=');
+    return to->settings && section && argument[section] == '.' && strchr(argument, '=');
+}
+
 static mdl_status positional(mdl_arguments *to, char *argument) {
-    if (to->files) {
-        to->files[to->n_files++] = argument;
-        return MDL_OK;
-    }
-    if (strchr(argument, '=')) {
+    if (is_setting(to, argument)) {
         to->settings[to->n_settings++] = argument;
         return MDL_OK;
     }
@@ -18,6 +21,10 @@ static mdl_status positional(mdl_arguments *to, char *argument) {
             to->plan[i] = argument;
             return MDL_OK;
         }
+    if (to->files) {
+        to->files[to->n_files++] = argument;
+        return MDL_OK;
+    }
     if (to->config) return mdl_fail(MDL_USAGE, "%s: what is '%s'? usage: %s", to->command, argument, to->usage);
     to->config = argument;
     return MDL_OK;

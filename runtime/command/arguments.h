@@ -21,9 +21,9 @@ typedef struct {
     const char *plan[2], *config;
     bool help;
     int n_settings;
-    char **settings; /* section.key=value; room for argc of them */
+    char **settings; /* section.key=value; room for argc of them; NULL, where there are files: none */
     int n_files;
-    char **files; /* NULL: none; else every argument that is no option is one; room for argc of them */
+    char **files; /* NULL: none; else what is no option, plan or setting is one; room for argc of them */
 } mdl_arguments;
 
 mdl_status mdl_arguments_parse(mdl_arguments *to, int argc, char **argv);

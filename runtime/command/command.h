@@ -9,6 +9,7 @@
 /* argv[0] is the command's name. Every command knows --help. */
 mdl_status mdl_command_train(int argc, char **argv);
 mdl_status mdl_command_replay(int argc, char **argv);
+mdl_status mdl_command_eval(int argc, char **argv);
 mdl_status mdl_command_inspect(int argc, char **argv);
 mdl_status mdl_command_profile(int argc, char **argv);
 mdl_status mdl_command_diff(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "runtime/train/config_set.h"
@@ -98,6 +99,10 @@ static mdl_status check_together(const mdl_config *c) {
                         (long long)c->warmup_steps);
     if (strcmp(c->save_strategy, "no") && strcmp(c->save_strategy, "steps") && strcmp(c->save_strategy, "epoch"))
         return mdl_fail(MDL_USAGE, "trainer.save_strategy: expected no, steps or epoch, got \"%.80s\"", c->save_strategy);
+    if (strcmp(c->eval_strategy, "no") && strcmp(c->eval_strategy, "steps") && strcmp(c->eval_strategy, "epoch"))
+        return mdl_fail(MDL_USAGE, "trainer.eval_strategy: expected no, steps or epoch, got \"%.80s\"", c->eval_strategy);
+    if (*c->greater_is_better && strcasecmp(c->greater_is_better, "true") && strcasecmp(c->greater_is_better, "false"))
+        return mdl_fail(MDL_USAGE, "trainer.greater_is_better: expected true or false, got \"%.80s\"", c->greater_is_better);
     if (!*c->output_dir) return mdl_fail(MDL_USAGE, "trainer.output_dir is empty");
     return check_report_to(c);
 }

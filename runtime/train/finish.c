@@ -2,9 +2,20 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/snapshot.h"
 #include "runtime/train/run.h"
 #include "runtime/train/weights.h"
+
+/* The figures of the weights that are written; into all_results.json too. */
+static mdl_status write_evaluation(const mdl_run *run, mdl_figures *all) {
+    const mdl_figures *f = &run->progression.figures;
+    const char *path = mdl_printf(run->memory, "%s/eval_results.json", run->config->output_dir);
+    mdl_figures evaluation = *f;
+    if (!f->n) return unlink(path) && errno != ENOENT ? mdl_fail_errno("%s", path) : MDL_OK; /* of a run that this one replaces */
+    for (int i = 0; i < f->n; i++) mdl_figures_add(all, f->at[i].name, f->at[i].value);
+    mdl_figures_add(&evaluation, "epoch", run->epoch);
+    return mdl_results_write(path, &evaluation);
+}
 
 static mdl_status write_results(mdl_run *run, mdl_figures *f) {
     const mdl_tally *whole = &run->whole;
@@ -20,6 +31,7 @@ static mdl_status write_results(mdl_run *run, mdl_figures *f) {
     mdl_figures_add(f, "train_steps_per_second", (double)whole->steps / whole->seconds);
     mdl_figures_add(f, "train_tokens_per_second", tokens / whole->seconds);
     mdl_status status = mdl_results_write(mdl_printf(run->memory, "%s/train_results.json", dir), f);
+    if (!status) status = write_evaluation(run, f);
     return status ? status : mdl_results_write(mdl_printf(run->memory, "%s/all_results.json", dir), f);
 }
 
@@ -32,8 +44,9 @@ static void print_results(const mdl_run *run, const mdl_figures *f) {
         snprintf(text, sizeof text, "%.6g", f->at[i].value);
         printf("%-26s %s\n", f->at[i].name, text);
     }
-    printf("written     %s: checkpoint-last, model.safetensors, %strain_results.json\n", run->config->output_dir,
-           mdl_config_list_has(&run->config->report_to, "jsonl") ? "metrics.jsonl, " : "");
+    printf("written     %s: checkpoint-last, model.safetensors, %strain_results.json%s\n", run->config->output_dir,
+           mdl_config_list_has(&run->config->report_to, "jsonl") ? "metrics.jsonl, " : "",
+           run->progression.figures.n ? ", eval_results.json" : "");
     fflush(stdout);
 }
 
@@ -42,11 +55,38 @@ static mdl_status write_weights(mdl_run *run) {
     return mdl_weights_export(&store, run->config->output_dir, run->max_shard_bytes);
 }
 
+static mdl_status load_weights(mdl_run *run, const char *folder) {
+    mdl_arena *memory = mdl_arena_new();
+    mdl_device *snapshot = mdl_saver_snapshot(run->saver);
+    mdl_commit commit;
+    mdl_status status = mdl_checkpoint_verify(memory, folder, &commit);
+    if (!status) status = mdl_snapshot_read(snapshot, folder, &commit);
+    if (!status) status = mdl_run_upload(run, snapshot);
+    mdl_arena_free(memory);
+    return mdl_context(status, "trainer.load_best_model_at_end: checkpoint-last has the last step's weights");
+}
+
+/* Those of the best step, and their figures. */
+static mdl_status load_best(mdl_run *run) {
+    mdl_progression *p = &run->progression;
+    bool done;
+    if (!run->config->load_best_model_at_end) return MDL_OK;
+    if (!p->best_checkpoint) return printf("best        none: the weights are those of the last step\n"), MDL_OK;
+    printf("best        %s: step %lld, %s %.6g\n", p->best_checkpoint, (long long)p->best_step, p->metric, p->best);
+    if (p->best_step == run->step) return MDL_OK;
+    mdl_status status = load_weights(run, p->best_checkpoint);
+    p->figures = (mdl_figures){0};
+    return status ? status : mdl_evaluate(p->pass, NULL, &p->figures, &done);
+}
+
 /* Weights first: results stand for a run that is complete. That the weights are finite, saving has seen. */
 mdl_status mdl_run_finish(mdl_run *run) {
     mdl_figures figures = {0};
+    if (mdl_run_stops_early(run)) mdl_run_print_early_stop(run);
     mdl_status status = mdl_run_flush(run);
+    if (!status) status = mdl_run_evaluate_last(run);
     if (!status) status = mdl_run_save(run, MDL_CHECKPOINT_LAST, true);
+    if (!status) status = load_best(run);
     if (!status) status = write_weights(run);
     if (!status) status = write_results(run, &figures);
     if (!status && unlink(run->old_metrics) && errno != ENOENT) status = mdl_fail_errno("%s", run->old_metrics);

@@ -51,7 +51,7 @@ static mdl_status find_checkpoint(mdl_run *run) {
 }
 
 /* Does the run go on in the folder that its checkpoint is in? */
-static bool goes_on_here(const mdl_run *run) {
+bool mdl_run_goes_on_here(const mdl_run *run) {
     if (!run->resume) return false;
     return same_folder(mdl_printf(run->memory, "%s/..", run->resume), run->config->output_dir);
 }
@@ -70,7 +70,7 @@ static const char *find_conflict(const mdl_run *run) {
 }
 
 static mdl_status check_conflict(const mdl_run *run) {
-    const char *path = run->config->overwrite_output_dir || goes_on_here(run) ? NULL : find_conflict(run);
+    const char *path = run->config->overwrite_output_dir || mdl_run_goes_on_here(run) ? NULL : find_conflict(run);
     if (!path) return MDL_OK;
     return mdl_fail(MDL_USAGE,
                     "%s exists: choose another trainer.output_dir, go on with trainer.resume_from_checkpoint=true, or set "
@@ -160,7 +160,7 @@ static mdl_status open_metrics(mdl_run *run, bool empty) {
 mdl_status mdl_run_begin_metrics(mdl_run *run, const json_t *history) {
     run->metrics_path = mdl_printf(run->memory, "%s/metrics.jsonl", run->config->output_dir);
     run->old_metrics = mdl_printf(run->memory, "%s.old", run->metrics_path);
-    mdl_status status = goes_on_here(run) ? MDL_OK : step_aside(run);
+    mdl_status status = mdl_run_goes_on_here(run) ? MDL_OK : step_aside(run);
     if (!status && history) status = restore_metrics(run, history);
     return status ? status : open_metrics(run, !history);
 }

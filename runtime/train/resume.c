@@ -19,7 +19,8 @@ static mdl_status read_json(mdl_arena *memory, const char *path, json_t **root) 
     return *root ? MDL_OK : mdl_fail(MDL_BAD_INPUT, "%s:%d: %s", path, error.line, error.text);
 }
 
-static mdl_status upload(mdl_session *s, const mdl_device *snapshot) {
+mdl_status mdl_run_upload(mdl_run *run, const mdl_device *snapshot) {
+    mdl_session *s = run->session;
     mdl_status status = MDL_OK;
     for (int i = 0; i < s->plan->params.n && !status; i++) {
         const mdl_plan_param *param = &s->plan->params.at[i];
@@ -60,7 +61,7 @@ static mdl_status restore(mdl_run *run, mdl_arena *memory, const char *folder, m
     if (!status) status = mdl_context(mdl_run_set_state(run, state), "%s/run_state.json", folder);
     if (!status) status = check_step(run, folder);
     if (!status) status = mdl_session_init(run->session, (uint64_t)run->config->seed);
-    if (!status) status = upload(run->session, snapshot);
+    if (!status) status = mdl_run_upload(run, snapshot);
     if (!status) status = seek(run, state);
     if (!status) say(run, folder, state);
     if (!status && metrics) status = read_json(memory, mdl_printf(memory, "%s/trainer_state.json", folder), &trainer);

@@ -7,6 +7,7 @@
 #include "runtime/report/plot.h"
 #include "runtime/report/progress.h"
 #include "runtime/train/config.h"
+#include "runtime/train/evaluate.h"
 #include "runtime/train/session.h"
 
 /* Sums since the last line of metrics, and over the whole run. */
@@ -14,6 +15,23 @@ typedef struct {
     int64_t steps, labelled, tokens, sequences; /* labelled: steps with a label; tokens: of sequences, without the tail */
     double loss, seconds;                       /* loss: of labelled steps */
 } mdl_tally;
+
+/* What evaluations have said so far: best.c. */
+typedef struct {
+    mdl_evaluation *pass; /* NULL: the run does not evaluate */
+    const char *metric;   /* that says which step is best */
+    bool rises;           /* it is better when it is greater */
+    bool due;             /* of the step done */
+    int64_t step;         /* of the last line of evaluation; -1: none yet */
+    mdl_figures
+        figures; /* of the last pass of this process, at figures_step, -1: none; at the end, of the weights that are written */
+    int64_t figures_step;
+    bool is_best;      /* the step done is the best so far */
+    double best;       /* NAN: none yet */
+    int64_t best_step; /* of `best` */
+    const char *best_checkpoint;
+    int64_t without; /* evaluations in a row without one that is better by the threshold */
+} mdl_progression;
 
 typedef struct {
     const mdl_config *config;
@@ -46,6 +64,7 @@ typedef struct {
     const char *metrics_path, *old_metrics; /* old: those of the run that this one replaces when it ends */
     struct mdl_saver *saver;
     int64_t saved_step;
+    mdl_progression progression;
     mdl_progress progress;
     mdl_curve curve;
 } mdl_run;
@@ -63,16 +82,36 @@ mdl_status mdl_run_step(mdl_run *run);
 mdl_status mdl_run_log(mdl_run *run, double seconds, double now);
 /* Writes the line of a window that the end left open. */
 mdl_status mdl_run_flush(mdl_run *run);
-/* finish.c: checkpoint-last, weights, results, plot. */
+/* best.c: opens the data for evaluation, if the configuration asks for any, before a resume; refuses settings that go together
+ * only with evaluation. */
+mdl_status mdl_run_open_evaluation(mdl_run *run);
+int64_t mdl_eval_steps(const mdl_config *config);
+/* After a step: is one due? */
+void mdl_run_evaluation_due(mdl_run *run);
+/* Evaluates when it is due: a line of metrics, and whether it is the best. A signal cuts it short: then it stays due. */
+mdl_status mdl_run_evaluate(mdl_run *run);
+bool mdl_run_wants_best(const mdl_run *run); /* a checkpoint of this step is to be kept as the best */
+bool mdl_run_stops_early(const mdl_run *run);
+void mdl_run_print_early_stop(const mdl_run *run);
+/* Before a checkpoint of this name is written: is it that of the best step? */
+void mdl_run_saves_best(mdl_run *run, const char *name);
+/* At the end: a pass of the last step, unless it has had one. */
+mdl_status mdl_run_evaluate_last(mdl_run *run);
+/* In run_state.json: a new reference; and back. */
+struct json_t;
+struct json_t *mdl_progression_save(const mdl_run *run);
+mdl_status mdl_progression_load(mdl_run *run, struct json_t *from);
+
+/* finish.c: checkpoint-last, the best weights or the last ones, results, plot. */
 mdl_status mdl_run_finish(mdl_run *run);
 
 /* output.c: makes output_dir, or refuses to write into it; locks it, clears up after a run that ended suddenly, finds the
  * checkpoint to resume from, and asks for room on the disk. What it has to say is printed. */
 mdl_status mdl_run_claim(mdl_run *run);
 /* Begins metrics.jsonl: empty, or with the lines of `history` (a JSON array of objects of numbers). */
-struct json_t;
 mdl_status mdl_run_begin_metrics(mdl_run *run, const struct json_t *history);
 void mdl_run_unclaim(mdl_run *run);
+bool mdl_run_goes_on_here(const mdl_run *run); /* it resumes from a checkpoint of its output_dir */
 
 /* save.c: a snapshot, and a thread that writes it. */
 mdl_status mdl_saver_open(mdl_run *run);
@@ -94,6 +133,9 @@ mdl_status mdl_run_set_state(mdl_run *run, struct json_t *state);
 /* resume.c: weights, moments and all sums of a checkpoint; prints what has changed since and what follows. Refuses what cannot be
  * right. `snapshot` is used on the way. metrics: metrics.jsonl becomes what it was then. */
 mdl_status mdl_run_resume(mdl_run *run, const char *folder, struct mdl_device *snapshot, bool metrics);
+
+/* Parameters and moments of a snapshot to the device. */
+mdl_status mdl_run_upload(mdl_run *run, const struct mdl_device *snapshot);
 
 /* trouble.c */
 mdl_status mdl_run_trouble(const mdl_run *run);

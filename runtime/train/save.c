@@ -104,6 +104,7 @@ static void fill_job(const mdl_run *run, job *j, const char *name) {
     j->metrics_bytes = mdl_metrics_bytes(run->metrics);
     j->run_state = mdl_run_state(run, j->memory);
     j->trainer_state = mdl_trainer_state(run, j->memory);
+    j->best = run->progression.best_checkpoint;
     j->step = run->step;
     j->lr = run->lr;
     j->limit = c->save_total_limit;
@@ -124,6 +125,7 @@ mdl_status mdl_run_save(mdl_run *run, const char *name, bool wait) {
     mdl_status status = mdl_run_saved(run, true);
     if (!status) status = mdl_snapshot_take(saver->snapshot, run->session->backend, run->session->device);
     if (status) return mdl_context(status, "%s", name);
+    mdl_run_saves_best(run, name);
     fill_job(run, &saver->job, name);
     if (!wait) saver->job.stall = mdl_seconds_now() - began;
     start(saver, wait);

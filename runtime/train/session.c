@@ -14,7 +14,7 @@ static const char *const scalar_names[] = {
 };
 
 const char *const mdl_run_names[MDL_RUN_KINDS] = {"count_first",  "count_next", "train_only", "train_first",
-                                                  "train_middle", "train_last", "update"};
+                                                  "train_middle", "train_last", "update",     "eval"};
 
 static mdl_status find_scalar(const mdl_plan *plan, const char *name, int64_t *offset) {
     const mdl_plan_input *input = mdl_plan_find_input(plan, name);
@@ -62,14 +62,14 @@ static mdl_status find_measures(mdl_session *s, struct mdl_run_refs *refs) {
     return status;
 }
 
-/* The training programs give what they measure; those with an optimizer give grad_norm. */
+/* Training programs and eval give what they measure; those with an optimizer give grad_norm. */
 static mdl_status find_run(mdl_session *s, mdl_run_kind kind) {
     struct mdl_run_refs *refs = &s->refs[kind];
     refs->program = mdl_plan_find_program(s->plan, mdl_run_names[kind]);
     if (!refs->program) return MDL_OK;
-    bool trains = kind >= MDL_RUN_ONLY && kind <= MDL_RUN_LAST;
+    bool measures = kind >= MDL_RUN_ONLY && kind != MDL_RUN_UPDATE;
     bool updates = kind == MDL_RUN_ONLY || kind == MDL_RUN_LAST || kind == MDL_RUN_UPDATE;
-    mdl_status status = trains ? find_measures(s, refs) : MDL_OK;
+    mdl_status status = measures ? find_measures(s, refs) : MDL_OK;
     return updates && !status ? need_number(refs->program, "grad_norm", &refs->grad_norm) : status;
 }
 

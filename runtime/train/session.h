@@ -29,7 +29,7 @@ typedef struct {
     double beta1, beta2, eps, weight_decay, max_grad_norm; /* max_grad_norm 0: no clipping */
 } mdl_adamw;
 
-/* The programs that a step is made of. */
+/* The programs that a step is made of, and evaluation. */
 typedef enum {
     MDL_RUN_COUNT_FIRST,
     MDL_RUN_COUNT_NEXT,
@@ -38,6 +38,7 @@ typedef enum {
     MDL_RUN_MIDDLE,
     MDL_RUN_LAST,
     MDL_RUN_UPDATE,
+    MDL_RUN_EVAL,
     MDL_RUN_KINDS
 } mdl_run_kind;
 
@@ -95,6 +96,9 @@ mdl_status mdl_session_result_tensor(mdl_session *session, const char *program, 
 mdl_status mdl_session_step(mdl_session *session, int n, const mdl_batch *batches, mdl_step *step);
 /* Loss and gradients of one batch, no optimizer: count_first and train_first. Gradients are left in GRAD. */
 mdl_status mdl_session_gradients(mdl_session *session, const mdl_batch *batch, mdl_step *step);
+/* The program eval on a batch: adds the sums and counts of losses, then of metrics, to sum and count. Of what training needs only
+ * inputs change, which every step uploads anew. */
+mdl_status mdl_session_evaluate(mdl_session *session, const mdl_batch *batch, double *sum, double *count);
 /* The optimizer alone, on what is in GRAD. */
 mdl_status mdl_session_update(mdl_session *session, double *grad_norm);
 

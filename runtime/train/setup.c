@@ -72,9 +72,25 @@ static void print_data(const mdl_run *run) {
     if (facts->notes) printf("            %s\n", facts->notes);
 }
 
+static void print_evaluation(const mdl_run *run) {
+    const mdl_config *c = run->config;
+    if (!run->progression.pass) return;
+    const char *when = !strcmp(c->eval_strategy, "no") ? "before the first step"
+                       : !strcmp(c->eval_strategy, "epoch")
+                           ? "after each epoch"
+                           : mdl_printf(run->memory, "every %s steps", mdl_run_grouped(run->memory, mdl_eval_steps(c)));
+    printf("evaluation  %s sequences, %s", mdl_run_grouped(run->memory, mdl_loader_facts(run->progression.pass->loader)->sequences),
+           when);
+    if (c->load_best_model_at_end) printf("; the checkpoint with the best %s is kept", run->progression.metric);
+    if (c->early_stopping_patience) printf("; the run ends after %lld without a better one", (long long)c->early_stopping_patience);
+    printf("\n");
+}
+
 static const char *saving(const mdl_run *run) {
     const mdl_config *c = run->config;
-    const char *most = c->save_total_limit ? mdl_printf(run->memory, ", the last %lld", (long long)c->save_total_limit) : "";
+    const char *most = c->save_total_limit ? mdl_printf(run->memory, ", the last %lld%s", (long long)c->save_total_limit,
+                                                        c->load_best_model_at_end ? " and the best" : "")
+                                           : "";
     if (!strcmp(c->save_strategy, "no")) return "no checkpoints but the last";
     if (!strcmp(c->save_strategy, "epoch")) return mdl_printf(run->memory, "a checkpoint an epoch%s", most);
     return mdl_printf(run->memory, "a checkpoint every %s steps%s", mdl_run_grouped(run->memory, c->save_steps), most);
@@ -84,6 +100,7 @@ static void print_facts(const mdl_run *run) {
     const mdl_config *c = run->config;
     print_model(run);
     print_data(run);
+    print_evaluation(run);
     printf("optimizer   AdamW, betas %g %g, eps %g, weight decay %g, clipping at %g\n", c->adam_beta1, c->adam_beta2,
            c->adam_epsilon, c->weight_decay, c->max_grad_norm);
     printf("schedule    %s to %s steps, peak %g, %lld of warm-up\n", mdl_schedule_name(c->lr_scheduler_type),
@@ -120,6 +137,7 @@ mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *c
     mdl_status status = mdl_run_load(run, plan_path, config);
     if (!status) status = mdl_run_claim(run);
     if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
+    if (!status) status = mdl_run_open_evaluation(run);
     if (!status) status = mdl_saver_open(run);
     if (!status && run->resume)
         status = mdl_run_resume(run, run->resume, mdl_saver_snapshot(run->saver), true);
@@ -139,6 +157,7 @@ mdl_status mdl_run_close(mdl_run *run) {
     mdl_run_unclaim(run);
     mdl_saver_close(run->saver);
     mdl_loader_close(run->loader);
+    mdl_evaluation_close(run->progression.pass);
     mdl_session_close(run->session);
     mdl_arena_free(run->memory);
     return status;

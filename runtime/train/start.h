@@ -8,8 +8,8 @@
 
 /* Opens the configuration's files for a plan, with so many batches a step. */
 mdl_status mdl_start_data(const mdl_config *config, const mdl_plan *plan, int micro_batches, mdl_loader **loader);
-/* The data for evaluation, in the order of the files, one pass, one micro-batch a step; *loader NULL: the configuration has none.
- */
+/* The data for evaluation, in the order of the files, one pass, one micro-batch a step, with masks of a fixed seed; *loader NULL:
+ * the configuration has none. */
 mdl_status mdl_start_validation(const mdl_config *config, const mdl_plan *plan, mdl_loader **loader);
 /* Initial weights from the seed; then those of init_from, if it is set, as `report` tells, whose memory the caller has set (NULL:
  * nobody asks). */

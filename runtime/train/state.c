@@ -90,25 +90,32 @@ static const char *text_of(mdl_arena *memory, json_t *root) {
 }
 
 const char *mdl_run_state(const mdl_run *run, mdl_arena *memory) {
-    return text_of(
-        memory, json_pack("{s:i, s:s, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "format", MDL_STATE_FORMAT, "run", run->id, "step",
-                          (json_int_t)run->step, "epoch", real(run->epoch), "data", mdl_data_position_save(&run->next), "data_set",
-                          mdl_data_facts_of(run->loader), "plan", mdl_plan_facts(run->session), "world_size", 1, "config",
-                          settings(run->config), "sums", sums(run)));
+    return text_of(memory,
+                   json_pack("{s:i, s:s, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o}", "format", MDL_STATE_FORMAT, "run", run->id,
+                             "step", (json_int_t)run->step, "epoch", real(run->epoch), "data", mdl_data_position_save(&run->next),
+                             "data_set", mdl_data_facts_of(run->loader), "plan", mdl_plan_facts(run->session), "world_size", 1,
+                             "config", settings(run->config), "sums", sums(run), "evaluation", mdl_progression_save(run)));
+}
+
+static void set_best(json_t *root, const mdl_progression *p) {
+    bool any = p->pass && isfinite(p->best);
+    json_object_set_new(root, "best_global_step", any ? json_integer(p->best_step) : json_null());
+    json_object_set_new(root, "best_metric", any ? json_real(p->best) : json_null());
+    json_object_set_new(root, "best_model_checkpoint", p->best_checkpoint ? json_string(p->best_checkpoint) : json_null());
 }
 
 /* Keys as the transformers library's TrainerState has them; what has no meaning here has the value that it begins with there. */
 const char *mdl_trainer_state(const mdl_run *run, mdl_arena *memory) {
     const mdl_config *c = run->config;
-    json_t *root =
-        json_pack("{s:n, s:n, s:n, s:o, s:I, s:b, s:b, s:b, s:[], s:I, s:I, s:I, s:I, s:I, s:{}, s:o, s:n, s:n, s:n}",
-                  "best_global_step", "best_metric", "best_model_checkpoint", "epoch", real(run->epoch), "global_step",
-                  (json_int_t)run->step, "is_hyper_param_search", 0, "is_local_process_zero", 1, "is_world_process_zero", 1,
-                  "log_history", "logging_steps", (json_int_t)c->logging_steps, "max_steps", (json_int_t)c->max_steps,
-                  "num_input_tokens_seen", (json_int_t)(run->whole.tokens + run->window.tokens), "num_train_epochs",
-                  (json_int_t)ceil(run->epoch), "save_steps", (json_int_t)c->save_steps, "stateful_callbacks", "total_flos",
-                  real(run->step_flops * (double)(run->whole.steps)), "train_batch_size", "trial_name", "trial_params");
-    json_object_set_new(root, "eval_steps", json_integer(0));
+    json_t *root = json_pack("{s:o, s:I, s:b, s:b, s:b, s:[], s:I, s:I, s:I, s:I, s:I, s:{}, s:o, s:n, s:n, s:n}", "epoch",
+                             real(run->epoch), "global_step", (json_int_t)run->step, "is_hyper_param_search", 0,
+                             "is_local_process_zero", 1, "is_world_process_zero", 1, "log_history", "logging_steps",
+                             (json_int_t)c->logging_steps, "max_steps", (json_int_t)c->max_steps, "num_input_tokens_seen",
+                             (json_int_t)(run->whole.tokens + run->window.tokens), "num_train_epochs", (json_int_t)ceil(run->epoch),
+                             "save_steps", (json_int_t)c->save_steps, "stateful_callbacks", "total_flos",
+                             real(run->step_flops * (double)(run->whole.steps)), "train_batch_size", "trial_name", "trial_params");
+    set_best(root, &run->progression);
+    json_object_set_new(root, "eval_steps", json_integer(mdl_eval_steps(c)));
     return text_of(memory, root);
 }
 
@@ -176,5 +183,6 @@ mdl_status mdl_run_set_state(mdl_run *run, json_t *state) {
     run->step = run->saved_step = step;
     run->epoch = real_of(json_object_get(state, "epoch"));
     mdl_status status = mdl_data_position_load(json_object_get(state, "data"), &run->next);
+    if (!status) status = mdl_progression_load(run, json_object_get(state, "evaluation"));
     return status ? status : set_sums(run, json_object_get(state, "sums"));
 }

@@ -63,6 +63,19 @@ mdl_status mdl_session_gradients(mdl_session *s, const mdl_batch *batch, mdl_ste
     return status ? status : read_step(s, MDL_RUN_FIRST, step);
 }
 
+mdl_status mdl_session_evaluate(mdl_session *s, const mdl_batch *batch, double *sum, double *count) {
+    const struct mdl_run_refs *refs = &s->refs[MDL_RUN_EVAL];
+    double value[2];
+    mdl_status status = mdl_session_upload(s, batch);
+    if (!status) status = run(s, MDL_RUN_EVAL);
+    for (int i = 0; i < s->plan->losses.n + s->plan->metrics.n && !status; i++) {
+        status = mdl_session_number(s, refs->sum[i], &value[0]);
+        if (!status) status = mdl_session_number(s, refs->count[i], &value[1]);
+        if (!status) sum[i] += value[0], count[i] += value[1];
+    }
+    return status;
+}
+
 mdl_status mdl_session_update(mdl_session *s, double *grad_norm) {
     mdl_status status = run(s, MDL_RUN_UPDATE);
     return status ? status : mdl_session_number(s, s->refs[MDL_RUN_UPDATE].grad_norm, grad_norm);

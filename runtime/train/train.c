@@ -16,14 +16,24 @@ static bool save_due(const mdl_run *run) {
     return !strcmp(c->save_strategy, "steps") && run->step % c->save_steps == 0;
 }
 
+/* Evaluation before saving, which keeps what it has found; where it is still due (a signal came), the checkpoint says so. The time
+ * of a step is without it. */
+static mdl_status evaluate_and_save(mdl_run *run, bool save, double *before) {
+    double began = mdl_seconds_now();
+    mdl_status status = mdl_run_evaluate(run);
+    *before += mdl_seconds_now() - began;
+    if (status) return status;
+    return save || mdl_run_wants_best(run) ? mdl_run_save(run, checkpoint_name(run), false) : mdl_run_saved(run, false);
+}
+
 static mdl_status one_step(mdl_run *run, double *before) {
     mdl_status status = mdl_run_step(run);
     if (status) return status;
     double now = mdl_seconds_now();
     status = mdl_run_log(run, now - *before, now);
     *before = now;
-    if (!status) status = save_due(run) ? mdl_run_save(run, checkpoint_name(run), false) : mdl_run_saved(run, false);
-    return status;
+    mdl_run_evaluation_due(run);
+    return status ? status : evaluate_and_save(run, save_due(run), before);
 }
 
 /* A step has ended on the device when its loss is here. */
@@ -33,12 +43,13 @@ static void show_start(const mdl_run *run) {
     if (run->verbose) mdl_marks_print(stdout);
 }
 
-/* After the log of a step is the place for evaluation: run->step, run->next and the arenas are then those of a whole step. */
+static bool is_done(const mdl_run *run) { return run->step >= run->config->max_steps || mdl_run_stops_early(run); }
+
 static mdl_status loop(mdl_run *run) {
-    mdl_status status = MDL_OK;
     double before = mdl_seconds_now();
     bool first = true; /* of this process */
-    while (run->step < run->config->max_steps && !mdl_interrupted() && !status) {
+    mdl_status status = evaluate_and_save(run, false, &before);
+    while (!is_done(run) && !mdl_interrupted() && !status) {
         status = one_step(run, &before);
         if (first && !status) show_start(run);
         first = false;
@@ -68,7 +79,7 @@ static mdl_status stop(mdl_run *run) {
 static mdl_status train(mdl_run *run) {
     mdl_status status = loop(run);
     if (status) return status;
-    return run->step < run->config->max_steps ? stop(run) : mdl_run_finish(run);
+    return is_done(run) && !run->progression.due ? mdl_run_finish(run) : stop(run);
 }
 
 mdl_status mdl_train(const char *plan_path, const mdl_config *config, bool verbose) {
