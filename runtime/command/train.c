@@ -10,7 +10,8 @@
 
 typedef struct {
     const char *plan, *config;
-    bool help, print_config, verbose;
+    bool help, print_config;
+    mdl_train_how how;
     int n_overrides;
     char **overrides;
 } options;
@@ -23,6 +24,8 @@ static void help(void) {
         "trainer; a setting on the command line wins over the file, a later one over an earlier one.\n"
         "\n"
         "  --print-config  print the settings as YAML and stop; PLAN is not needed\n"
+        "  --dry-run       check plan, settings, data, weights, folder and memory, print what would happen, and stop; the\n"
+        "                  output folder stays as it is\n"
         "  --no-graph      on a GPU: launch by launch, each to its end, instead of one graph a program; slower, and an\n"
         "                  error names the launch where it happens\n"
         "  --verbose       after the first step, where the time before it went\n"
@@ -64,7 +67,9 @@ static mdl_status parse(int argc, char **argv, options *o) {
         else if (!strcmp(argv[i], "--print-config"))
             continue;
         else if (!strcmp(argv[i], "--verbose"))
-            o->verbose = true;
+            o->how.verbose = true;
+        else if (!strcmp(argv[i], "--dry-run"))
+            o->how.dry = true;
         else if (!strcmp(argv[i], "--no-graph"))
             mdl_cuda_set_graphs(false);
         else if (argv[i][0] == '-')
@@ -85,7 +90,7 @@ static mdl_status run(const options *o) {
         mdl_config_print(stdout, config);
         status = mdl_file_flush_stdout();
     } else if (!status) {
-        status = mdl_train(o->plan, config, o->verbose); /* what it prints is a log: nobody need read it */
+        status = mdl_train(o->plan, config, o->how); /* what it prints is a log: nobody need read it */
     }
     mdl_config_free(config);
     return status;

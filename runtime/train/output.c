@@ -1,6 +1,7 @@
 /* The output folder: whose it is, what is in it, and whether there is room. */
 #include <errno.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,12 +93,24 @@ static mdl_status check_room(const mdl_run *run) {
                     run->config->output_dir, need / (1 << 20), room / (1 << 20));
 }
 
+/* Folders of the path, from its end, that are not there. */
+static int count_absent(mdl_arena *memory, const char *path) {
+    int n = 0;
+    for (char *at = mdl_strdup(memory, path); access(at, F_OK); at = dirname(at)) n++;
+    return n;
+}
+
+/* Only those in which nothing is. */
+static void remove_folders(mdl_arena *memory, const char *path, int n) {
+    for (char *at = mdl_strdup(memory, path); n && !rmdir(at); n--) at = dirname(at);
+}
+
 mdl_status mdl_run_claim(mdl_run *run) {
     const char *dir = run->config->output_dir, *said = NULL;
-    run->made_folder = access(dir, F_OK) != 0;
+    run->made_folders = count_absent(run->memory, dir);
     mdl_status status = mdl_file_make_folder(dir);
     if (!status) status = mdl_lock_folder(run->memory, dir, &run->lock);
-    if (!status) status = mdl_checkpoint_tidy(run->memory, dir, &said);
+    if (!status && !run->how.dry) status = mdl_checkpoint_tidy(run->memory, dir, &said);
     say(said);
     if (!status) status = find_checkpoint(run);
     if (!status) status = check_conflict(run);
@@ -106,7 +119,7 @@ mdl_status mdl_run_claim(mdl_run *run) {
 
 void mdl_run_unclaim(mdl_run *run) {
     mdl_lock_release(&run->lock);
-    if (run->made_folder && !run->metrics) rmdir(run->config->output_dir); /* only if nothing is in it */
+    if (!run->metrics) remove_folders(run->memory, run->config->output_dir, run->made_folders);
 }
 
 /* Nothing of an earlier run is lost: what this run writes replaces it file by file when it is whole. Only the metrics are written

@@ -9,6 +9,7 @@
 #include "runtime/train/config.h"
 #include "runtime/train/evaluate.h"
 #include "runtime/train/session.h"
+#include "runtime/train/train.h"
 
 /* Sums since the last line of metrics, and over the whole run. */
 typedef struct {
@@ -43,7 +44,7 @@ typedef struct {
     mdl_adamw adamw;
     double step_flops;
     int64_t max_shard_bytes;
-    bool verbose; /* say where the time before the first step went */
+    mdl_train_how how;
 
     int64_t step;                     /* done */
     mdl_data_position position, next; /* of the first sequence of the step done, and of the step after it */
@@ -57,7 +58,7 @@ typedef struct {
     const char **loss_name;        /* "loss.mlm" */
 
     mdl_lock lock;      /* of output_dir */
-    bool made_folder;   /* output_dir was not there */
+    int made_folders;   /* of the path of output_dir, from its end, that were not there */
     const char *id;     /* of the run, kept when it is resumed */
     const char *resume; /* the checkpoint that it goes on from; NULL: it begins anew */
     mdl_metrics *metrics;
@@ -70,7 +71,7 @@ typedef struct {
 } mdl_run;
 
 /* setup.c: opens everything, loads or makes the weights, prints the facts. */
-mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config);
+mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config, mdl_train_how how);
 /* The same without an output: plan, data, and room for the sums; no weights yet. */
 mdl_status mdl_run_load(mdl_run *run, const char *plan_path, const mdl_config *config);
 /* Waits for a save that goes on; its error is returned. */

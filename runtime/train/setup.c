@@ -23,7 +23,7 @@ static mdl_status make_weights(mdl_run *run) {
     mdl_status status = mdl_start_weights(run->config, run->session, &report);
     if (!status) mdl_weights_print(stdout, run->config->init_from, &report);
     run->id = mdl_checkpoint_new_run(run->memory);
-    return status ? status : mdl_run_begin_metrics(run, NULL);
+    return status || run->how.dry ? status : mdl_run_begin_metrics(run, NULL);
 }
 
 static void make_sums(mdl_run *run) {
@@ -133,14 +133,15 @@ mdl_status mdl_run_load(mdl_run *run, const char *plan_path, const mdl_config *c
 }
 
 /* The folder before the data, whose reading may take long; what fails leaves nothing behind in it. */
-mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config) {
+mdl_status mdl_run_open(mdl_run *run, const char *plan_path, const mdl_config *config, mdl_train_how how) {
     mdl_status status = mdl_run_load(run, plan_path, config);
+    run->how = how;
     if (!status) status = mdl_run_claim(run);
     if (!status) status = mdl_start_data(config, run->session->plan, (int)config->gradient_accumulation_steps, &run->loader);
     if (!status) status = mdl_run_open_evaluation(run);
     if (!status) status = mdl_saver_open(run);
     if (!status && run->resume)
-        status = mdl_run_resume(run, run->resume, mdl_saver_snapshot(run->saver), true);
+        status = mdl_run_resume(run, run->resume, mdl_saver_snapshot(run->saver), !how.dry);
     else if (!status)
         status = make_weights(run);
     if (!status) print_facts(run);

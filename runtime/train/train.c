@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 #include "runtime/train/interrupt.h"
 #include "runtime/train/run.h"
 
@@ -40,7 +41,7 @@ static mdl_status one_step(mdl_run *run, double *before) {
 static void show_start(const mdl_run *run) {
     mdl_mark("first step");
     printf("first step after %.1f s\n", mdl_seconds_of_process());
-    if (run->verbose) mdl_marks_print(stdout);
+    if (run->how.verbose) mdl_marks_print(stdout);
 }
 
 static bool is_done(const mdl_run *run) { return run->step >= run->config->max_steps || mdl_run_stops_early(run); }
@@ -82,13 +83,26 @@ static mdl_status train(mdl_run *run) {
     return is_done(run) && !run->progression.due ? mdl_run_finish(run) : stop(run);
 }
 
-mdl_status mdl_train(const char *plan_path, const mdl_config *config, bool verbose) {
+/* What a dry run ends with: the steps that would follow. */
+static mdl_status foresee(const mdl_run *run) {
+    const mdl_config *c = run->config;
+    int64_t tokens = run->session->plan->tokens * c->gradient_accumulation_steps;
+    const char *last = mdl_run_grouped(run->memory, c->max_steps);
+    if (run->step >= c->max_steps)
+        printf("dry run     nothing would follow: step %s is done, trainer.max_steps is %s\n",
+               mdl_run_grouped(run->memory, run->step), last);
+    else
+        printf("dry run     steps %s to %s would follow, at most %s tokens each\n", mdl_run_grouped(run->memory, run->step + 1),
+               last, mdl_run_grouped(run->memory, tokens));
+    return mdl_file_flush_stdout();
+}
+
+mdl_status mdl_train(const char *plan_path, const mdl_config *config, mdl_train_how how) {
     mdl_run run;
     mdl_status status = mdl_interrupt_catch(); /* first: the device and the loader start threads */
     if (status) return status;
-    status = mdl_run_open(&run, plan_path, config);
-    run.verbose = verbose;
-    if (!status) status = train(&run);
+    status = mdl_run_open(&run, plan_path, config, how);
+    if (!status) status = how.dry ? foresee(&run) : train(&run);
     mdl_status closed = mdl_run_close(&run);
     if (!status)
         status = closed;

@@ -188,6 +188,22 @@ static void overwritten(mdl_e2e *e) {
     mdl_e2e_run(e, 0, "ls -d over/checkpoint-* | tr '\\n' ' ' | grep -x 'over/checkpoint-3 over/checkpoint-last '");
 }
 
+/* It ends as the run would, and leaves the folder as it was. */
+static void dry(mdl_e2e *e) {
+    static const char *const folders[] = {"new", "new/below/that", "dry"};
+    static const char *const settings[] = {"", "", "trainer.resume_from_checkpoint=true trainer.max_steps=9"};
+    static const char *const said[] = {"steps 1 to 2 would follow", "steps 1 to 2 would follow", "steps 5 to 9 would follow"};
+    mdl_e2e_run(e, 0, "rm -rf dry && cp -r kept dry && mkdir dry/checkpoint-6.tmp-1 && find dry | sort | xargs ls -ld >before");
+    for (int i = 0; i < 3; i++)
+        expect_said(e,
+                    mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", folders[i],
+                                  mdl_printf(e->memory, "--dry-run trainer.max_steps=2 %s", settings[i])),
+                    said[i]);
+    expect_said(e, mdl_e2e_train(e, 2, "plain.plan", "plain.fasta", "dry", "--dry-run"), "exists: choose another");
+    expect_said(e, mdl_e2e_train(e, 3, "plain.plan", "absent.fasta", "new", "--dry-run"), "absent.fasta");
+    mdl_e2e_run(e, 0, "[ ! -e new ] && find dry | sort | xargs ls -ld | diff before -");
+}
+
 /* The job that docs/checkpoints.md shows: a first run that gets SIGUSR1, a second one that ends. srun and scontrol are stand-ins.
  */
 static void cluster(mdl_e2e *e) {
@@ -270,6 +286,7 @@ void suite_resume(mdl_test *t) {
     if (mdl_case(t, "resume: damaged checkpoints")) damaged(&e);
     if (mdl_case(t, "resume: by path, and where there is none")) by_path(&e);
     if (mdl_case(t, "resume: a new run in an old folder")) overwritten(&e);
+    if (mdl_case(t, "resume: a dry run")) dry(&e);
     if (mdl_case(t, "resume: strategies")) strategies(&e);
     if (mdl_case(t, "resume: the job of docs/checkpoints.md")) cluster(&e);
     if (mdl_case(t, "resume: a killed run")) killed(&e);
