@@ -170,8 +170,17 @@ static bool compares(const mdl_run *run, const char *metric, int rises, const js
     return same && is(metric, run->progression.metric) && !rises == !run->progression.rises;
 }
 
+/* "runs/x/checkpoint-4" to "runs/x". */
+static const char *parent(mdl_arena *memory, const char *path) {
+    size_t n = strlen(path);
+    while (n && path[n - 1] == '/') n--;
+    while (n && path[n - 1] != '/') n--;
+    while (n > 1 && path[n - 1] == '/') n--;
+    return n ? mdl_strndup(memory, path, n) : ".";
+}
+
 static const char *find_best(mdl_run *run, const char *name) {
-    const char *dir = mdl_run_goes_on_here(run) ? run->config->output_dir : mdl_printf(run->memory, "%s/..", run->resume);
+    const char *dir = mdl_run_goes_on_here(run) ? run->config->output_dir : parent(run->memory, run->resume);
     if (!name) return NULL;
     const char *path = strchr(name, '/') ? mdl_strdup(run->memory, name) : mdl_printf(run->memory, "%s/%s", dir, name);
     if (!access(path, F_OK)) return path;

@@ -63,7 +63,7 @@ static mdl_status load_weights(mdl_run *run, const char *folder) {
     if (!status) status = mdl_snapshot_read(snapshot, folder, &commit);
     if (!status) status = mdl_run_upload(run, snapshot);
     mdl_arena_free(memory);
-    return mdl_context(status, "trainer.load_best_model_at_end: checkpoint-last has the last step's weights");
+    return mdl_context(status, "the best weights cannot be loaded (checkpoint-last has those of the last step)");
 }
 
 /* Those of the best step, and their figures. */

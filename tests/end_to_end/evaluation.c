@@ -194,8 +194,8 @@ static void training_bits(mdl_e2e *e) {
     CHECK(e->t, number(results, "eval_loss") == number(json, "eval_loss"), "%s\n%s", results, json);
     CHECK(e->t, number(mdl_e2e_read(e, "with/all_results.json"), "eval_acc") == number(json, "eval_acc"), "all_results.json");
     train(e, "other_seed", EVALUATING "trainer.max_steps=1 trainer.eval_on_start=true trainer.seed=7 model.init_from=with");
-    mdl_e2e_metrics(e, "other_seed", "eval_loss", &steps);
-    CHECK(e->t, steps[0] == number(json, "eval_loss"), "%.17g of another seed, %s", steps[0], json);
+    n = mdl_e2e_metrics(e, "other_seed", "eval_loss", &steps);
+    CHECK(e->t, n && steps[0] == number(json, "eval_loss"), "of another seed it is not that of %s", json);
 }
 
 #define BEST "trainer.load_best_model_at_end=true trainer.save_total_limit=1 trainer.save_steps=3 "
@@ -217,6 +217,13 @@ static void best(mdl_e2e *e) {
     while (at < n && isnan(loss[at])) at++;
     CHECK(e->t, at < n && steps[at] == 2 && loss[at] == metric, "best_metric %.17g", metric);
     CHECK(e->t, number(mdl_e2e_read(e, "best/eval_results.json"), "eval_loss") == metric, "eval_results.json is of other weights");
+    mdl_e2e_run(e, 0, "printf x | dd of=best/checkpoint-2/model.safetensors bs=1 seek=900 conv=notrunc 2>dd.log");
+    const char *said = mdl_e2e_train(e, 3, "plain.plan", "plain.fasta", "best",
+                                     mdl_printf(e->memory,
+                                                "%s " EVALUATING BEST "trainer.max_steps=9 trainer.greater_is_better=true "
+                                                "trainer.resume_from_checkpoint=true",
+                                                steady));
+    expect_said(e, said, "the best weights cannot be loaded (checkpoint-last has those of the last step): best/checkpoint-2/");
     train(e, "falls", EVALUATING BEST "trainer.max_steps=9");
     mdl_e2e_metrics(e, "falls", "eval_loss", &loss);
     double least = NAN;
@@ -264,6 +271,10 @@ static void resumes(mdl_e2e *e) {
         e, 0, "plain.plan", "plain.fasta", "moved",
         mdl_printf(e->memory, "%s %s trainer.max_steps=6 trainer.resume_from_checkpoint=./moved/checkpoint-6", steady, all));
     expect_said(e, said, "best        moved/checkpoint-2: step 2");
+    train(e, "elsewhere", mdl_printf(e->memory, "%s trainer.max_steps=8 trainer.resume_from_checkpoint=moved/checkpoint-6/", all));
+    mdl_e2e_run(e, 0,
+                "cmp elsewhere/model.safetensors moved/checkpoint-2/model.safetensors && "
+                "grep -q '\"best_model_checkpoint\": \"moved/checkpoint-2\"' elsewhere/checkpoint-last/trainer_state.json");
     mdl_e2e_run(e, 0, "mkdir alone && cp -r moved/checkpoint-6 alone && ls -d moved/checkpoint-*");
     said = mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "alone",
                          mdl_printf(e->memory, "%s %s trainer.max_steps=8 trainer.resume_from_checkpoint=true", steady, all));
