@@ -208,6 +208,62 @@ static void test_missing(mdl_test *t) {
     mdl_status_free(status);
 }
 
+/* What an option does, or says where it is none. */
+static void check_option(mdl_test *t, const char *option, const char *expected) {
+    char override[256];
+    char *const overrides[] = {override};
+    mdl_config *config = NULL;
+    snprintf(override, sizeof override, "trainer.%s=?", option);
+    mdl_status status = mdl_config_read(NULL, 1, overrides, &config);
+    const char *said = status ? strstr(mdl_message(status), "no key 'trainer.") : NULL, *hint = said ? strstr(said, "': ") : NULL;
+    bool unknown = status && strstr(mdl_message(status), "unknown key");
+    if (!strcmp(expected, "yes"))
+        CHECK(t, !said && !unknown, "%s: %s", option, mdl_message(status));
+    else
+        CHECK(t, hint && !strcmp(hint + 3, expected), "%s: %s", option, status ? mdl_message(status) : "is there");
+    mdl_status_free(status);
+    mdl_config_free(config);
+}
+
+static void test_options(mdl_test *t) {
+    enum {
+#define KEY(section, name, type, fallback, lower, upper, help)
+#define HINT(name, help) HINT_##name,
+#include "runtime/train/config.def"
+#undef KEY
+#undef HINT
+        N_HINTS
+    };
+    static const char *const keys[] = {
+#define KEY(section, name, type, fallback, lower, upper, help) #section, #name,
+#define HINT(name, help)
+#include "runtime/train/config.def"
+#undef KEY
+#undef HINT
+    };
+    char path[512], option[64], expected[256], quoted[80];
+    static char page[65536];
+    int hints = 0;
+    mdl_case(t, "docs/options.md is what the trainer says");
+    snprintf(path, sizeof path, "%s/docs/options.md", mdl_test_source(t));
+    FILE *file = fopen(path, "r");
+    size_t n = file ? fread(page, 1, sizeof page - 1, file) : 0;
+    CHECK(t, n && n < sizeof page - 1, "%s: %zu bytes", path, n);
+    if (file) fclose(file);
+    for (const char *line = page; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (sscanf(line, "| `%63[a-z0-9_]` | %255[^|\n]", option, expected) != 2) continue;
+        size_t end = strlen(expected);
+        while (end && expected[end - 1] == ' ') expected[--end] = 0;
+        check_option(t, option, expected);
+        hints += strcmp(expected, "yes") != 0;
+    }
+    CHECK(t, hints == N_HINTS, "%d rows that refuse, of %d", hints, (int)N_HINTS);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i += 2) {
+        snprintf(quoted, sizeof quoted, "`%s`", keys[i + 1]);
+        CHECK(t, strcmp(keys[i], "trainer") || strstr(page, quoted), "%s is not in it", quoted);
+    }
+}
+
 void suite_config(mdl_test *t) {
     test_errors(t);
     test_values(t);
@@ -216,4 +272,5 @@ void suite_config(mdl_test *t) {
     test_shipped(t);
     test_nearest(t);
     test_missing(t);
+    test_options(t);
 }
