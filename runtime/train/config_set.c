@@ -104,15 +104,35 @@ static mdl_status set_choice(mdl_schedule_kind *to, const char *origin, const md
     return wrong(origin, key, expected, v);
 }
 
+/* "~/x", and "${NAME}" or "${oc.env:NAME}" from the environment: what shells do to a command line, done to a file too. */
+static mdl_status expand(mdl_config *config, const char *origin, const char *text, const char **out) {
+    mdl_text made = {.arena = config->memory};
+    const char *home = *text == '~' && (!text[1] || text[1] == '/') ? getenv("HOME") : NULL, *open;
+    mdl_text_append(&made, home ? home : "", home ? strlen(home) : 0);
+    if (home) text++;
+    for (; (open = strstr(text, "${")); text = strchr(open, '}') + 1) {
+        const char *name = strncmp(open + 2, "oc.env:", 7) ? open + 2 : open + 9, *close = strchr(name, '}');
+        if (!close) return mdl_fail(MDL_USAGE, "%s: a '${' without a '}'", origin);
+        const char *value = getenv(mdl_strndup(config->memory, name, (size_t)(close - name)));
+        if (!value) return mdl_fail(MDL_USAGE, "%s: the environment has no '%.*s'", origin, (int)(close - name), name);
+        mdl_text_append(&made, text, (size_t)(open - text));
+        mdl_text_append(&made, value, strlen(value));
+    }
+    mdl_text_append(&made, text, strlen(text));
+    *out = made.at;
+    return MDL_OK;
+}
+
 static mdl_status set_list(mdl_config *config, mdl_config_list *to, const char *origin, const mdl_config_key *key,
                            const mdl_config_value *v) {
     bool empty = v->kind != MDL_VALUE_MAP && (!v->n || (v->n == 1 && !*v->item[0]));
     if (empty && !*key->fallback) return *to = (mdl_config_list){0}, MDL_OK; /* where nothing is the default it may be given */
     if (v->kind == MDL_VALUE_MAP || !v->n || !*v->item[0]) return wrong(origin, key, "a text or a list of texts", v);
     const char **items = MDL_NEW_ARRAY(config->memory, const char *, v->n);
-    for (int i = 0; i < v->n; i++) items[i] = mdl_strdup(config->memory, v->item[i]);
+    mdl_status status = MDL_OK;
+    for (int i = 0; i < v->n && !status; i++) status = expand(config, origin, v->item[i], &items[i]);
     *to = (mdl_config_list){items, v->n};
-    return MDL_OK;
+    return status;
 }
 
 mdl_status mdl_config_set(mdl_config *config, const char *origin, const char *section, const char *name,
@@ -132,6 +152,5 @@ mdl_status mdl_config_set(mdl_config *config, const char *origin, const char *se
         case MDL_KEY_TEXT: break;
     }
     if (v->kind != MDL_VALUE_TEXT) return wrong(origin, key, "a text", v);
-    *(const char **)to = mdl_strdup(config->memory, v->item[0]);
-    return MDL_OK;
+    return expand(config, origin, v->item[0], to);
 }

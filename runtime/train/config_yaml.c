@@ -9,7 +9,10 @@
 typedef struct {
     mdl_config *config;
     yaml_document_t *document;
+    int merged; /* mappings merged so far */
 } reader;
+
+enum { MAX_MERGED = 1000 }; /* a mapping may be merged into itself */
 
 static int line_of(const yaml_node_t *node) { return (int)node->start_mark.line + 1; }
 
@@ -75,19 +78,45 @@ static mdl_status check_repeated(reader *r, const yaml_node_t *map, const yaml_n
     return MDL_OK;
 }
 
+static mdl_status read_keys(reader *r, const char *section, const yaml_node_t *map);
+
+/* "<<: *other" or "<<: [*one, *other]": their keys, where the mapping and those before have none of that name. */
+static mdl_status merge(reader *r, const char *section, const yaml_node_t *from) {
+    mdl_status status = MDL_OK;
+    if (++r->merged > MAX_MERGED) return mdl_fail(MDL_USAGE, "%s: more than %d merged mappings", origin_of(r, from), MAX_MERGED);
+    if (from->type == YAML_MAPPING_NODE) return read_keys(r, section, from);
+    if (from->type != YAML_SEQUENCE_NODE)
+        return mdl_fail(MDL_USAGE, "%s: '<<' merges mappings, got %s", origin_of(r, from), kind_of(from));
+    for (yaml_node_item_t *item = from->data.sequence.items.top; item > from->data.sequence.items.start && !status;)
+        status = merge(r, section, yaml_document_get_node(r->document, *--item));
+    return status;
+}
+
+static bool is_merge(const yaml_node_t *key) {
+    return key->type == YAML_SCALAR_NODE && key->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !strcmp(scalar(key), "<<");
+}
+
+/* Merged ones first: its own keys replace them. */
+static mdl_status read_keys(reader *r, const char *section, const yaml_node_t *map) {
+    mdl_status status = MDL_OK;
+    for (int own = 0; own < 2; own++)
+        for (yaml_node_pair_t *pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top && !status; pair++) {
+            const yaml_node_t *key = yaml_document_get_node(r->document, pair->key);
+            const yaml_node_t *value = yaml_document_get_node(r->document, pair->value);
+            if (!own && (status = check_repeated(r, map, pair))) return status;
+            if (is_merge(key) && !own) status = merge(r, section, value);
+            if (!is_merge(key) && own) status = read_key(r, section, key, value);
+        }
+    return status;
+}
+
 static mdl_status read_section(reader *r, const yaml_node_t *key, const yaml_node_t *node) {
     mdl_status status = mdl_config_section(origin_of(r, key), scalar(key));
     if (status || is_null(node)) return status;
     if (node->type != YAML_MAPPING_NODE)
         return mdl_fail(MDL_USAGE, "%s: section '%s': expected keys with values, got %s", origin_of(r, key), scalar(key),
                         kind_of(node));
-    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
-        if ((status = check_repeated(r, node, pair))) return status;
-        status = read_key(r, scalar(key), yaml_document_get_node(r->document, pair->key),
-                          yaml_document_get_node(r->document, pair->value));
-        if (status) return status;
-    }
-    return MDL_OK;
+    return read_keys(r, scalar(key), node);
 }
 
 static mdl_status read_root(reader *r) {
@@ -125,7 +154,7 @@ static mdl_status check_end(mdl_config *config, yaml_parser_t *parser) {
 static mdl_status read_document(mdl_config *config, yaml_parser_t *parser) {
     yaml_document_t document;
     if (!yaml_parser_load(parser, &document)) return syntax_error(config, parser);
-    reader r = {config, &document};
+    reader r = {.config = config, .document = &document};
     bool some = yaml_document_get_root_node(&document) != NULL;
     mdl_status status = read_root(&r);
     yaml_document_delete(&document);

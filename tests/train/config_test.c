@@ -66,6 +66,14 @@ static const struct {
     {"override: no section", NULL, "max_steps=3"},
     {"override: no value", NULL, "trainer.max_steps"},
     {"override: dot after the sign", NULL, "files=a.fasta"},
+    {"environment: no such name", NULL, "trainer.output_dir=${MDL_TEST_ABSENT}/x"},
+    {"environment: in a list", NULL, "data.files=[a, ${oc.env:MDL_TEST_ABSENT}]"},
+    {"environment: open", "trainer:\n  output_dir: a${HOME\n", NULL},
+    {"merge: a value", "trainer:\n  <<: 5\n", NULL},
+    {"merge: a list of values", "trainer:\n  <<: [a]\n", NULL},
+    {"merge: unknown key", "data: &d\n  shuffle: true\ntrainer:\n  <<: *d\n", NULL},
+    {"merge: itself", "trainer: &t\n  <<: *t\n", NULL},
+    {"merge: twice", "trainer: &t\n  <<: {seed: 1}\n  <<: {seed: 2}\n", NULL},
     {"report_to: wandb", NULL, "trainer.report_to=wandb"},
     {"report_to: unknown", NULL, "trainer.report_to=[jsonl,tensorbord]"},
     {"report_to: none and more", NULL, "trainer.report_to=[none,jsonl]"},
@@ -124,6 +132,37 @@ static void test_values(mdl_test *t) {
           "seed, output_dir, shuffle or init_from");
     CHECK(t, c->files.n == 2 && !strcmp(c->files.at[1], "y z.gz"), "files: %d", c->files.n);
     CHECK(t, c->max_steps == 1000, "a key that is not given has its default, got %lld", (long long)c->max_steps);
+    mdl_config_free(c);
+}
+
+static void test_merge(mdl_test *t) {
+    mdl_case(t, "merged keys, where there is none of that name");
+    mdl_config *c = read(t,
+                         "trainer:\n  seed: 1\n  <<: [&a {seed: 2, max_steps: 2}, {<<: *a, max_steps: 3, save_steps: 3}]\n"
+                         "  logging_steps: 4\n",
+                         0, NULL);
+    if (!c) return;
+    CHECK(t, c->seed == 1 && c->max_steps == 2 && c->save_steps == 3 && c->logging_steps == 4, "%lld %lld %lld %lld",
+          (long long)c->seed, (long long)c->max_steps, (long long)c->save_steps, (long long)c->logging_steps);
+    mdl_config_free(c);
+}
+
+static void test_environment(mdl_test *t) {
+    char *overrides[] = {"trainer.output_dir=~/x", "data.cache_dir=a~/${MDL_TEST_A}-${oc.env:MDL_TEST_B}${MDL_TEST_A}.z",
+                         "data.files=[~, ~user/x, $MDL_TEST_A, \"${MDL_TEST_B}/*.gz\"]"};
+    mdl_case(t, "~ and ${NAME} are expanded");
+    setenv("MDL_TEST_A", "one", 1);
+    setenv("MDL_TEST_B", "two words", 1);
+    mdl_config *c = read(t, NULL, 3, overrides);
+    if (!c) return;
+    size_t n = strlen(getenv("HOME") ? getenv("HOME") : "~");
+    CHECK(t, !strcmp(c->output_dir + n, "/x") && !strncmp(c->output_dir, getenv("HOME") ? getenv("HOME") : "~", n), "%s",
+          c->output_dir);
+    CHECK(t, !strcmp(c->cache_dir, "a~/one-two wordsone.z"), "%s", c->cache_dir);
+    CHECK(t,
+          c->files.n == 4 && !strcmp(c->files.at[1], "~user/x") && !strcmp(c->files.at[2], "$MDL_TEST_A") &&
+              !strcmp(c->files.at[3], "two words/*.gz"),
+          "files: %d", c->files.n);
     mdl_config_free(c);
 }
 
@@ -267,6 +306,8 @@ static void test_options(mdl_test *t) {
 void suite_config(mdl_test *t) {
     test_errors(t);
     test_values(t);
+    test_merge(t);
+    test_environment(t);
     test_precedence(t);
     test_round_trip(t);
     test_shipped(t);
