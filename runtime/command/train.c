@@ -22,9 +22,10 @@ static void help(void) {
         "usage: mdlrun train PLAN [CONFIG] [section.key=value ...]\n"
         "\n"
         "Trains the plan that mdlc compiled. CONFIG is a YAML file with the sections model, data and\n"
-        "trainer; a setting on the command line wins over the file, a later one over an earlier one.\n"
+        "trainer; a setting on the command line wins over the environment (MDL_TRAINER_MAX_STEPS=3), that over the file,\n"
+        "a later one over an earlier one.\n"
         "\n"
-        "  --print-config  print the settings as YAML and stop; PLAN is not needed\n"
+        "  --print-config  print the settings as YAML, with where they came from, and stop; PLAN is not needed\n"
         "  --dry-run       check plan, settings, data, weights, folder and memory, print what would happen, and stop; the\n"
         "                  output folder stays as it is\n"
         "  --no-graph      on a GPU: launch by launch, each to its end, instead of one graph a program; slower, and an\n"
@@ -94,7 +95,7 @@ static mdl_status run(const options *o) {
     if (o->help) return help(), mdl_file_flush_stdout();
     mdl_status status = mdl_config_read(o->config, o->n_overrides, o->overrides, &config);
     if (!status && o->print_config) {
-        mdl_config_print(stdout, config);
+        mdl_config_print(stdout, config, true);
         status = mdl_file_flush_stdout();
     } else if (!status) {
         status = mdl_train(o->plan, config, o->how); /* what it prints is a log: nobody need read it */

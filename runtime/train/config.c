@@ -1,6 +1,7 @@
 /* The configuration as a whole: defaults, overrides, printing and help. */
 #include "runtime/train/config.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ static mdl_status set_defaults(mdl_config *config) {
         mdl_config_value value = {.n = 1, .item = &key->fallback};
         MDL_TRY(mdl_config_set(config, "default", key->section, key->name, &value), "config.def");
     }
+    memset(config->origins, 0, sizeof *config->origins * (size_t)mdl_config_n_keys);
     return MDL_OK;
 }
 
@@ -71,6 +73,29 @@ static mdl_status override(mdl_config *config, const char *text) {
     return mdl_config_set(config, origin, section, name, &value);
 }
 
+/* MDL_SECTION_KEY=value. */
+static mdl_status read_variable(mdl_config *config, const char *text) {
+    static const char *const sections[] = {"model", "data", "trainer"};
+    const char *equals = strchr(text, '=');
+    for (int i = 0; equals && i < 3; i++) {
+        size_t n = strlen(sections[i]);
+        if (strncmp(text, "MDL_", 4) || strncasecmp(text + 4, sections[i], n) || text[4 + n] != '_') continue;
+        const char *origin = mdl_strndup(config->memory, text, (size_t)(equals - text));
+        char *name = mdl_strdup(config->memory, origin + 4 + n + 1);
+        for (char *c = name; *c; c++) *c = (char)tolower((unsigned char)*c);
+        mdl_config_value value;
+        split_value(config->memory, equals + 1, &value);
+        return mdl_config_set(config, mdl_printf(config->memory, "environment: %s", origin), sections[i], name, &value);
+    }
+    return MDL_OK;
+}
+
+static mdl_status read_environment(mdl_config *config) {
+    mdl_status status = MDL_OK;
+    for (char **variable = environ; variable && *variable && !status; variable++) status = read_variable(config, *variable);
+    return status;
+}
+
 bool mdl_config_list_has(const mdl_config_list *list, const char *text) {
     for (int i = 0; i < list->n; i++)
         if (!strcmp(list->at[i], text)) return true;
@@ -111,9 +136,11 @@ mdl_status mdl_config_read(const char *path, int n_overrides, char *const *overr
     mdl_arena *memory = mdl_arena_new();
     mdl_config *config = MDL_NEW(memory, mdl_config);
     config->memory = memory;
+    config->origins = MDL_NEW_ARRAY(memory, const char *, mdl_config_n_keys);
     config->path = path ? mdl_strdup(memory, path) : NULL;
     mdl_status status = set_defaults(config);
     if (!status && path) status = mdl_config_read_yaml(config);
+    if (!status) status = read_environment(config);
     for (int i = 0; i < n_overrides && !status; i++) status = override(config, overrides[i]);
     if (!status) status = check_together(config);
     *out = status ? NULL : config;
@@ -165,7 +192,14 @@ static void print_value(FILE *out, const mdl_config_key *key, const void *at) {
     }
 }
 
-void mdl_config_print(FILE *out, const mdl_config *config) {
+/* "command line: trainer.seed=1" without the setting: it stands in front. */
+static void print_origin(FILE *out, const char *origin) {
+    const char *end = strncmp(origin, "command line: ", 14) ? origin + strlen(origin) : origin + 12;
+    fputs("  # ", out);
+    for (; origin < end; origin++) fputc((unsigned char)*origin < 32 ? '?' : *origin, out);
+}
+
+void mdl_config_print(FILE *out, const mdl_config *config, bool origins) {
     const char *section = "";
     for (int i = 0; i < mdl_config_n_keys; i++) {
         const mdl_config_key *key = &mdl_config_keys[i];
@@ -173,6 +207,7 @@ void mdl_config_print(FILE *out, const mdl_config *config) {
         section = key->section;
         fprintf(out, "  %s: ", key->name);
         print_value(out, key, (const char *)config + key->offset);
+        if (origins && config->origins[i]) print_origin(out, config->origins[i]);
         fputc('\n', out);
     }
 }

@@ -26,7 +26,8 @@ typedef mdl_schedule_kind MDL_CONFIG_CHOICE;
 /* One field a key, by the key's name: config->learning_rate. */
 typedef struct {
     mdl_arena *memory;
-    const char *path; /* of the YAML file, or NULL */
+    const char *path;     /* of the YAML file, or NULL */
+    const char **origins; /* of each key's value, as messages name it; NULL: the default */
 #define KEY(section, name, type, fallback, lower, upper, help) MDL_CONFIG_##type name;
 #define HINT(name, help)
 #include "runtime/train/config.def"
@@ -34,13 +35,13 @@ typedef struct {
 #undef HINT
 } mdl_config;
 
-/* Reads `path` (NULL: defaults only), then applies the overrides in order; a later one wins. Errors (MDL_USAGE) name
- * file and line, or the override, with what was expected and what came. */
+/* Reads `path` (NULL: defaults only), then the environment (MDL_TRAINER_MAX_STEPS=3), then applies the overrides in order; a later
+ * one wins. Errors (MDL_USAGE) name file and line, the variable or the override, with what was expected and what came. */
 mdl_status mdl_config_read(const char *path, int n_overrides, char *const *overrides, mdl_config **config);
 void mdl_config_free(mdl_config *config); /* NULL is allowed */
 
-/* Prints every key with its value as YAML that reads back. */
-void mdl_config_print(FILE *out, const mdl_config *config);
+/* Prints every key with its value as YAML that reads back; with `origins`, a remark where a value that is no default came from. */
+void mdl_config_print(FILE *out, const mdl_config *config, bool origins);
 /* One key's value as it is printed; key: of mdl_config_keys. In `memory`. */
 const char *mdl_config_text(mdl_arena *memory, const mdl_config *config, int key);
 /* Prints every key with type, default and help. */

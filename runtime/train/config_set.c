@@ -143,6 +143,7 @@ mdl_status mdl_config_set(mdl_config *config, const char *origin, const char *se
     while (key < end && (strcmp(key->section, section) || strcmp(key->name, name))) key++;
     if (key == end) return unknown_key(origin, section, name);
     void *to = (char *)config + key->offset;
+    config->origins[key - mdl_config_keys] = mdl_strdup(config->memory, origin);
     switch (key->type) {
         case MDL_KEY_INT: return set_int(to, origin, key, v);
         case MDL_KEY_REAL: return set_real(to, origin, key, v);

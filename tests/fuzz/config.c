@@ -12,7 +12,7 @@ static char *printed(const mdl_config *config) {
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
     if (!out) abort();
-    mdl_config_print(out, config);
+    mdl_config_print(out, config, false);
     if (fclose(out)) abort();
     return text;
 }

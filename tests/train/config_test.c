@@ -114,7 +114,7 @@ static char *printed(const mdl_config *config) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    mdl_config_print(out, config);
+    mdl_config_print(out, config, false);
     fclose(out);
     return text;
 }
@@ -164,6 +164,34 @@ static void test_environment(mdl_test *t) {
               !strcmp(c->files.at[3], "two words/*.gz"),
           "files: %d", c->files.n);
     mdl_config_free(c);
+}
+
+static void test_origins(mdl_test *t) {
+    char *text = NULL, *overrides[] = {"trainer.max_steps=7", "trainer.output_dir=a\nb"};
+    size_t size;
+    mdl_case(t, "the environment wins over the file, the command line over it; where each came from");
+    setenv("MDL_TRAINER_MAX_STEPS", "5", 1);
+    setenv("MDL_TRAINER_SEED", "6", 1);
+    setenv("MDL_DATA_FILES", "[a, b]", 1);
+    mdl_config *c = read(t, "trainer:\n  seed: 1\n  save_steps: 2\n", 2, overrides);
+    FILE *out = open_memstream(&text, &size);
+    if (c) mdl_config_print(out, c, true);
+    fclose(out);
+    CHECK(t, c && c->max_steps == 7 && c->seed == 6 && c->save_steps == 2 && c->files.n == 2, "values");
+    CHECK(t, strstr(text, "  max_steps: 7  # command line\n") && strstr(text, "  seed: 6  # environment: MDL_TRAINER_SEED\n"), "%s",
+          text);
+    CHECK(t, strstr(text, "c.yaml:3\n") && strstr(text, "  learning_rate: 0.0004\n") && strstr(text, "a\\x0ab\"  # command line\n"),
+          "%s", text);
+    mdl_config *again = read(t, text, 0, NULL);
+    CHECK(t, again && !strcmp(again->output_dir, "a\nb"), "the remarks do not read back");
+    mdl_config_free(again);
+    mdl_config_free(c);
+    free(text);
+    setenv("MDL_TRAINER_MAX_STEPZ", "5", 1);
+    mdl_status status = mdl_config_read(NULL, 0, NULL, &c);
+    CHECK(t, status && strstr(mdl_message(status), "environment: MDL_TRAINER_MAX_STEPZ: unknown key"), "%s", mdl_message(status));
+    mdl_status_free(status);
+    unsetenv("MDL_TRAINER_MAX_STEPS"), unsetenv("MDL_TRAINER_SEED"), unsetenv("MDL_DATA_FILES"), unsetenv("MDL_TRAINER_MAX_STEPZ");
 }
 
 static void test_precedence(mdl_test *t) {
@@ -309,6 +337,7 @@ void suite_config(mdl_test *t) {
     test_merge(t);
     test_environment(t);
     test_precedence(t);
+    test_origins(t);
     test_round_trip(t);
     test_shipped(t);
     test_nearest(t);
