@@ -99,7 +99,7 @@ void mdl_text_append(mdl_text *text, const char *bytes, size_t n) {
         text->at = at;
         text->cap = cap;
     }
-    memcpy(text->at + text->n, bytes, n);
+    if (n) memcpy(text->at + text->n, bytes, n); /* of nothing, bytes may be NULL */
     text->n += n;
     text->at[text->n] = 0;
 }
