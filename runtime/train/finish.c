@@ -79,13 +79,14 @@ static mdl_status load_best(mdl_run *run) {
     return status ? status : mdl_evaluate(p->pass, NULL, &p->figures, &done);
 }
 
-/* Weights first: results stand for a run that is complete. That the weights are finite, saving has seen. */
+/* Weights before results, which stand for a run that is complete; that the weights are finite, saving has seen. The checkpoint before
+ * the lines of metrics that the end alone asks for: a longer run has them not. */
 mdl_status mdl_run_finish(mdl_run *run) {
     mdl_figures figures = {0};
     if (mdl_run_stops_early(run)) mdl_run_print_early_stop(run);
-    mdl_status status = mdl_run_flush(run);
+    mdl_status status = mdl_run_save(run, MDL_CHECKPOINT_LAST, true);
+    if (!status) status = mdl_run_flush(run);
     if (!status) status = mdl_run_evaluate_last(run);
-    if (!status) status = mdl_run_save(run, MDL_CHECKPOINT_LAST, true);
     if (!status) status = load_best(run);
     if (!status) status = write_weights(run);
     if (!status) status = write_results(run, &figures);

@@ -83,12 +83,13 @@ static mdl_status close_window(mdl_run *run) {
     return status;
 }
 
+/* The last step's line is left to mdl_run_flush, behind the last checkpoint: a run that goes on from there has it where it is due. */
 mdl_status mdl_run_log(mdl_run *run, double seconds, double now) {
     const mdl_config *c = run->config;
-    bool due = run->step % c->logging_steps == 0 || run->step == c->max_steps || (run->step == 1 && c->logging_first_step);
+    bool due = run->step % c->logging_steps == 0 || (run->step == 1 && c->logging_first_step);
     count_step(run, seconds);
     mdl_progress_view view = view_of(run);
-    mdl_progress_step(&run->progress, &view, due, now);
+    mdl_progress_step(&run->progress, &view, due || run->step == c->max_steps, now);
     return due ? close_window(run) : MDL_OK;
 }
 

@@ -6,9 +6,9 @@
 
 #include "tests/end_to_end/run.h"
 
-/* Metrics but for those that are times: what comes before "step_time" in every line. */
+/* Metrics but for those that are times: what comes before "step_time" or "eval_runtime" in every line. */
 static const char *untimed(mdl_e2e *e, const char *output) {
-    return mdl_e2e_run(e, 0, "sed 's/, \"step_time\".*//' %s/metrics.jsonl", output);
+    return mdl_e2e_run(e, 0, "sed -E 's/, \"(step_time|eval_runtime)\".*//' %s/metrics.jsonl", output);
 }
 
 /* Every safetensors file below A is in B, bit for bit; *.json but for times and hashes of them. */
@@ -61,6 +61,9 @@ static void exact(mdl_e2e *e) {
     if (mdl_case(e->t, "resume: N + N steps are 2N, two micro-batches"))
         halves(e, "micro", "plain.plan", "trainer.gradient_accumulation_steps=2");
     if (mdl_case(e->t, "resume: N + N steps are 2N, few labels, means of three steps")) lost_half(e);
+    if (mdl_case(e->t, "resume: N + N steps are 2N, lines of metrics and evaluations that the end of a run adds"))
+        halves(e, "between", "plain.plan",
+               "trainer.logging_steps=5 data.validation_files=plain.fasta trainer.eval_strategy=steps trainer.eval_steps=6");
     if (mdl_case(e->t, "resume: N + N steps are 2N, bf16")) halves(e, "bf16", "bf16.plan", "");
 }
 
@@ -72,6 +75,8 @@ static void emulated(mdl_test *t) {
                 e.target);
     if (mdl_case(t, "resume: N + N steps are 2N, target cuda")) halves(&e, "gpu", "gpu.plan", "");
     if (mdl_case(t, "resume: N + N steps are 2N, target cuda in bf16")) halves(&e, "bf16", "bf16.plan", "");
+    if (mdl_case(t, "resume: N + N steps are 2N, target cuda, two micro-batches"))
+        halves(&e, "micro", "bf16.plan", "trainer.gradient_accumulation_steps=2");
     mdl_e2e_end(&e);
 }
 
