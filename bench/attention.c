@@ -130,7 +130,7 @@ static kernel rotation_of(mdl_arena *arena, widths w) {
     kernel x = {.symbol = symbol_of(arena, w, ROTATE), .n_buffers = 5};
     mdl_regions programs = {0};
     mdl_kernel_source source = {0};
-    const int64_t numbers[] = {T, w.H, w.K, w.K / 2, w.H * w.K, 3 * w.H * w.K, mdl_target_cuda.row_blocks(T)};
+    const int64_t numbers[] = {T, w.H, w.K, w.K / 2, w.H * w.K, 3 * w.H * w.K, mdl_target_cuda.row_blocks(T, 3 * w.H * w.K)};
     const char *text = rotation;
     for (int i = 0; i < 7; i++)
         text = replaced(arena, text, (char[]){'$', "THKNWRB"[i], 0}, mdl_printf(arena, "%d", (int)numbers[i]));

@@ -5,11 +5,14 @@
 #include "compiler/ir/ir.h"
 
 /* A row kernel's rows are divided into blocks of equal size. Sums over rows have partial sums, each of a chunk of rows that one
- * block makes: in a kernel that has any, blocks and chunks are the same. Both numbers depend on the rows alone, so that sums do not
+ * block makes: in a kernel that has any, blocks and chunks are the same. Both numbers depend on the shape alone, so that sums do not
  * depend on the machine. */
 enum { MDL_ROW_BLOCKS = 64, MDL_PARTIALS = 64 }; /* at most */
 
-static inline int64_t mdl_row_blocks(int64_t rows) { return rows < MDL_ROW_BLOCKS ? rows : MDL_ROW_BLOCKS; }
+static inline int64_t mdl_row_blocks(int64_t rows, int64_t columns) {
+    (void)columns;
+    return rows < MDL_ROW_BLOCKS ? rows : MDL_ROW_BLOCKS;
+}
 static inline int64_t mdl_partials(int64_t rows) { return rows < MDL_PARTIALS ? rows : MDL_PARTIALS; }
 
 /* Sum over axis 0: crosses rows, so its result is ready only after the kernel. */

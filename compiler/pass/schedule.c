@@ -162,13 +162,24 @@ static bool has_column_sums(const mdl_op *kernel) {
     return false;
 }
 
+/* Columns of a row kernel's widest operand or result. */
+static int64_t widest(const mdl_op *kernel) {
+    int64_t rows = mdl_attr_int(kernel, "rows"), most = 1;
+    for (int i = 0; i < kernel->n_in + kernel->n_out; i++) {
+        const mdl_type *type = &(i < kernel->n_in ? kernel->in[i] : kernel->out[i - kernel->n_in])->type;
+        int64_t columns = type->rank && type->dim[0] == rows ? mdl_type_count(type) / rows : 1;
+        if (columns > most) most = columns;
+    }
+    return most;
+}
+
 /* A row kernel's partial sums are made by the blocks of their rows, so there are as many. A fused anchor's blocks are its own. */
 static void schedule(scheduler *s, mdl_op *kernel, int at) {
     const mdl_target *target = s->c->target;
     bool fused = kernel->code == MDL_OP_FUSED;
     int64_t rows = fused ? 0 : mdl_attr_int(kernel, "rows");
     int64_t chunks = fused ? target->fused_partials(kernel) : target->partials(rows);
-    int64_t blocks = has_column_sums(kernel) ? chunks : target->row_blocks(rows);
+    int64_t blocks = has_column_sums(kernel) ? chunks : target->row_blocks(rows, fused ? 0 : widest(kernel));
     mdl_rewrite *r = &s->r;
     for (int i = 0; i < kernel->n_in; i++) need(s, kernel->in[i]);
     r->b.span = kernel->span;

@@ -8,9 +8,13 @@
 #include "compiler/target/describe.h"
 #include "runtime/base/status.h"
 
-/* Rows of a block: few enough that all processors have work; where blocks make partial sums over their rows, enough that these cost
- * little traffic. Functions of the rows alone: results do not depend on the card. */
-static int64_t row_blocks(int64_t rows) { return (rows + 15) / 16; }
+/* Rows of a block: few enough that all processors have work, and fewer where rows are wide, so that the last blocks to end are short;
+ * where blocks make partial sums over their rows, enough that these cost little traffic. Functions of the shape alone: results do not
+ * depend on the card. */
+static int64_t row_blocks(int64_t rows, int64_t columns) {
+    int64_t each = columns > 2048 ? 4 : columns > 1024 ? 8 : 16;
+    return (rows + each - 1) / each;
+}
 static int64_t partials(int64_t rows) {
     int64_t each = rows / 512;
     each = each < 16 ? 16 : each > 32 ? 32 : each;

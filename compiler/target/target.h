@@ -42,8 +42,9 @@ typedef struct {
     /* May `op`, which works on a row's head at a time, stand between memory and the tiles of `anchor`: where it loads, or where it
      * stores? (pass/absorb.c) */
     bool (*absorbs)(const mdl_op *anchor, const mdl_op *op, bool stores);
-    /* Partial sums that a kernel of `rows` rows makes of a column sum, and blocks that it has if it makes none. */
-    int64_t (*partials)(int64_t rows), (*row_blocks)(int64_t rows);
+    /* Partial sums that a kernel of `rows` rows makes of a column sum, and blocks that it has if it makes none; columns: of its widest
+     * operand or result. */
+    int64_t (*partials)(int64_t rows), (*row_blocks)(int64_t rows, int64_t columns);
     /* The same of a fused anchor. */
     int64_t (*fused_partials)(const mdl_op *fused);
     /* Rows of a tile, where the kernel of a fused anchor takes its tiles from a list (pass/tiles.c); 0 or NULL: it takes none. */
