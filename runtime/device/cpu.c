@@ -206,5 +206,6 @@ static const char *cpu_note(const mdl_device *d) {
     return NULL;
 }
 
-const mdl_backend mdl_backend_cpu = {"cpu",       cpu_load,     cpu_unload, cpu_upload,   cpu_download, cpu_fill, cpu_run,
-                                     cpu_profile, cpu_run_part, cpu_rates,  cpu_identity, cpu_memory,   cpu_note, NULL};
+const mdl_backend mdl_backend_cpu = {"cpu",    cpu_load,    cpu_unload,   cpu_upload, cpu_download, cpu_fill,
+                                     cpu_run,  cpu_profile, cpu_run_part, cpu_rates,  cpu_identity, cpu_memory,
+                                     cpu_note, NULL,        NULL,         NULL};

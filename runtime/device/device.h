@@ -47,6 +47,10 @@ typedef struct {
     /* Replays twice and tells what the device did the second time, which takes longer than others. NULL where a program is no more
      * than its launches. */
     mdl_status (*activity)(mdl_device *device, const char *program, mdl_activity *activity);
+    /* How products are computed here, as text that another device of the same identity takes, before it has run any program, to give
+     * the same bits. Where there is no choice, both are NULL or the text is empty. choose() writes to arenas. */
+    const char *(*choices)(const mdl_device *device, mdl_arena *memory);
+    mdl_status (*choose)(mdl_device *device, const char *choices);
 } mdl_backend;
 
 extern const mdl_backend mdl_backend_cpu, mdl_backend_cuda;

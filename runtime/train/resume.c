@@ -60,6 +60,7 @@ static mdl_status restore(mdl_run *run, mdl_arena *memory, const char *folder, m
     if (!status) status = mdl_snapshot_read(snapshot, folder, &commit);
     if (!status) status = mdl_context(mdl_run_set_state(run, state), "%s/run_state.json", folder);
     if (!status) status = check_step(run, folder);
+    if (!status) status = mdl_run_set_products(run, state);
     if (!status) status = mdl_session_init(run->session, (uint64_t)run->config->seed);
     if (!status) status = mdl_run_upload(run, snapshot);
     if (!status) status = seek(run, state);

@@ -130,6 +130,7 @@ const char *mdl_run_state(const mdl_run *run, mdl_arena *memory);
 const char *mdl_trainer_state(const mdl_run *run, mdl_arena *memory);
 const char *mdl_trainer_state_with(mdl_arena *memory, const char *state, const char *log);
 mdl_status mdl_run_set_state(mdl_run *run, struct json_t *state);
+mdl_status mdl_run_set_products(mdl_run *run, const struct json_t *state);
 
 /* resume.c: weights, moments and all sums of a checkpoint; prints what has changed since and what follows. Refuses what cannot be
  * right. `snapshot` is used on the way. metrics: metrics.jsonl becomes what it was then. */

@@ -43,6 +43,29 @@ static json_t *sums(const mdl_run *run) {
                      "count", (json_int_t)c->count, "sum", reals(curve_means(c), c->sum));
 }
 
+/* The lines of backend->choices. */
+static json_t *products(const mdl_run *run) {
+    const mdl_session *s = run->session;
+    mdl_arena *scratch = mdl_arena_new();
+    json_t *lines = json_array();
+    const char *at = s->backend->choices ? s->backend->choices(s->device, scratch) : "", *end;
+    for (; (end = strchr(at, '\n')); at = end + 1) json_array_append_new(lines, json_stringn(at, (size_t)(end - at)));
+    mdl_arena_free(scratch);
+    return lines;
+}
+
+/* Before the first program runs: products as the run has had them, whatever this machine would choose. */
+mdl_status mdl_run_set_products(mdl_run *run, const json_t *state) {
+    const mdl_session *s = run->session;
+    const json_t *lines = json_object_get(state, "products");
+    mdl_text text = {.arena = run->memory};
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        const char *line = json_string_value(json_array_get(lines, i));
+        if (line) mdl_text_printf(&text, "%s\n", line);
+    }
+    return text.n && s->backend->choose ? s->backend->choose(s->device, text.at) : MDL_OK;
+}
+
 static bool matters(const char *key) {
 #define CHANGE(name, follows) \
     if (!strcmp(key, name)) return true;
@@ -90,11 +113,11 @@ static const char *text_of(mdl_arena *memory, json_t *root) {
 }
 
 const char *mdl_run_state(const mdl_run *run, mdl_arena *memory) {
-    return text_of(memory,
-                   json_pack("{s:i, s:s, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o}", "format", MDL_STATE_FORMAT, "run", run->id,
-                             "step", (json_int_t)run->step, "epoch", real(run->epoch), "data", mdl_data_position_save(&run->next),
-                             "data_set", mdl_data_facts_of(run->loader), "plan", mdl_plan_facts(run->session), "world_size", 1,
-                             "config", settings(run->config), "sums", sums(run), "evaluation", mdl_progression_save(run)));
+    return text_of(memory, json_pack("{s:i, s:s, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o}", "format", MDL_STATE_FORMAT,
+                                     "run", run->id, "step", (json_int_t)run->step, "epoch", real(run->epoch), "data",
+                                     mdl_data_position_save(&run->next), "data_set", mdl_data_facts_of(run->loader), "plan",
+                                     mdl_plan_facts(run->session), "world_size", 1, "config", settings(run->config), "sums",
+                                     sums(run), "evaluation", mdl_progression_save(run), "products", products(run)));
 }
 
 static void set_best(json_t *root, const mdl_progression *p) {

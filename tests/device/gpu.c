@@ -178,6 +178,27 @@ static void load_product(mdl_test *t, const char *note) {
     mdl_plan_free(plan);
 }
 
+/* What one device says of its products, another takes; of the fake, also the other algorithm than the one that was chosen. */
+static void test_own_choices(mdl_test *t) {
+    mdl_device *d = NULL;
+    if (!mdl_case(t, "gpu: choices of algorithms: a run's own go before those that are kept")) return;
+    mdl_plan *plan = product_plan();
+    ok(t, mdl_backend_cuda.load(plan, 0, &d));
+    if (d) {
+        const char *said = mdl_backend_cuda.choices(d, plan->memory);
+        char *other = mdl_strdup(plan->memory, said), *hex = strstr(other, " = ");
+        CHECK(t, hex && strlen(hex) == 3 + 128 + 1, "it says %s", said);
+        if (hex && getenv("MDL_FAKE_CUDA")) hex[4] = hex[4] == '1' ? '2' : '1';
+        ok(t, mdl_backend_cuda.choose(d, mdl_printf(plan->memory, "no problem of it = 00\n%s", other)));
+        CHECK(t, !strcmp(mdl_backend_cuda.choices(d, plan->memory), other), "it has not taken\n%s", other);
+        if (hex) memset(hex + 3, 'f', 128);
+        ok(t, mdl_backend_cuda.choose(d, other));
+        CHECK(t, strcmp(mdl_backend_cuda.choices(d, plan->memory), other), "it takes what the library cannot run");
+    }
+    mdl_backend_cuda.unload(d);
+    mdl_plan_free(plan);
+}
+
 static void append(const char *path, const char *what) {
     FILE *f = fopen(path, "a");
     if (f) fputs(what, f);
@@ -289,6 +310,7 @@ void suite_gpu(mdl_test *t) {
     test_graphs(t);
     test_activity(t);
     test_choices(t, cache);
+    test_own_choices(t);
     test_refusals(t);
     mdl_conformance(t, &target);
     mdl_backend_cuda.unload(keeper);

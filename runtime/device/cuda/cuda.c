@@ -173,8 +173,16 @@ static mdl_status cuda_activity(mdl_device *d, const char *name, mdl_activity *a
 
 static const char *cuda_identity(const mdl_device *d) { return d->place->identity(d); }
 static int64_t cuda_memory(const mdl_device *d) { return d->held; }
+static const char *cuda_choices(const mdl_device *d, mdl_arena *memory) {
+    return d->place->choices ? d->place->choices(d, memory) : "";
+}
+
+static mdl_status cuda_choose(mdl_device *d, const char *choices) {
+    return d->place->choose ? explain(d, d->place->choose(d, choices)) : MDL_OK;
+}
+
 static const char *cuda_note(const mdl_device *d) { return d->note; }
 
-const mdl_backend mdl_backend_cuda = {"cuda",        cuda_load,   cuda_unload,  cuda_upload,   cuda_download,
-                                      cuda_fill,     cuda_run,    cuda_profile, cuda_run_part, cuda_rates,
-                                      cuda_identity, cuda_memory, cuda_note,    cuda_activity};
+const mdl_backend mdl_backend_cuda = {"cuda",    cuda_load,     cuda_unload,   cuda_upload, cuda_download, cuda_fill,
+                                      cuda_run,  cuda_profile,  cuda_run_part, cuda_rates,  cuda_identity, cuda_memory,
+                                      cuda_note, cuda_activity, cuda_choices,  cuda_choose};

@@ -20,7 +20,7 @@ typedef struct {
 struct mdl_gemm_cache {
     mdl_arena *memory;
     const char *path, *library, *gpu;
-    table known, fresh; /* as read; as put since */
+    table pinned, known, fresh; /* a run's own; as read; as put since */
 };
 
 const char *mdl_gemm_cache_path(mdl_arena *memory) { return mdl_file_in_cache(memory, "gemm.json"); }
@@ -85,7 +85,8 @@ static const choice *find(const table *in, const char *library, const char *gpu,
 static unsigned digit(char c) { return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10); }
 
 bool mdl_gemm_cache_find(const mdl_gemm_cache *cache, const char *problem, void *algorithm, size_t bytes) {
-    const choice *c = find(&cache->fresh, cache->library, cache->gpu, problem);
+    const choice *c = find(&cache->pinned, cache->library, cache->gpu, problem);
+    if (!c) c = find(&cache->fresh, cache->library, cache->gpu, problem);
     if (!c) c = find(&cache->known, cache->library, cache->gpu, problem);
     if (!c || strlen(c->algorithm) != 2 * bytes) return false;
     unsigned char *to = algorithm;
@@ -93,11 +94,23 @@ bool mdl_gemm_cache_find(const mdl_gemm_cache *cache, const char *problem, void 
     return true;
 }
 
-void mdl_gemm_cache_put(mdl_gemm_cache *cache, const char *problem, const void *algorithm, size_t bytes) {
-    mdl_text hex = {.arena = cache->memory};
+const char *mdl_gemm_cache_hex(mdl_arena *memory, const void *algorithm, size_t bytes) {
+    mdl_text hex = {.arena = memory};
     for (size_t i = 0; i < bytes; i++) mdl_text_printf(&hex, "%02x", ((const unsigned char *)algorithm)[i]);
-    choice c = {cache->library, cache->gpu, mdl_strdup(cache->memory, problem), hex.at};
-    MDL_PUSH(cache->memory, cache->fresh.rows, c);
+    return hex.at;
+}
+
+static void add(mdl_gemm_cache *cache, table *to, const char *problem, const char *hex) {
+    choice c = {cache->library, cache->gpu, mdl_strdup(cache->memory, problem), hex};
+    MDL_PUSH(cache->memory, to->rows, c);
+}
+
+void mdl_gemm_cache_put(mdl_gemm_cache *cache, const char *problem, const void *algorithm, size_t bytes) {
+    add(cache, &cache->fresh, problem, mdl_gemm_cache_hex(cache->memory, algorithm, bytes));
+}
+
+void mdl_gemm_cache_pin(mdl_gemm_cache *cache, const char *problem, const char *hex) {
+    if (is_hex(hex)) add(cache, &cache->pinned, problem, mdl_strdup(cache->memory, hex));
 }
 
 /* ---- writing ---- */

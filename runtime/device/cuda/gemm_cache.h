@@ -19,6 +19,9 @@ mdl_gemm_cache *mdl_gemm_cache_open(mdl_arena *memory, const char *path, const c
 bool mdl_gemm_cache_was_damaged(const mdl_gemm_cache *cache);
 /* False: there is no choice for this problem, of exactly `bytes` bytes. */
 bool mdl_gemm_cache_find(const mdl_gemm_cache *cache, const char *problem, void *algorithm, size_t bytes);
+/* A choice that goes before those of the file, and is not written to it. hex: as mdl_gemm_cache_hex gives it. */
+void mdl_gemm_cache_pin(mdl_gemm_cache *cache, const char *problem, const char *hex);
+const char *mdl_gemm_cache_hex(mdl_arena *memory, const void *algorithm, size_t bytes);
 void mdl_gemm_cache_put(mdl_gemm_cache *cache, const char *problem, const void *algorithm, size_t bytes);
 /* Writes the file, when there is something new, in one piece. Lines that others have added meanwhile stay. */
 mdl_status mdl_gemm_cache_save(mdl_gemm_cache *cache);

@@ -197,6 +197,17 @@ static const char *gpu_identity(const mdl_device *d) {
     return gpu->products ? mdl_printf(d->memory, "%s, %s", gpu->name, mdl_gpu_products_library(gpu->products)) : gpu->name;
 }
 
+static const char *gpu_choices(const mdl_device *d, mdl_arena *memory) {
+    const mdl_gpu *gpu = d->at;
+    return gpu->products ? mdl_gpu_products_choices(gpu->products, memory) : "";
+}
+
+static mdl_status gpu_choose(mdl_device *d, const char *choices) {
+    mdl_gpu *gpu = d->at;
+    mdl_status status = enter(gpu);
+    return status || !gpu->products ? status : mdl_gpu_products_choose(gpu->products, choices);
+}
+
 static mdl_status gpu_profile(mdl_device *d, int program, double *seconds) {
     mdl_status status = enter(d->at);
     return status ? status : mdl_gpu_profile(d, program, seconds);
@@ -213,4 +224,4 @@ static int gpu_lost(mdl_device *d) {
 
 const mdl_cuda_place mdl_cuda_gpu = {gpu_open,  gpu_close,       gpu_allocate, gpu_copy_in, gpu_send_input, gpu_copy_out,
                                      gpu_set,   mdl_gpu_prepare, gpu_run,      gpu_profile, gpu_part,       mdl_gpu_map,
-                                     gpu_rates, gpu_activity,    gpu_identity, gpu_lost};
+                                     gpu_rates, gpu_activity,    gpu_identity, gpu_choices, gpu_choose,     gpu_lost};

@@ -214,6 +214,17 @@ static const char *describe(mdl_arena *memory, const mdl_gemm *g, const int alig
     return text.at;
 }
 
+/* What the cache has for it, where the library can run that. */
+static void recall(const mdl_gpu_products *p, choice *c) {
+    cublasLtMatmulHeuristicResult_t result;
+    cublasLtMatmulAlgo_t algorithm;
+    if (!mdl_gemm_cache_find(p->cache, c->text, &algorithm, sizeof algorithm)) return;
+    if (p->lt.cublasLtMatmulAlgoCheck(p->handle, c->operation, c->a, c->b, c->c, c->d, &algorithm, &result)) return;
+    if (result.workspaceSize > WORKSPACE) return;
+    c->algorithm = algorithm;
+    c->decided = true;
+}
+
 static mdl_status choice_for(mdl_gpu_products *p, const mdl_gemm *g, const mdl_gpu_product *product, choice **to) {
     const mdl_gemm_memory *m = &product->memory;
     int align[] = {alignment(m->b), alignment(m->a), alignment(m->c ? m->c : m->d), alignment(m->d)};
@@ -225,10 +236,7 @@ static mdl_status choice_for(mdl_gpu_products *p, const mdl_gemm *g, const mdl_g
     memcpy(c->align, align, sizeof align);
     MDL_PUSH(p->memory, p->choices, c);
     MDL_TRY(make_choice(p, c), "product %s", text);
-    cublasLtMatmulHeuristicResult_t result;
-    c->decided = mdl_gemm_cache_find(p->cache, text, &c->algorithm, sizeof c->algorithm) &&
-                 !p->lt.cublasLtMatmulAlgoCheck(p->handle, c->operation, c->a, c->b, c->c, c->d, &c->algorithm, &result) &&
-                 result.workspaceSize <= WORKSPACE;
+    recall(p, c);
     return MDL_OK;
 }
 
@@ -362,5 +370,34 @@ mdl_status mdl_gpu_products_decide(mdl_gpu_products *p) {
     mdl_status kept = mdl_gemm_cache_save(p->cache);
     if (kept) p->note = mdl_printf(p->memory, "the choices of algorithms for products are not kept: %s", mdl_message(kept));
     mdl_status_free(kept);
+    return MDL_OK;
+}
+
+/* ---- a run's own choices ---- */
+const char *mdl_gpu_products_choices(const mdl_gpu_products *p, mdl_arena *memory) {
+    mdl_text text = {.arena = memory};
+    mdl_text_printf(&text, "%s", "");
+    for (int i = 0; i < p->choices.n; i++) {
+        const choice *c = p->choices.at[i];
+        mdl_text_printf(&text, "%s = %s\n", c->text, mdl_gemm_cache_hex(memory, &c->algorithm, sizeof c->algorithm));
+    }
+    return text.at;
+}
+
+static void pin_lines(mdl_gpu_products *p, const char *at) {
+    for (const char *end; (end = strchr(at, '\n')); at = end + 1) {
+        const char *line = mdl_strndup(p->memory, at, (size_t)(end - at)), *middle = strstr(line, " = ");
+        if (middle) mdl_gemm_cache_pin(p->cache, mdl_strndup(p->memory, line, (size_t)(middle - line)), middle + 3);
+    }
+}
+
+mdl_status mdl_gpu_products_choose(mdl_gpu_products *p, const char *choices) {
+    pin_lines(p, choices);
+    for (int i = 0; i < p->choices.n; i++) {
+        choice *c = p->choices.at[i];
+        recall(p, c);
+        MDL_TRY(run(c->first, &c->algorithm), "product %s", c->text);
+    }
+    MDL_TRY_CUDA(p->cu, p->cu->cuStreamSynchronize(p->stream), "products");
     return MDL_OK;
 }

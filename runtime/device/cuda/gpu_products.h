@@ -28,6 +28,11 @@ bool mdl_gpu_products_undecided(const mdl_gpu_products *products); /* will any b
 /* Times what the cache does not know, on what lies in the products' memory, and runs every problem once, so that all code is
  * loaded. Writes to their results. */
 mdl_status mdl_gpu_products_decide(mdl_gpu_products *products);
+/* The algorithms that are decided, a line each: "PROBLEM = HEX". */
+const char *mdl_gpu_products_choices(const mdl_gpu_products *products, mdl_arena *memory);
+/* Takes the algorithms of such lines where library and GPU can run them, and runs those products once. Writes to their results; to be
+ * called before any program is captured. */
+mdl_status mdl_gpu_products_choose(mdl_gpu_products *products, const char *choices);
 const char *mdl_gpu_products_note(const mdl_gpu_products *products); /* about the cache: a sentence, or NULL */
 
 mdl_status mdl_gpu_product_run(const mdl_gpu_product *product); /* starts it on the stream */

@@ -184,6 +184,6 @@ static int host_lost(mdl_device *d) {
     return -1;
 }
 
-const mdl_cuda_place mdl_cuda_host = {host_open,  host_close,    host_allocate, host_copy_in, host_send_input, host_copy_out,
-                                      host_set,   host_prepare,  host_run,      host_profile, host_part,       host_map,
-                                      host_rates, host_activity, host_identity, host_lost};
+const mdl_cuda_place mdl_cuda_host = {
+    host_open,    host_close, host_allocate, host_copy_in, host_send_input, host_copy_out, host_set, host_prepare, host_run,
+    host_profile, host_part,  host_map,      host_rates,   host_activity,   host_identity, NULL,     NULL,         host_lost};

@@ -29,6 +29,9 @@ typedef struct {
     mdl_status (*rates)(mdl_device *d, int64_t edge, mdl_rates *rates);
     mdl_status (*activity)(mdl_device *d, int program, mdl_activity *activity);
     const char *(*identity)(const mdl_device *d);
+    /* mdl_backend's; NULL where products have no choice. */
+    const char *(*choices)(const mdl_device *d, mdl_arena *memory);
+    mdl_status (*choose)(mdl_device *d, const char *choices);
     /* The program whose launches made the device unusable, -1 when it is not. A fresh one can be opened afterwards, or not:
      * the driver may be lost to the process. */
     int (*lost)(mdl_device *d);
