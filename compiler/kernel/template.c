@@ -51,13 +51,13 @@ static const char *joined(mdl_text *all, const char *const *names) {
 }
 
 const char *mdl_template_prelude(void) {
-    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "vector.h", NULL};
+    static const char *const names[] = {"math.h", "bf16.h", "fp8.h", "philox.h", "vector.h", NULL};
     static mdl_text all;
     return joined(&all, names);
 }
 
 const char *mdl_cuda_prelude(void) {
-    static const char *const names[] = {"math.h", "bf16.h", "philox.h", "simt.h", "rows.h", NULL};
+    static const char *const names[] = {"math.h", "bf16.h", "fp8.h", "philox.h", "simt.h", "rows.h", NULL};
     static mdl_text all;
     return joined(&all, names);
 }

@@ -8,8 +8,9 @@
 #include "runtime/base/status.h"
 
 const mdl_c_type mdl_c_types[MDL_DTYPE_COUNT] = {
-    [MDL_F32] = {"float", "float"},      [MDL_BF16] = {"mdl_bf16", "mdl_bf16"}, [MDL_I32] = {"int32_t", "int32_t"},
-    [MDL_BOOL] = {"int32_t", "uint8_t"}, [MDL_SEG] = {"int32_t", "int32_t"},
+    [MDL_F32] = {"float", "float"},        [MDL_BF16] = {"mdl_bf16", "mdl_bf16"}, [MDL_I32] = {"int32_t", "int32_t"},
+    [MDL_BOOL] = {"int32_t", "uint8_t"},   [MDL_SEG] = {"int32_t", "int32_t"},    [MDL_E4M3] = {"mdl_e4m3", "mdl_e4m3"},
+    [MDL_E5M2] = {"mdl_e5m2", "mdl_e5m2"},
 };
 
 /* ---- what has no C ---- */
@@ -53,7 +54,8 @@ const char *mdl_c_affine(mdl_arena *arena, const mdl_affine *a, int moved) {
 const char *mdl_c_constant(mdl_arena *arena, mdl_dtype dtype, double x) {
     if (!mdl_dtype_is_real(dtype)) return mdl_printf(arena, "%" PRId64, (int64_t)x);
     float rounded = (float)x;
-    if (dtype == MDL_BF16) return mdl_printf(arena, "mdl_to_bf16(%s)", mdl_c_constant(arena, MDL_F32, x));
+    if (mdl_dtype_is_narrow(dtype))
+        return mdl_printf(arena, "mdl_to_%s(%s)", mdl_dtype_name(dtype), mdl_c_constant(arena, MDL_F32, x));
     if (isnan(rounded)) return "MDL_NAN";
     if (isinf(rounded)) return rounded < 0 ? "(-MDL_INF)" : "MDL_INF";
     char digits[64];
@@ -63,8 +65,8 @@ const char *mdl_c_constant(mdl_arena *arena, mdl_dtype dtype, double x) {
 
 static const char *converted(mdl_arena *arena, const char *x, mdl_dtype from, mdl_dtype to) {
     if (to == from) return x;
-    if (from == MDL_BF16) x = mdl_printf(arena, "mdl_from_bf16(%s)", x);
-    if (to == MDL_BF16) return mdl_printf(arena, "mdl_to_bf16((float)%s)", x);
+    if (mdl_dtype_is_narrow(from)) x = mdl_printf(arena, "mdl_from_%s(%s)", mdl_dtype_name(from), x);
+    if (mdl_dtype_is_narrow(to)) return mdl_printf(arena, "mdl_to_%s((float)%s)", mdl_dtype_name(to), x);
     if (to == MDL_BOOL) return mdl_printf(arena, "%s != 0", x);
     return mdl_printf(arena, "(%s)%s", mdl_c_types[to].reg, x);
 }

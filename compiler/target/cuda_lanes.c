@@ -13,7 +13,7 @@ typedef struct {
     mdl_arena *arena;
     const mdl_loop_kernel *k;
     mdl_lanes *l;
-    int want;                     /* columns of an access: 8 where some array is of 2 bytes, else 4 */
+    int want;                     /* columns of an access: 8 where enough arrays are of a dtype below f32, else 4 */
     bool *shared, *lane, *memory; /* by array: some access asks for it */
     int *folds;                   /* by array of partial sums: statements that fold into it, each into registers of its own */
 } analysis;
@@ -109,7 +109,7 @@ static void choose_vectors(analysis *a) {
     for (int i = 0; i < a->k->arrays.n; i++) {
         const mdl_loop_array *array = &a->k->arrays.at[i];
         if (is_private(array) || array->space == MDL_MEM_PARTIAL || array->width < 8) continue;
-        narrow += bytes_of(array) == 2, wide += bytes_of(array) == 4;
+        narrow += bytes_of(array) == 2 || mdl_dtype_is_narrow(array->dtype), wide += bytes_of(array) == 4;
     }
     a->want = narrow && 2 * narrow >= wide ? 8 : 4;
     for (int v = 0; v < a->k->vars; v++) {

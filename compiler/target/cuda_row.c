@@ -62,7 +62,10 @@ static const char *element(printer *p, const mdl_loop_stmt *s) {
 }
 
 /* ---- vectors ---- */
-static const char *vector_kind(mdl_dtype dtype) { return dtype == MDL_BF16 ? "bf16" : dtype == MDL_F32 ? "f32" : "i32"; }
+static const char *vector_kind(mdl_dtype dtype) {
+    if (mdl_dtype_bits(dtype) == 8) return "u8";
+    return dtype == MDL_BF16 ? "bf16" : dtype == MDL_F32 ? "f32" : "i32";
+}
 /* Accesses of a vector, and the bytes of each. */
 static int64_t pieces(const printer *p, const mdl_loop_array *a) {
     int64_t bits = p->walk->vector * mdl_dtype_bits(a->dtype);

@@ -35,9 +35,11 @@ static const struct {
     int significand, exponent;
     double largest, beyond;
 } formats[MDL_DTYPE_COUNT] = {
-    [MDL_F32] = {24, -126, 0x1.fffffep127, INFINITY}, [MDL_BF16] = {8, -126, 0x1.fep127, INFINITY},
-    [MDL_F16] = {11, -14, 65504, INFINITY},           [MDL_E4M3] = {4, -6, 448, NAN},
-    [MDL_E5M2] = {3, -14, 57344, INFINITY},
+    [MDL_F32] = {24, -126, 0x1.fffffep127, INFINITY},
+    [MDL_BF16] = {8, -126, 0x1.fep127, INFINITY},
+    [MDL_F16] = {11, -14, 65504, INFINITY},
+    [MDL_E4M3] = {4, -6, 448, 448},
+    [MDL_E5M2] = {3, -14, 57344, 57344},
 };
 
 double mdl_dtype_round(mdl_dtype dtype, double x) {
@@ -57,7 +59,7 @@ bool mdl_dtype_holds(mdl_dtype wide, mdl_dtype narrow) {
     if (wide == MDL_F64) return narrow != MDL_SEG;
     if (!mdl_dtype_is_real(wide) || !mdl_dtype_is_real(narrow) || narrow == MDL_F64) return false;
     return formats[wide].significand >= formats[narrow].significand && formats[wide].exponent <= formats[narrow].exponent &&
-           formats[wide].largest >= formats[narrow].largest && (isinf(formats[wide].beyond) || isnan(formats[narrow].beyond));
+           formats[wide].largest >= formats[narrow].largest;
 }
 
 int64_t mdl_type_count(const mdl_type *type) {

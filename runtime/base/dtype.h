@@ -42,8 +42,9 @@ int mdl_dtype_bits(mdl_dtype dtype);
 bool mdl_dtype_parse(const char *name, mdl_dtype *dtype);
 bool mdl_dtype_is_real(mdl_dtype dtype);
 bool mdl_dtype_is_narrow(mdl_dtype dtype); /* a real below f32 */
-/* The nearest value that the dtype has, ties to even: reals keep NaN, and overflow as the format says (infinity; NaN for e4m3,
- * which has none); i32 truncates; bool is 0 or 1. f64 is any x. */
+/* The nearest value that the dtype has, ties to even: reals keep NaN and overflow to infinity, but for e4m3 and
+ * e5m2, which saturate: what is beyond their largest number, infinity too, becomes that; i32 truncates; bool is 0 or 1. f64 is any
+ * x. */
 double mdl_dtype_round(mdl_dtype dtype, double x);
 /* Has `wide` every value of `narrow`? */
 bool mdl_dtype_holds(mdl_dtype wide, mdl_dtype narrow);

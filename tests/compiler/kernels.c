@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler/kernel/cpu/math.h"
+
 #include "compiler/ir/state.h"
+#include "compiler/kernel/cpu/bf16.h"
+#include "compiler/kernel/cpu/fp8.h"
 #include "compiler/pass/pass.h"
 #include "compiler/pipeline.h"
 #include "runtime/base/compare.h"
@@ -120,11 +124,12 @@ static void append(bench *b, const subject *s) {
     }
 }
 
-/* Real inputs are what an f32 can hold. */
+/* Real inputs are what their dtype can hold. */
 static void round_reals(mdl_arrays *arrays) {
     for (int i = 0; i < arrays->n; i++)
         for (int64_t k = 0, n = mdl_type_count(&arrays->at[i].type); k < n; k++)
-            if (arrays->at[i].type.dtype == MDL_F32) arrays->at[i].at[k] = (float)arrays->at[i].at[k];
+            if (mdl_dtype_is_real(arrays->at[i].type.dtype))
+                arrays->at[i].at[k] = mdl_dtype_round(arrays->at[i].type.dtype, arrays->at[i].at[k]);
 }
 
 static void begin(bench *b, int64_t rows) {
@@ -177,6 +182,9 @@ static void *to_bytes(mdl_arena *arena, const mdl_named_array *a) {
         if (a->type.dtype == MDL_F32) ((float *)bytes)[i] = (float)a->at[i];
         if (a->type.dtype == MDL_I32 || a->type.dtype == MDL_SEG) ((int32_t *)bytes)[i] = (int32_t)a->at[i];
         if (a->type.dtype == MDL_BOOL) ((uint8_t *)bytes)[i] = (uint8_t)a->at[i];
+        if (a->type.dtype == MDL_BF16) ((mdl_bf16 *)bytes)[i] = mdl_to_bf16((float)a->at[i]);
+        if (a->type.dtype == MDL_E4M3) ((mdl_e4m3 *)bytes)[i] = mdl_to_e4m3((float)a->at[i]);
+        if (a->type.dtype == MDL_E5M2) ((mdl_e5m2 *)bytes)[i] = mdl_to_e5m2((float)a->at[i]);
     }
     return bytes;
 }
@@ -195,7 +203,13 @@ static void upload(bench *b, const subject *s) {
 }
 
 static double element(const mdl_type *type, const void *bytes, int64_t i) {
-    if (type->dtype == MDL_F32) return ((const float *)bytes)[i];
+    switch (type->dtype) {
+        case MDL_F32: return ((const float *)bytes)[i];
+        case MDL_BF16: return mdl_from_bf16(((const mdl_bf16 *)bytes)[i]);
+        case MDL_E4M3: return mdl_from_e4m3(((const mdl_e4m3 *)bytes)[i]);
+        case MDL_E5M2: return mdl_from_e5m2(((const mdl_e5m2 *)bytes)[i]);
+        default: break;
+    }
     return type->dtype == MDL_BOOL ? ((const uint8_t *)bytes)[i] : ((const int32_t *)bytes)[i];
 }
 

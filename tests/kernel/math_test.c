@@ -5,11 +5,13 @@
 #include "compiler/kernel/cpu/math.h"
 
 #include "compiler/kernel/cpu/bf16.h"
+#include "compiler/kernel/cpu/fp8.h"
 #include "compiler/kernel/cpu/philox.h"
 #include "compiler/kernel/philox.h"
 #include "compiler/kernel/template.h"
 #include "compiler/op/pointwise.h"
 #include "runtime/base/compare.h"
+#include "runtime/base/dtype.h"
 #include "runtime/base/philox.h"
 #include "tests/kernel/native.h"
 
@@ -197,6 +199,31 @@ static void bf16_special(mdl_test *t) {
     }
 }
 
+/* ---- e4m3 and e5m2 ---- */
+
+/* Every number comes back; what lies between, and beside the middle between, is rounded as mdl_dtype_round says. */
+static void fp8_values(mdl_test *t) {
+    static const uint32_t low[] = {0, 1, 0x7ff, 0x800, 0x801, 0xfff}; /* of the 12 bits that neither format sees */
+    int lost = 0, off = 0;
+    for (int i = 0; i < 256; i++) {
+        float x = mdl_from_e4m3((uint8_t)i), y = mdl_from_e5m2((uint8_t)i);
+        lost += isnan(x) ? (i & 0x7f) != 0x7f : mdl_to_e4m3(x) != i;
+        lost += isnan(y) ? (i & 0x7f) < 0x7d : isinf(y) ? (i & 0x7f) != 0x7c : mdl_to_e5m2(y) != i;
+    }
+    CHECK(t, !lost, "%d numbers do not come back", lost);
+    for (uint32_t high = 0; high < 1u << 20; high++)
+        for (int k = 0; k < 6; k++) {
+            float x = mdl_from_bits((int32_t)(high << 12 | low[k]));
+            double four = mdl_dtype_round(MDL_E4M3, (double)x), five = mdl_dtype_round(MDL_E5M2, (double)x);
+            float a = mdl_from_e4m3(mdl_to_e4m3(x)), b = mdl_from_e5m2(mdl_to_e5m2(x));
+            off += isnan(x) ? !isnan(a) || !isnan(b) : (double)a != four || (double)b != five;
+        }
+    CHECK(t, !off, "%d numbers of f32 are not rounded as they should be", off);
+    CHECK(t, mdl_from_e4m3(0x38) == 1 && mdl_from_e4m3(0xfe) == -448 && mdl_from_e4m3(1) == 0x1p-9f, "known numbers of e4m3");
+    CHECK(t, mdl_from_e5m2(0x3c) == 1 && mdl_from_e5m2(0xfb) == -57344 && mdl_from_e5m2(1) == 0x1p-16f, "known numbers of e5m2");
+    CHECK(t, mdl_to_e4m3(-0.0f) == 0x80 && mdl_to_e5m2(-INFINITY) == 0xfb && mdl_to_e4m3(NAN) == 0x7f, "signs, infinity, NaN");
+}
+
 /* A vectorized loop over arrays of bf16 gives the bits of the plain functions. */
 static void same_bf16(mdl_test *t, void *library) {
     static uint16_t narrow[N];
@@ -298,6 +325,7 @@ void suite_math(mdl_test *t) {
     if (mdl_case(t, "special values")) special(t);
     if (mdl_case(t, "bf16: every value comes back, what lies between is rounded to the nearest even")) bf16_values(t);
     if (mdl_case(t, "bf16: infinities, overflow, zeros, NaN")) bf16_special(t);
+    if (mdl_case(t, "e4m3, e5m2: every number comes back, others are rounded to the nearest even, and saturate")) fp8_values(t);
     if (mdl_case(t, "loops vectorize and give the same bits")) vectorized(t);
     if (mdl_case(t, "philox: known answers")) known_answers(t);
     if (mdl_case(t, "philox: uniform and normal")) distributions(t);

@@ -53,12 +53,19 @@ MDL_FN mdl_16 mdl_zero_16(void) {
 /* Element i of columns that lie in 16-byte pieces; put in order of i. */
 MDL_FN mdl_bf16 mdl_bf16_at(const mdl_16 *p, int i) { return (mdl_bf16)(p[i / 8].w[i % 8 / 2] >> 16 * (i % 2)); }
 MDL_FN float mdl_f32_at(const mdl_16 *p, int i) { return mdl_from_bits((int32_t)p[i / 4].w[i % 4]); }
+MDL_FN uint8_t mdl_u8_at(const mdl_16 *p, int i) { return (uint8_t)(p[i / 16].w[i % 16 / 4] >> 8 * (i % 4)); }
 MDL_FN int32_t mdl_i32_at(const mdl_16 *p, int i) { return (int32_t)p[i / 4].w[i % 4]; }
 MDL_FN void mdl_bf16_put(mdl_16 *p, int i, mdl_bf16 x) {
     if (i % 2)
         p[i / 8].w[i % 8 / 2] |= (uint32_t)x << 16;
     else
         p[i / 8].w[i % 8 / 2] = x;
+}
+MDL_FN void mdl_u8_put(mdl_16 *p, int i, uint8_t x) {
+    if (i % 4)
+        p[i / 16].w[i % 16 / 4] |= (uint32_t)x << 8 * (i % 4);
+    else
+        p[i / 16].w[i % 16 / 4] = x;
 }
 MDL_FN void mdl_f32_put(mdl_16 *p, int i, float x) { p[i / 4].w[i % 4] = (uint32_t)mdl_bits(x); }
 MDL_FN void mdl_i32_put(mdl_16 *p, int i, int32_t x) { p[i / 4].w[i % 4] = (uint32_t)x; }
