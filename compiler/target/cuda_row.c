@@ -63,8 +63,7 @@ static const char *element(printer *p, const mdl_loop_stmt *s) {
 
 /* ---- vectors ---- */
 static const char *vector_kind(mdl_dtype dtype) {
-    if (mdl_dtype_bits(dtype) == 8) return "u8";
-    return dtype == MDL_BF16 ? "bf16" : dtype == MDL_F32 ? "f32" : "i32";
+    return mdl_dtype_bits(dtype) == 8 ? "u8" : dtype == MDL_BF16 ? "bf16" : dtype == MDL_F32 ? "f32" : "i32";
 }
 /* Accesses of a vector, and the bytes of each. */
 static int64_t pieces(const printer *p, const mdl_loop_array *a) {
@@ -460,12 +459,11 @@ static void print_flush(printer *p, int sum) {
         return;
     }
     int64_t width = width_of(p, &p->sums.at[sum]);
-    const char *type = mdl_c_types[array_of(p, p->sums.at[sum].fold)->dtype].reg;
     print_own(p, sum, mdl_printf(p->arena, "sums[group * %" PRId64 " + k] = ", width));
     line(p, "mdl_sync();");
     LINE("for (int k = mdl_thread(); k < %" PRId64 "; k += LANES * ROWS) {", width);
     p->depth++;
-    LINE("%s x = sums[k];", type);
+    LINE("%s x = sums[k];", mdl_c_types[array_of(p, p->sums.at[sum].fold)->dtype].reg);
     LINE("for (int g = 1; g < ROWS; g++) x += sums[g * %" PRId64 " + k];", width);
     print_add(p, sum, "x");
     close_braces(p);
