@@ -54,7 +54,7 @@ int main(int argc, char **argv) {
                         {.m = out, .n = in, .k = T, .lda = out, .ldb = in, .ldd = in, .trans_a = true}};
         for (int k = 0; k < 3; k++) { /* gradients of weights are f32 */
             p[k].batch = 1;
-            p[k].type_ab = dtype;
+            p[k].type_a = p[k].type_b = dtype;
             p[k].type_d = k < 2 ? dtype : MDL_F32;
             seconds += best_of(products, &p[k], &memory);
             flops += 2.0 * (double)T * (double)out * (double)in;

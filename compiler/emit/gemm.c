@@ -23,7 +23,8 @@ const char *mdl_emit_gemm(const mdl_op *dot, mdl_gemm *g) {
                     .stride_d = x.stride_d,
                     .trans_a = x.trans_a,
                     .trans_b = x.trans_b,
-                    .type_ab = dot->in[0]->type.dtype,
+                    .type_a = dot->in[0]->type.dtype,
+                    .type_b = dot->in[1]->type.dtype,
                     .type_d = result->dtype};
     if (init > 0) { /* lies as the result does */
         g->has_c = true;

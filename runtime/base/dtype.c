@@ -54,6 +54,14 @@ double mdl_dtype_round(mdl_dtype dtype, double x) {
     return fabs(y) > formats[dtype].largest ? copysign(formats[dtype].beyond, x) : y;
 }
 
+double mdl_dtype_of_code(mdl_dtype dtype, uint8_t code) {
+    int bits = formats[dtype].significand - 1, exponent = (code & 0x7f) >> bits, fraction = code & ((1 << bits) - 1);
+    int one = exponent ? 1 << bits : 0; /* the leading one */
+    double value = ldexp(one + fraction, formats[dtype].exponent + (exponent ? exponent - 1 : 0) - bits);
+    if (value > formats[dtype].largest) value = dtype == MDL_E5M2 && !fraction ? (double)INFINITY : (double)NAN;
+    return code & 0x80 ? -value : value;
+}
+
 bool mdl_dtype_holds(mdl_dtype wide, mdl_dtype narrow) {
     if (wide == narrow || narrow == MDL_BOOL) return wide != MDL_SEG && narrow != MDL_SEG;
     if (wide == MDL_F64) return narrow != MDL_SEG;

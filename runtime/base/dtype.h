@@ -46,6 +46,8 @@ bool mdl_dtype_is_narrow(mdl_dtype dtype); /* a real below f32 */
  * e5m2, which saturate: what is beyond their largest number, infinity too, becomes that; i32 truncates; bool is 0 or 1. f64 is any
  * x. */
 double mdl_dtype_round(mdl_dtype dtype, double x);
+/* The value of a code of e4m3 or e5m2. */
+double mdl_dtype_of_code(mdl_dtype dtype, uint8_t code);
 /* Has `wide` every value of `narrow`? */
 bool mdl_dtype_holds(mdl_dtype wide, mdl_dtype narrow);
 

@@ -115,7 +115,7 @@ static void collect_products(const mdl_plan_program *p, mdl_arena *arena, produc
         const mdl_gemm *g = &l->gemm;
         if (l->kind != MDL_LAUNCH_GEMM) continue;
         product one = {
-            {g->m, g->n, g->k, g->batch, g->trans_a, g->trans_b, g->type_ab, g->type_d, g->has_bias + 2 * g->has_c, all->n},
+            {g->m, g->n, g->k, g->batch, g->trans_a, g->trans_b, g->type_a, g->type_d, g->has_bias + 2 * g->has_c, all->n},
             l->label,
             l->span};
         MDL_PUSH(arena, *all, one);

@@ -200,7 +200,7 @@ static const char *cpu_note(const mdl_device *d) {
     for (int p = 0; p < d->plan->programs.n; p++)
         for (int l = 0; l < d->plan->programs.at[p].launches.n; l++) {
             const mdl_plan_launch *launch = &d->plan->programs.at[p].launches.at[l];
-            if (launch->kind == MDL_LAUNCH_GEMM && launch->gemm.type_ab == MDL_BF16)
+            if (launch->kind == MDL_LAUNCH_GEMM && launch->gemm.type_a == MDL_BF16)
                 return "this processor has no instructions for bf16 products: the results are right, f32 would be faster";
         }
     return NULL;

@@ -5,7 +5,8 @@
  * (docs/gemm.md).
  *
  * A tile's sums go straight to D where D can hold them: f32, and nothing there that is still needed. Otherwise they go to a tile of
- * the thread's own. What is added to them (bias, then C) and the rounding to bf16 follow while the tile is in the cache. */
+ * the thread's own. What they are multiplied with (scales), what is added to them (bias, then C) and the rounding to bf16 follow
+ * while the tile is in the cache. Operands of 8 bits are widened to f32, which has all their products. */
 #include "runtime/device/gemm.h"
 
 #include <omp.h>
@@ -23,8 +24,9 @@ static const int64_t panel_bytes = 2 << 20;
 struct mdl_cpu_products {
     mdl_arena *arena;
     int threads;
-    mdl_onednn *library; /* once there is a bf16 product */
-    char *work;          /* work_bytes for each thread */
+    mdl_onednn *library;        /* once there is a bf16 product */
+    float e4m3[256], e5m2[256]; /* the values of their codes */
+    char *work;                 /* work_bytes for each thread */
     int64_t work_bytes;
 };
 
@@ -45,6 +47,9 @@ struct mdl_cpu_gemm {
     layout work;
 };
 
+static bool is_f32(const mdl_gemm *p) { return p->type_a == MDL_F32; }
+static bool is_bf16(const mdl_gemm *p) { return p->type_a == MDL_BF16; }
+
 /* A tile, and the memory of the thread that computes it. */
 typedef struct {
     const mdl_cpu_gemm *g;
@@ -64,6 +69,10 @@ mdl_cpu_products *mdl_cpu_products_new(int threads) {
     mdl_arena *arena = mdl_arena_new();
     mdl_cpu_products *p = MDL_NEW(arena, mdl_cpu_products);
     *p = (mdl_cpu_products){.arena = arena, .threads = threads};
+    for (int i = 0; i < 256; i++) {
+        p->e4m3[i] = (float)mdl_dtype_of_code(MDL_E4M3, (uint8_t)i);
+        p->e5m2[i] = (float)mdl_dtype_of_code(MDL_E5M2, (uint8_t)i);
+    }
     return p;
 }
 
@@ -91,7 +100,7 @@ static void choose_tiles(mdl_cpu_gemm *g) {
     const mdl_gemm *p = &g->problem;
     int64_t tiles = (int64_t)(2.0 * (double)p->m * (double)p->n * (double)p->k / min_flops);
     tiles = larger(1, smaller(tiles, MAX_TILES));
-    int64_t parts_n = divide_up(p->n, MAX_COLUMNS), panel = piece(p->n, parts_n) * p->k * size_of(p->type_ab);
+    int64_t parts_n = divide_up(p->n, MAX_COLUMNS), panel = piece(p->n, parts_n) * p->k * size_of(p->type_b);
     int64_t least = p->trans_b && panel > panel_bytes ? MIN_ROWS_LARGE : MIN_SIDE;
     g->tile_m = piece(p->m, parts_of(p->m, tiles / parts_n, least));
     g->tiles_m = divide_up(p->m, g->tile_m);
@@ -129,8 +138,8 @@ static void find_matmuls(mdl_cpu_gemm *g) {
 
 static void lay_out(mdl_cpu_gemm *g) {
     int64_t scratch = 0;
-    bool converts = false;
-    for (int i = 0; i < 4 && g->problem.type_ab == MDL_BF16; i++) {
+    bool converts = !is_f32(&g->problem) && !is_bf16(&g->problem);
+    for (int i = 0; i < 4 && is_bf16(&g->problem); i++) {
         const mdl_onednn_matmul *matmul = g->matmul[i / 2][i % 2];
         converts |= !matmul;
         if (matmul) scratch = larger(scratch, mdl_onednn_scratch_bytes(matmul));
@@ -153,11 +162,12 @@ static bool grow(mdl_cpu_products *p, int64_t bytes) {
 mdl_cpu_gemm *mdl_cpu_gemm_prepare(mdl_cpu_products *products, const mdl_gemm *problem, const mdl_gemm_memory *memory) {
     mdl_cpu_gemm *g = MDL_NEW(products->arena, mdl_cpu_gemm);
     *g = (mdl_cpu_gemm){.problem = *problem, .memory = *memory, .products = products};
-    bool in_place = problem->has_c && memory->c == memory->d, adds = problem->has_c || problem->has_bias;
-    g->rounds = problem->type_ab == MDL_BF16 && problem->type_d == MDL_BF16 && !adds;
-    g->direct = g->rounds || (problem->type_d == MDL_F32 && !(in_place && problem->type_ab == MDL_BF16));
+    bool in_place = problem->has_c && memory->c == memory->d;
+    bool changes = problem->has_c || problem->has_bias || problem->has_scales;
+    g->rounds = is_bf16(problem) && problem->type_d == MDL_BF16 && !changes;
+    g->direct = g->rounds || (problem->type_d == MDL_F32 && !(in_place && (!is_f32(problem) || problem->has_scales)));
     choose_tiles(g);
-    if (problem->type_ab == MDL_BF16) find_matmuls(g);
+    if (is_bf16(problem)) find_matmuls(g);
     lay_out(g);
     return grow(products, g->work.bytes) ? g : NULL;
 }
@@ -178,9 +188,16 @@ static uint16_t to_bf16(float f) {
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
 }
 
-static void widen(float *to, const uint16_t *from, int64_t rows, int64_t cols, int64_t ld) {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++) to[i * cols + j] = from_bf16(from[i * ld + j]);
+/* Rows of a matrix of `dtype`, ld numbers apart, side by side. */
+static void widen(const mdl_cpu_products *all, float *to, const void *from, mdl_dtype dtype, int64_t rows, int64_t cols,
+                  int64_t ld) {
+    const float *codes = dtype == MDL_E4M3 ? all->e4m3 : dtype == MDL_E5M2 ? all->e5m2 : NULL;
+    for (int64_t i = 0; i < rows; i++) {
+        const uint8_t *small = (const uint8_t *)from + i * ld;
+        const uint16_t *half = (const uint16_t *)from + i * ld;
+        for (int64_t j = 0; codes && j < cols; j++) to[i * cols + j] = codes[small[j]];
+        for (int64_t j = 0; !codes && j < cols; j++) to[i * cols + j] = from_bf16(half[j]);
+    }
 }
 
 static const void *element(const void *base, mdl_dtype dtype, int64_t index) { return (const char *)base + index * size_of(dtype); }
@@ -191,14 +208,14 @@ static bool f32_sums(const tile *t, const float *a, int64_t lda, const float *b,
     return mdl_onednn_sgemm(&shape, add, a, b, t->sums);
 }
 
-/* For shapes and machines for which the library has no bf16 code worth the name. */
-static bool widened_sums(const tile *t, const uint16_t *a, const uint16_t *b) {
+/* For operands of 8 bits, and where the library has no bf16 code worth the name. */
+static bool widened_sums(const tile *t, const void *a, const void *b) {
     const mdl_cpu_gemm *g = t->g;
     const mdl_gemm *p = &g->problem;
     float *wide_a = (float *)(t->work + g->work.a), *wide_b = (float *)(t->work + g->work.b);
     int64_t lda = p->trans_a ? t->m : p->k, ldb = p->trans_b ? p->k : t->n;
-    widen(wide_a, a, p->trans_a ? p->k : t->m, lda, p->lda);
-    widen(wide_b, b, p->trans_b ? t->n : p->k, ldb, p->ldb);
+    widen(g->products, wide_a, a, p->type_a, p->trans_a ? p->k : t->m, lda, p->lda);
+    widen(g->products, wide_b, b, p->type_b, p->trans_b ? t->n : p->k, ldb, p->ldb);
     return f32_sums(t, wide_a, lda, wide_b, ldb, false);
 }
 
@@ -216,16 +233,21 @@ static void store_row(void *d, const float *sums, mdl_dtype dtype, int64_t n) {
         for (int64_t j = 0; j < n; j++) ((uint16_t *)d)[j] = to_bf16(sums[j]);
 }
 
-/* bias, then C, added to the tile's sums; then into D, where they are not there yet. */
+static void scale_row(float *sums, float scale, int64_t n) {
+    for (int64_t j = 0; j < n; j++) sums[j] *= scale;
+}
+
+/* The tile's sums scaled; bias, then C, added to them; then into D, where they are not there yet. */
 static void finish(const tile *t, bool add_c) {
     const mdl_gemm *p = &t->g->problem;
     const mdl_gemm_memory *x = &t->g->memory;
     bool in_d = t->g->direct && !t->g->rounds;
-    if (in_d && !p->has_bias && !add_c) return;
+    if (in_d && !p->has_bias && !add_c && !p->has_scales) return;
     for (int64_t i = 0; i < t->m; i++) {
         float *sums = t->sums + i * t->ld;
         int64_t c = t->batch * p->stride_c + (t->row + i) * p->ldc + t->column;
         int64_t d = t->batch * p->stride_d + (t->row + i) * p->ldd + t->column;
+        if (p->has_scales) scale_row(sums, *x->scale_a * *x->scale_b, t->n);
         if (p->has_bias) add_row(sums, element(x->bias, p->type_bias, t->column), p->type_bias, t->n);
         if (add_c) add_row(sums, element(x->c, p->type_c, c), p->type_c, t->n);
         if (!in_d) store_row((void *)element(x->d, p->type_d, d), sums, p->type_d, t->n);
@@ -235,14 +257,14 @@ static void finish(const tile *t, bool add_c) {
 static bool run_tile(tile *t) {
     const mdl_cpu_gemm *g = t->g;
     const mdl_gemm *p = &g->problem;
-    const void *a = element(g->memory.a, p->type_ab, t->batch * p->stride_a + (p->trans_a ? t->row : t->row * p->lda));
-    const void *b = element(g->memory.b, p->type_ab, t->batch * p->stride_b + (p->trans_b ? t->column * p->ldb : t->column));
+    const void *a = element(g->memory.a, p->type_a, t->batch * p->stride_a + (p->trans_a ? t->row : t->row * p->lda));
+    const void *b = element(g->memory.b, p->type_b, t->batch * p->stride_b + (p->trans_b ? t->column * p->ldb : t->column));
     void *d = (void *)element(g->memory.d, p->type_d, t->batch * p->stride_d + t->row * p->ldd + t->column);
     const mdl_onednn_matmul *matmul = g->matmul[t->row + t->m == p->m][t->column + t->n == p->n];
     bool in_d = g->direct && !(g->rounds && !matmul), start = false, ok;
     t->sums = in_d ? d : (void *)(t->work + g->work.sums);
     t->ld = in_d ? p->ldd : g->tile_n;
-    if (p->type_ab == MDL_F32) {
+    if (is_f32(p)) {
         start = g->direct && p->has_c && g->memory.c == g->memory.d;
         ok = f32_sums(t, a, p->lda, b, p->ldb, start);
     } else if (matmul) {

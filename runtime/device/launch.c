@@ -37,6 +37,7 @@ mdl_gemm_memory mdl_bound_gemm(const mdl_bound_launch *launch) {
     mdl_gemm_memory memory = {.a = *next++, .b = *next++};
     if (g->has_c) memory.c = *next++;
     if (g->has_bias) memory.bias = *next++;
+    if (g->has_scales) memory.scale_a = *next++, memory.scale_b = *next++;
     memory.d = *next;
     return memory;
 }

@@ -20,7 +20,8 @@ typedef struct {
 mdl_bound_launch **mdl_bind_launches(mdl_arena *memory, const mdl_plan *plan, char *const arena[MDL_ARENA_COUNT]);
 
 typedef struct {
-    const void *a, *b, *c, *bias; /* c and bias: NULL where the product has none; c == d: accumulation in place */
+    const void *a, *b, *c, *bias;   /* c and bias: NULL where the product has none; c == d: accumulation in place */
+    const float *scale_a, *scale_b; /* NULL: 1 */
     void *d;
 } mdl_gemm_memory;
 mdl_gemm_memory mdl_bound_gemm(const mdl_bound_launch *launch); /* of a launch of kind GEMM */

@@ -42,7 +42,7 @@ static double copy_rate(int threads, const char *from, char *to, int64_t bytes) 
 
 static mdl_status product_rate(int threads, mdl_dtype type, int64_t edge, char *from, char *to, double *best) {
     mdl_gemm problem = {
-        .m = edge, .n = edge, .k = edge, .batch = 1, .lda = edge, .ldb = edge, .ldd = edge, .type_ab = type, .type_d = type};
+        .m = edge, .n = edge, .k = edge, .batch = 1, .lda = edge, .ldb = edge, .ldd = edge, .type_a = type, .type_b = type, .type_d = type};
     mdl_gemm_memory memory = {.a = from, .b = from, .d = to};
     mdl_cpu_products *products = mdl_cpu_products_new(threads);
     mdl_cpu_gemm *gemm = mdl_cpu_gemm_prepare(products, &problem, &memory);

@@ -55,14 +55,10 @@ static const mdl_field input_fields[] = {
 static const mdl_field loss_fields[] = {FIELD(mdl_plan_loss, name, STR), FIELD(mdl_plan_loss, weight, REAL), END};
 
 static const mdl_field layout_fields[] = {
-    FIELD(mdl_plan_name_map, layout, STR),
-    FIELD(mdl_plan_name_map, kind, STR),
-    FIELD(mdl_plan_name_map, theirs, STR),
-    FIELD(mdl_plan_name_map, ours, STR_OR_NULL),
-    OPTIONAL(mdl_plan_name_map, rows, I64, 0),
-    OPTIONAL(mdl_plan_name_map, groups, I64, 0),
-    OPTIONAL(mdl_plan_name_map, first, I64, 0),
-    END,
+    FIELD(mdl_plan_name_map, layout, STR),      FIELD(mdl_plan_name_map, kind, STR),
+    FIELD(mdl_plan_name_map, theirs, STR),      FIELD(mdl_plan_name_map, ours, STR_OR_NULL),
+    OPTIONAL(mdl_plan_name_map, rows, I64, 0),  OPTIONAL(mdl_plan_name_map, groups, I64, 0),
+    OPTIONAL(mdl_plan_name_map, first, I64, 0), END,
 };
 
 static const mdl_field kernel_fields[] = {
@@ -117,7 +113,8 @@ static const mdl_field launch_fields[] = {
     GEMM_OPTIONAL(stride_b, I64, 0),
     GEMM_OPTIONAL(stride_c, I64, 0),
     GEMM_OPTIONAL(stride_d, I64, 0),
-    GEMM_OPTIONAL(type_ab, DTYPE, MDL_F32),
+    GEMM_OPTIONAL(type_a, DTYPE, MDL_F32),
+    GEMM_OPTIONAL(type_b, DTYPE, MDL_F32),
     GEMM_OPTIONAL(type_c, DTYPE, MDL_F32),
     GEMM_OPTIONAL(type_d, DTYPE, MDL_F32),
     GEMM_OPTIONAL(type_bias, DTYPE, MDL_F32),
@@ -125,6 +122,8 @@ static const mdl_field launch_fields[] = {
     GEMM(trans_b, BOOL),
     GEMM_OPTIONAL(has_c, BOOL, false),
     GEMM_OPTIONAL(has_bias, BOOL, false),
+    GEMM_OPTIONAL(has_scales, BOOL, false),
+    GEMM_OPTIONAL(fast_sums, BOOL, false),
     FIELD(mdl_plan_launch, args, ARGS),
     OPTIONAL(mdl_plan_launch, stream, INT, 0),
     OPTIONAL(mdl_plan_launch, waits, INTS, 0),

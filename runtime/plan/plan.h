@@ -10,7 +10,7 @@
 #include "runtime/base/dtype.h"
 #include "runtime/base/status.h"
 
-enum { MDL_PLAN_VERSION = 2, MDL_PLAN_ALIGN = 64 };
+enum { MDL_PLAN_VERSION = 3, MDL_PLAN_ALIGN = 64 };
 /* Files with a meaning of their own. CONSTANTS: what the CONST arena holds after load, exactly arena_bytes[CONST] bytes. */
 #define MDL_PLAN_CONSTANTS "assets/constants.bin"
 #define MDL_PLAN_CPU_OBJECT "kernels/cpu.so"
@@ -96,18 +96,20 @@ typedef struct {
 
 typedef enum { MDL_LAUNCH_KERNEL, MDL_LAUNCH_GEMM, MDL_LAUNCH_COPY, MDL_LAUNCH_COLLECTIVE } mdl_launch_kind;
 
-/* For each of `batch` matrices, row-major: D[m,n] = op(A)[m,k] . op(B)[k,n] (+ bias[n] in every row) (+ C[m,n]). op transposes when
- * the flag is set: with trans_a, A is stored [k,m]. Sums are f32.
+/* For each of `batch` matrices, row-major: D[m,n] = op(A)[m,k] . op(B)[k,n] (* scale_a * scale_b) (+ bias[n] in every row)
+ * (+ C[m,n]). op transposes when the flag is set: with trans_a, A is stored [k,m]. Sums are f32; with fast_sums the device may keep
+ * fewer digits of them.
  *   lda ... ldd            from a row of the stored matrix to the next, in elements (leading dimensions; rows may be padded)
  *   stride_a ... stride_d  from a matrix of the batch to the next, in elements; 0: every product reads the same one
- *   type_ab ...            f32 or bf16; of C and bias only if there are any
- * C may be D's memory (accumulation), else the two are apart. Args: A, B, C if has_c, bias if has_bias, all read; D, written. */
+ *   type_a ...             f32 or bf16, A and B alike; or e4m3 or e5m2, each of the two; of C and bias only if there are any
+ * C may be D's memory (accumulation), else the two are apart. Args: A, B, C if has_c, bias if has_bias, scale_a and scale_b (f32,
+ * one number each) if has_scales, all read; D, written. */
 typedef struct {
     int64_t m, n, k, batch;
     int64_t lda, ldb, ldc, ldd;
     int64_t stride_a, stride_b, stride_c, stride_d;
-    mdl_dtype type_ab, type_c, type_d, type_bias;
-    bool trans_a, trans_b, has_c, has_bias;
+    mdl_dtype type_a, type_b, type_c, type_d, type_bias;
+    bool trans_a, trans_b, has_c, has_bias, has_scales, fast_sums;
 } mdl_gemm;
 
 typedef struct {

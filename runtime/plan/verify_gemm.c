@@ -8,6 +8,7 @@ typedef struct {
     const char *what;
     mdl_dtype dtype;
     int64_t rows, cols, ld, batch, stride;
+    bool operand;
 } matrices;
 
 /* Elements from the first to behind the last; false when that overflows. */
@@ -19,9 +20,11 @@ static bool extent(const matrices *x, int64_t *elements) {
 
 static mdl_status check_matrices(const matrices *x, const mdl_plan_buffer *b) {
     int64_t elements;
-    if (x->dtype != MDL_F32 && x->dtype != MDL_BF16)
-        return mdl_fail(MDL_BAD_INPUT, "%s is %s, expected f32 or bf16", x->what,
-                        (unsigned)x->dtype < MDL_DTYPE_COUNT ? mdl_dtype_name(x->dtype) : "of no type");
+    bool small = x->dtype == MDL_E4M3 || x->dtype == MDL_E5M2;
+    if (x->dtype != MDL_F32 && x->dtype != MDL_BF16 && !(small && x->operand))
+        return mdl_fail(MDL_BAD_INPUT, "%s is %s, expected f32 or bf16%s", x->what,
+                        (unsigned)x->dtype < MDL_DTYPE_COUNT ? mdl_dtype_name(x->dtype) : "of no type",
+                        x->operand ? ", e4m3 or e5m2" : "");
     if (b->type.dtype != x->dtype)
         return mdl_fail(MDL_BAD_INPUT, "%s is %s, but %s is %s", x->what, mdl_dtype_name(x->dtype), b->name,
                         mdl_dtype_name(b->type.dtype));
@@ -56,8 +59,8 @@ static mdl_status check_accumulator(const mdl_plan_program *program, const mdl_p
     int ci = (int)launch->args.at[2].value, di = (int)launch->args.at[launch->args.n - 1].value;
     const mdl_plan_buffer *c = &program->buffers.at[ci], *d = &program->buffers.at[di];
     if (!mdl_plan_overlap(program, ci, di)) return MDL_OK;
-    bool same = c->arena == d->arena && mdl_plan_place(program, ci) == mdl_plan_place(program, di) && g->type_c == g->type_d && g->ldc == g->ldd &&
-                (g->batch == 1 || g->stride_c == g->stride_d);
+    bool same = c->arena == d->arena && mdl_plan_place(program, ci) == mdl_plan_place(program, di) && g->type_c == g->type_d &&
+                g->ldc == g->ldd && (g->batch == 1 || g->stride_c == g->stride_d);
     return same ? MDL_OK : mdl_fail(MDL_BAD_INPUT, "its start %s overlaps its result %s but is not in its place", c->name, d->name);
 }
 
@@ -70,19 +73,32 @@ static mdl_status check_dims(const mdl_gemm *g) {
     return MDL_OK;
 }
 
+static mdl_status check_operands(const mdl_gemm *g) {
+    bool small = mdl_dtype_bits(g->type_a) == 8 && mdl_dtype_bits(g->type_b) == 8;
+    if (g->type_a == g->type_b || small) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "A is %s, B is %s", mdl_dtype_name(g->type_a), mdl_dtype_name(g->type_b));
+}
+
+static mdl_status check_scale(const mdl_plan_buffer *b) {
+    if (b->type.dtype == MDL_F32 && b->bytes >= 4) return MDL_OK;
+    return mdl_fail(MDL_BAD_INPUT, "%s, a scale, is %s of %" PRId64 " bytes, expected a number of f32", b->name,
+                    mdl_dtype_name(b->type.dtype), b->bytes);
+}
+
 mdl_status mdl_check_gemm(const mdl_plan_program *program, const mdl_plan_launch *launch) {
     const mdl_gemm *g = &launch->gemm;
-    const mdl_plan_buffer *buffers[5];
-    int n = 3 + g->has_c + g->has_bias, next = 0;
+    const mdl_plan_buffer *buffers[7];
+    int n = 3 + g->has_c + g->has_bias + 2 * g->has_scales, next = 0;
     MDL_TRY(check_dims(g), "gemm");
+    MDL_TRY(check_operands(g), "gemm");
     MDL_TRY(mdl_check_buffer_args(program, launch, n, buffers), "gemm");
     const mdl_plan_buffer *a = buffers[next++], *b = buffers[next++], *c = g->has_c ? buffers[next++] : NULL;
-    const mdl_plan_buffer *bias = g->has_bias ? buffers[next++] : NULL, *d = buffers[next];
-    const matrices A = {"A", g->type_ab, g->trans_a ? g->k : g->m, g->trans_a ? g->m : g->k, g->lda, g->batch, g->stride_a};
-    const matrices B = {"B", g->type_ab, g->trans_b ? g->n : g->k, g->trans_b ? g->k : g->n, g->ldb, g->batch, g->stride_b};
-    const matrices C = {"C", g->type_c, g->m, g->n, g->ldc, g->batch, g->stride_c};
-    const matrices D = {"D", g->type_d, g->m, g->n, g->ldd, g->batch, g->stride_d};
-    const matrices row = {"bias", g->type_bias, 1, g->n, g->n, 1, 0};
+    const mdl_plan_buffer *bias = g->has_bias ? buffers[next++] : NULL, *d = buffers[n - 1];
+    const matrices A = {"A", g->type_a, g->trans_a ? g->k : g->m, g->trans_a ? g->m : g->k, g->lda, g->batch, g->stride_a, true};
+    const matrices B = {"B", g->type_b, g->trans_b ? g->n : g->k, g->trans_b ? g->k : g->n, g->ldb, g->batch, g->stride_b, true};
+    const matrices C = {"C", g->type_c, g->m, g->n, g->ldc, g->batch, g->stride_c, false};
+    const matrices D = {"D", g->type_d, g->m, g->n, g->ldd, g->batch, g->stride_d, false};
+    const matrices row = {"bias", g->type_bias, 1, g->n, g->n, 1, 0, false};
     MDL_TRY(check_matrices(&A, a), "gemm");
     MDL_TRY(check_matrices(&B, b), "gemm");
     if (c) MDL_TRY(check_matrices(&C, c), "gemm");
@@ -91,6 +107,7 @@ mdl_status mdl_check_gemm(const mdl_plan_program *program, const mdl_plan_launch
     MDL_TRY(check_distinct(&D), "gemm");
     MDL_TRY(mdl_check_apart(program, launch, 0), "gemm");
     MDL_TRY(mdl_check_apart(program, launch, 1), "gemm");
-    if (bias) MDL_TRY(mdl_check_apart(program, launch, n - 2), "gemm");
+    for (int i = 2 + g->has_c; i < n - 1; i++) MDL_TRY(mdl_check_apart(program, launch, i), "gemm"); /* bias, scales */
+    for (int i = n - 3; g->has_scales && i < n - 1; i++) MDL_TRY(check_scale(buffers[i]), "gemm");
     return c ? check_accumulator(program, launch) : MDL_OK;
 }

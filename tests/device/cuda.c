@@ -201,14 +201,13 @@ static void test_layouts(mdl_test *t) {
 }
 
 static void test_takes(mdl_test *t) {
-    mdl_gemm g = {.type_ab = MDL_BF16, .type_d = MDL_F32, .type_c = MDL_BF16, .type_bias = MDL_BF16};
+    mdl_gemm g = {.type_a = MDL_BF16, .type_b = MDL_BF16, .type_d = MDL_F32, .type_c = MDL_BF16, .type_bias = MDL_BF16};
     mdl_case(t, "cuda: products that the library does not have");
     CHECK(t, !*mdl_conformance_message(mdl_cuda_gemm_takes(&g)), "types of what is not there do not count");
     g.has_c = true;
     CHECK(t, strstr(mdl_conformance_message(mdl_cuda_gemm_takes(&g)), "adds C in the result's type f32 only, not in bf16"), "C");
     g.type_d = MDL_BF16, g.type_bias = MDL_F32, g.has_bias = true;
-    CHECK(t, strstr(mdl_conformance_message(mdl_cuda_gemm_takes(&g)), "adds a bias in the result's type bf16 only, not in f32"),
-          "bias");
+    CHECK(t, strstr(mdl_conformance_message(mdl_cuda_gemm_takes(&g)), "adds a bias in bf16 only, not in f32"), "bias");
 }
 
 /* ---- intervals ---- */

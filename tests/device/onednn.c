@@ -48,7 +48,7 @@ static const char *note_of(mdl_test *t, const mdl_conformance_target *target, md
     mdl_fixture_buffer(plan, p, "a", MDL_ARENA_INPUT, 0, mdl_type_make(dtype, 1, (const int64_t[]){4}));
     mdl_fixture_buffer(plan, p, "d", MDL_ARENA_RESULT, 0, mdl_type_make(dtype, 1, (const int64_t[]){4}));
     mdl_fixture_launch(plan, p, MDL_LAUNCH_GEMM, "product", "r0 r0 w1")->gemm =
-        (mdl_gemm){.m = 2, .n = 2, .k = 2, .batch = 1, .lda = 2, .ldb = 2, .ldd = 2, .type_ab = dtype, .type_d = dtype};
+        (mdl_gemm){.m = 2, .n = 2, .k = 2, .batch = 1, .lda = 2, .ldb = 2, .ldd = 2, .type_a = dtype, .type_b = dtype, .type_d = dtype};
     mdl_fixture_finish(plan);
     const char *text = mdl_conformance_message(target->backend->load(plan, 1, &d));
     CHECK(t, d, "%s", text);

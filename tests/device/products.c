@@ -15,11 +15,14 @@ typedef enum { ONE, ONE_AFTER_ANOTHER, SIDE_BY_SIDE } arrangement; /* of a batch
 
 /* Dtypes of a product. C in D's place has D's. */
 typedef struct {
-    mdl_dtype ab, c, d, bias;
+    mdl_dtype a, b, c, d, bias;
 } dtypes;
-static const dtypes kinds[] = {{MDL_F32, MDL_F32, MDL_F32, MDL_F32},    {MDL_F32, MDL_BF16, MDL_BF16, MDL_BF16},
-                               {MDL_BF16, MDL_F32, MDL_F32, MDL_F32},   {MDL_BF16, MDL_BF16, MDL_F32, MDL_BF16},
-                               {MDL_BF16, MDL_BF16, MDL_BF16, MDL_F32}, {MDL_BF16, MDL_F32, MDL_BF16, MDL_BF16}};
+static const dtypes kinds[] = {
+    {MDL_F32, MDL_F32, MDL_F32, MDL_F32, MDL_F32},      {MDL_F32, MDL_F32, MDL_BF16, MDL_BF16, MDL_BF16},
+    {MDL_BF16, MDL_BF16, MDL_F32, MDL_F32, MDL_F32},    {MDL_BF16, MDL_BF16, MDL_BF16, MDL_F32, MDL_BF16},
+    {MDL_BF16, MDL_BF16, MDL_BF16, MDL_BF16, MDL_F32},  {MDL_BF16, MDL_BF16, MDL_F32, MDL_BF16, MDL_BF16},
+    {MDL_E4M3, MDL_E4M3, MDL_BF16, MDL_BF16, MDL_BF16}, {MDL_E5M2, MDL_E4M3, MDL_F32, MDL_F32, MDL_BF16},
+    {MDL_E4M3, MDL_E5M2, MDL_BF16, MDL_BF16, MDL_BF16}};
 enum { KINDS = sizeof kinds / sizeof *kinds, BATCH = 3, SMALL = 1 << 16 };
 
 /* An operand: `batch` matrices of rows x cols somewhere in an arena. */
@@ -30,7 +33,7 @@ typedef struct {
 
 typedef struct {
     mdl_gemm g;
-    operand a, b, c, bias, d;
+    operand a, b, c, bias, scales[2], d;
     start start;
     bool in_two; /* a second kernel may add the bias and C */
     int64_t input_bytes, result_bytes;
@@ -54,10 +57,11 @@ static void make_problem(product *p, const int64_t size[3], int variant, const d
     bool ta = variant & 1, tb = variant & 2, bias = variant & 4;
     int64_t m = size[0], n = size[1], k = size[2];
     *p = (product){.start = (start)(variant >> 3)};
-    p->a = lay_out(kind->ab, ta ? k : m, ta ? m : k, pad, how, &p->input_bytes);
-    p->b = lay_out(kind->ab, tb ? n : k, tb ? k : n, 2 * pad, how == SIDE_BY_SIDE ? ONE : how, &p->input_bytes);
+    p->a = lay_out(kind->a, ta ? k : m, ta ? m : k, pad, how, &p->input_bytes);
+    p->b = lay_out(kind->b, tb ? n : k, tb ? k : n, 2 * pad, how == SIDE_BY_SIDE ? ONE : how, &p->input_bytes);
     p->c = lay_out(kind->c, m, n, 3 * pad, how, &p->input_bytes);
     p->bias = lay_out(kind->bias, 1, n, 0, ONE, &p->input_bytes);
+    for (int i = 0; i < 2; i++) p->scales[i] = lay_out(MDL_F32, 1, 1, 0, ONE, &p->input_bytes);
     p->d = lay_out(kind->d, m, n, pad, how, &p->result_bytes);
     if (p->start == C_IS_D) p->c = p->d;
     p->g = (mdl_gemm){.m = m,
@@ -70,12 +74,14 @@ static void make_problem(product *p, const int64_t size[3], int variant, const d
                       .stride_a = p->a.stride,
                       .stride_b = p->b.stride,
                       .stride_d = p->d.stride,
-                      .type_ab = kind->ab,
+                      .type_a = kind->a,
+                      .type_b = kind->b,
                       .type_d = kind->d,
                       .trans_a = ta,
                       .trans_b = tb,
                       .has_c = p->start != NO_C,
-                      .has_bias = bias};
+                      .has_bias = bias,
+                      .has_scales = size_of(kind->a) == 1};
     if (p->g.has_c) p->g.ldc = p->c.ld, p->g.stride_c = p->c.stride, p->g.type_c = p->c.dtype;
     if (p->g.has_bias) p->g.type_bias = kind->bias;
 }
@@ -84,6 +90,7 @@ static void make_problem(product *p, const int64_t size[3], int variant, const d
 static double get(const char *arena, const operand *x, int64_t batch, int64_t row, int64_t col) {
     int64_t i = index_of(x, x->batch == 1 ? 0 : batch, row, col);
     uint32_t bits = 0;
+    if (size_of(x->dtype) == 1) return mdl_dtype_of_code(x->dtype, (uint8_t)arena[x->offset + i]);
     if (x->dtype == MDL_F32)
         memcpy(&bits, arena + x->offset + 4 * i, 4);
     else
@@ -93,7 +100,7 @@ static double get(const char *arena, const operand *x, int64_t batch, int64_t ro
     return value;
 }
 
-/* Noise between -1 and 1; cut to the upper half of its bits it is a bf16. */
+/* Noise between -1 and 1; cut to the upper half of its bits it is a bf16. In 8 bits: any number below 2. */
 static void fill(char *arena, const operand *x, uint32_t *state) {
     for (int64_t b = 0; b < x->batch; b++)
         for (int64_t r = 0; r < x->rows; r++)
@@ -101,7 +108,8 @@ static void fill(char *arena, const operand *x, uint32_t *state) {
                 *state = *state * 1664525u + 1013904223u;
                 float value = (float)(*state >> 8) / (float)(1 << 23) - 1.0f;
                 int64_t bytes = size_of(x->dtype);
-                memcpy(arena + x->offset + bytes * index_of(x, b, r, c), (char *)&value + 4 - bytes, (size_t)bytes);
+                if (bytes == 1) arena[x->offset + index_of(x, b, r, c)] = (char)(*state >> 24 & 0xbf);
+                if (bytes > 1) memcpy(arena + x->offset + bytes * index_of(x, b, r, c), (char *)&value + 4 - bytes, (size_t)bytes);
             }
 }
 
@@ -114,18 +122,21 @@ static void fill_all(product *p) {
     fill(p->input, &p->b, &state);
     if (p->start == C_ELSEWHERE) fill(p->input, &p->c, &state);
     fill(p->input, &p->bias, &state);
+    for (int i = 0; i < 2; i++) fill(p->input, &p->scales[i], &state);
     if (p->start == C_IS_D) fill(p->before, &p->d, &state);
 }
 
 /* ---- the expected result ---- */
 /* f32 sums of k products, a bias and a start, in any order, are off by at most (k+2) rounding errors of half an epsilon, each of at
  * most the sum of absolute terms; products of two bf16 are exact in f32, those of two f32 add half an epsilon. A result in bf16 is
- * off by half of its own epsilon, 2^-7, as well.
+ * off by half of its own epsilon, 2^-7, as well. A scale of the sum is one rounding more, and the product of two scales another.
+ * A GPU's sums of 8-bit operands begin with 13 bits of the largest product of a few at a time: 2^-12 of the absolute terms.
  *
  * On a GPU cuBLASLt adds the bias and C of some sizes in a second kernel, which reads what the first has rounded to D's dtype. In
  * bf16 that is one rounding more, or two when each is added alone: 2^-8 each, of the largest of the sums on the way. */
 static double bound(const product *p, double value, double size, double largest) {
-    double sum = (double)(p->g.k + 2) * FLT_EPSILON * size;
+    double sum = (double)(p->g.k + 2 + 2 * p->g.has_scales) * FLT_EPSILON * size;
+    if (p->in_two && p->g.has_scales) sum += 0x1p-12 * size;
     if (p->d.dtype == MDL_F32) return sum;
     return sum + 0x1p-8 * (fabs(value) + sum) + (p->in_two && (p->g.has_bias || p->g.has_c) ? 0x1p-7 * largest : 0);
 }
@@ -137,6 +148,10 @@ static bool is_right(const product *p, int64_t batch, int64_t i, int64_t j) {
         double b = p->g.trans_b ? get(p->input, &p->b, batch, j, k) : get(p->input, &p->b, batch, k, j);
         sum += a * b;
         size += fabs(a * b);
+    }
+    for (int i = 0; i < 2 && p->g.has_scales; i++) {
+        double scale = get(p->input, &p->scales[i], 0, 0, 0);
+        sum *= scale, size *= fabs(scale);
     }
     if (p->g.has_bias) terms[0] = get(p->input, &p->bias, batch, 0, j);
     if (p->g.has_c) terms[1] = get(p->start == C_IS_D ? p->before : p->input, &p->c, batch, i, j);
@@ -175,6 +190,8 @@ static mdl_plan *product_plan(const mdl_conformance_target *target, const produc
     mdl_arena_id home = p->start == C_IS_D ? MDL_ARENA_RESULT : MDL_ARENA_INPUT;
     if (p->g.has_c) mdl_text_printf(&args, " r%d", add_buffer(plan, "c", home, &p->c));
     if (p->g.has_bias) mdl_text_printf(&args, " r%d", add_buffer(plan, "bias", MDL_ARENA_INPUT, &p->bias));
+    for (int i = 0; i < 2 && p->g.has_scales; i++)
+        mdl_text_printf(&args, " r%d", add_buffer(plan, i ? "scale_b" : "scale_a", MDL_ARENA_INPUT, &p->scales[i]));
     mdl_text_printf(&args, " w%d", add_buffer(plan, "d", MDL_ARENA_RESULT, &p->d));
     mdl_fixture_launch(plan, &plan->programs.at[0], MDL_LAUNCH_GEMM, "product", args.at)->gemm = p->g;
     mdl_fixture_finish(plan);
@@ -230,7 +247,7 @@ static void test_product(mdl_test *t, const mdl_conformance_target *target, cons
     if (!takes(target, g)) return;
     if (!mdl_case(t, "%s: product %ldx%ldx%ld%s%s%s%s%s, %s to %s", target->backend->name, (long)g->m, (long)g->n, (long)g->k,
                   g->trans_a ? ", A transposed" : "", g->trans_b ? ", B transposed" : "", g->has_bias ? ", bias" : "",
-                  starts[p.start], batches[how], mdl_dtype_name(g->type_ab), mdl_dtype_name(g->type_d)))
+                  starts[p.start], batches[how], mdl_dtype_name(g->type_a), mdl_dtype_name(g->type_d)))
         return;
     p.input = malloc((size_t)p.input_bytes);
     p.before = malloc(3 * (size_t)p.result_bytes);
@@ -244,13 +261,16 @@ static void test_product(mdl_test *t, const mdl_conformance_target *target, cons
 }
 
 void mdl_conformance_products(mdl_test *t, const mdl_conformance_target *target) {
-    /* m, n, k: odd, tiny, one row, one column, no sum, wider and taller than a tile, a long sum. */
-    static const int64_t sizes[][3] = {{1, 1, 1},     {5, 7, 3},      {9, 33, 1},     {1, 129, 40},   {113, 1, 33},
-                                       {113, 33, 64}, {300, 331, 33}, {40, 1300, 17}, {33, 320, 1024}};
+    /* m, n, k: odd, tiny, one row, one column, no sum, wider and taller than a tile, a long sum; sixteens, for operands of 8 bits.
+     */
+    static const int64_t sizes[][3] = {{1, 1, 1},      {5, 7, 3},      {9, 33, 1},      {1, 129, 40}, {113, 1, 33}, {113, 33, 64},
+                                       {300, 331, 33}, {40, 1300, 17}, {33, 320, 1024}, {17, 64, 48}, {1, 16, 16}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int variant = 0; variant < 24; variant++) /* transposes, bias, start */
             for (int kind = 0; kind < KINDS; kind++) {
                 bool large = sizes[s][0] * sizes[s][1] * sizes[s][2] > SMALL; /* every kind, with some of the variants */
+                bool small = size_of(kinds[kind].a) == 1;                     /* any layout of them is widened first: a few sizes */
+                if (small && s > 1 && s < 6) continue;
                 if (!large || (variant + (int)s) % KINDS == kind || (variant + variant / KINDS) % KINDS == kind)
                     test_product(t, target, sizes[s], variant, kind);
             }

@@ -246,7 +246,11 @@ static void resources(mdl_plan *plan, const char *target, const char *arch, int 
     M("gemm results overlap", LAUNCH(1)->gemm.batch = 2)                                                                   \
     M("gemm results interleave", gemm_batch(plan, 31))                                                                     \
     M("gemm result rows", LAUNCH(1)->gemm.ldd = 3)                                                                         \
-    M("gemm of another type", LAUNCH(1)->gemm.type_ab = MDL_BF16)                                                          \
+    M("gemm of another type", LAUNCH(1)->gemm.type_a = LAUNCH(1)->gemm.type_b = MDL_BF16)                                  \
+    M("gemm of two types", LAUNCH(1)->gemm.type_b = MDL_BF16)                                                              \
+    M("gemm of 8 and 32 bits", LAUNCH(1)->gemm.type_a = MDL_E4M3)                                                          \
+    M("gemm to 8 bits", LAUNCH(1)->gemm.type_d = MDL_E4M3)                                                                 \
+    M("gemm without its scales", LAUNCH(1)->gemm.has_scales = true)                                                        \
     M("gemm of no type", LAUNCH(1)->gemm.type_d = MDL_DTYPE_COUNT)                                                         \
     M("gemm without its start", LAUNCH(1)->gemm.has_c = true)                                                              \
     M("gemm start is too small", gemm_start(plan, B); LAUNCH(1)->gemm.ldc = 4)                                             \
@@ -321,9 +325,9 @@ static void test_json(mdl_test *t) {
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":2", "\"version\":1"},
-        {"\"version\":2", "\"version\":3"},
-        {"\"version\":2", "\"version\":\"2\""},
+        {"\"version\":3", "\"version\":1"},
+        {"\"version\":3", "\"version\":4"},
+        {"\"version\":3", "\"version\":\"3\""},
         {"mdl-plan", "tar"},
         {"\"tokens\":16,", ""},
         {"\"tokens\":16", "\"tokens\":16.5"},

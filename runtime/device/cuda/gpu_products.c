@@ -155,7 +155,14 @@ int64_t mdl_gpu_products_bytes(const mdl_gpu_products *p) { return p->workspace 
 const char *mdl_gpu_products_note(const mdl_gpu_products *p) { return p->note; }
 
 /* ---- problems ---- */
-static cudaDataType_t type_of(mdl_dtype dtype) { return dtype == MDL_BF16 ? CUDA_R_16BF : CUDA_R_32F; }
+static cudaDataType_t type_of(mdl_dtype dtype) {
+    switch (dtype) {
+        case MDL_BF16: return CUDA_R_16BF;
+        case MDL_E4M3: return CUDA_R_8F_E4M3;
+        case MDL_E5M2: return CUDA_R_8F_E5M2;
+        default: return CUDA_R_32F;
+    }
+}
 
 static mdl_status make_layout(const mdl_gpu_products *p, const mdl_column_major *x, int64_t batch, cublasLtMatrixLayout_t *layout) {
     int32_t count = (int32_t)batch;
@@ -175,17 +182,22 @@ static mdl_status set(const mdl_gpu_products *p, choice *c, cublasLtMatmulDescAt
     return check(p, p->lt.cublasLtMatmulDescSetAttribute(c->operation, attribute, value, bytes));
 }
 
+static mdl_status make_bias(const mdl_gpu_products *p, choice *c) {
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    int32_t bias = (int32_t)type_of(c->gemm.has_scales ? MDL_BF16 : c->gemm.d.type);
+    mdl_status status = set(p, c, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    return status ? status : set(p, c, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
+}
+
 /* f32 sums, of f32 operands without TF32. */
 static mdl_status make_operation(const mdl_gpu_products *p, choice *c) {
     cublasOperation_t op_a = c->gemm.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = c->gemm.trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-    int32_t bias = (int32_t)type_of(c->gemm.d.type);
+    int8_t fast = c->gemm.fast_sums;
     MDL_TRY_LT(p, p->lt.cublasLtMatmulDescCreate(&c->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "operation");
     mdl_status status = set(p, c, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a);
     if (!status) status = set(p, c, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b);
-    if (status || !c->gemm.has_bias) return status;
-    status = set(p, c, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
-    return status ? status : set(p, c, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
+    if (!status && fast) status = set(p, c, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast, sizeof fast);
+    return status || !c->gemm.has_bias ? status : make_bias(p, c);
 }
 
 static mdl_status make_choice(const mdl_gpu_products *p, choice *c) {
@@ -205,8 +217,13 @@ static int alignment(const void *address) {
 static const char *describe(mdl_arena *memory, const mdl_gemm *g, const int align[4], bool in_place) {
     mdl_text text = {.arena = memory};
     mdl_text_printf(&text, "%" PRId64 "x%" PRId64 "x%" PRId64 " batch %" PRId64 " %c%c %s>%s", g->m, g->n, g->k, g->batch,
-                    g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', mdl_dtype_name(g->type_ab), mdl_dtype_name(g->type_d));
-    mdl_text_printf(&text, "%s%s", !g->has_c ? "" : in_place ? " +D" : " +C", g->has_bias ? " +bias" : "");
+                    g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', mdl_dtype_name(g->type_a), mdl_dtype_name(g->type_d));
+    if (g->type_b != g->type_a) mdl_text_printf(&text, " B %s", mdl_dtype_name(g->type_b));
+    mdl_text_printf(&text, "%s%s%s",
+                    !g->has_c  ? ""
+                    : in_place ? " +D"
+                               : " +C",
+                    g->has_bias ? " +bias" : "", g->fast_sums ? " fast" : "");
     mdl_text_printf(&text, " ld %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64, g->lda, g->ldb, g->ldc, g->ldd);
     mdl_text_printf(&text, " stride %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64, g->stride_a, g->stride_b, g->stride_c,
                     g->stride_d);
@@ -255,12 +272,19 @@ bool mdl_gpu_products_undecided(const mdl_gpu_products *p) {
 }
 
 /* ---- running ---- */
+/* The library's A is the plan's B. */
+static mdl_status set_scales(const mdl_gpu_products *p, choice *c, const mdl_gemm_memory *m) {
+    mdl_status status = set(p, c, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &m->scale_b, sizeof m->scale_b);
+    return status ? status : set(p, c, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &m->scale_a, sizeof m->scale_a);
+}
+
 static mdl_status run(const mdl_gpu_product *product, const cublasLtMatmulAlgo_t *algorithm) {
     const mdl_gpu_products *p = product->products;
     choice *c = product->choice;
     const mdl_gemm_memory *m = &product->memory;
     float one = 1, beta = c->gemm.has_c ? 1 : 0;
     if (m->bias) MDL_TRY(set(p, c, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &m->bias, sizeof m->bias), "product %s", c->text);
+    if (m->scale_a) MDL_TRY(set_scales(p, c, m), "product %s", c->text);
     MDL_TRY_LT(p,
                p->lt.cublasLtMatmul(p->handle, c->operation, &one, m->b, c->a, m->a, c->b, &beta, m->c ? m->c : m->d, c->c, m->d,
                                     c->d, algorithm, (void *)(uintptr_t)p->workspace, WORKSPACE, p->stream),

@@ -59,13 +59,14 @@ static mdl_status rate(const bench *b, const mdl_gpu_product *product, size_t by
 static mdl_status measure(bench *b, int64_t edge, mdl_rates *rates) {
     const mdl_dtype types[] = {MDL_F32, MDL_BF16};
     const mdl_gpu_product *product[2] = {NULL, NULL};
-    mdl_gemm_memory memory = {(void *)(uintptr_t)b->from, (void *)(uintptr_t)b->from, NULL, NULL, (void *)(uintptr_t)b->to};
+    void *from = (void *)(uintptr_t)b->from;
+    mdl_gemm_memory memory = {.a = from, .b = from, .d = (void *)(uintptr_t)b->to};
     double flops = 2.0 * (double)(edge * edge * edge);
     size_t bytes = (size_t)(edge * edge * 4);
     mdl_status status = MDL_OK;
     for (int i = 0; i < 2 && !status; i++) {
         mdl_gemm problem = {.m = edge, .n = edge, .k = edge, .batch = 1, .lda = edge, .ldb = edge, .ldd = edge};
-        problem.type_ab = problem.type_d = types[i];
+        problem.type_a = problem.type_b = problem.type_d = types[i];
         status = mdl_gpu_product_make(b->products, &problem, &memory, &product[i]);
     }
     if (!status) status = mdl_gpu_products_decide(b->products);

@@ -15,6 +15,8 @@ typedef struct {
     cublasLtEpilogue_t epilogue;
     int32_t bias_type;
     const void *bias;
+    const float *scale_a, *scale_b;
+    int8_t fast;
 } operation;
 
 /* All of a call: it may run later, when the descriptors have changed. */
@@ -48,6 +50,9 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
         case CUBLASLT_MATMUL_DESC_EPILOGUE: memcpy(&op->epilogue, value, bytes); break;
         case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE: memcpy(&op->bias_type, value, bytes); break;
         case CUBLASLT_MATMUL_DESC_BIAS_POINTER: memcpy(&op->bias, value, bytes); break;
+        case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER: memcpy(&op->scale_a, value, bytes); break;
+        case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER: memcpy(&op->scale_b, value, bytes); break;
+        case CUBLASLT_MATMUL_DESC_FAST_ACCUM: memcpy(&op->fast, value, bytes); break;
         default: return CUBLAS_STATUS_NOT_SUPPORTED;
     }
     return CUBLAS_STATUS_SUCCESS;
@@ -82,9 +87,16 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     return CUBLAS_STATUS_SUCCESS;
 }
 
+static int is_small(cudaDataType_t type) { return type == CUDA_R_8F_E4M3 || type == CUDA_R_8F_E5M2; }
+
 /* The types that the manual's table has, of those that plans use. */
 static int supported(cublasLtMatmulDesc_t desc, const matrix *a, const matrix *b, const matrix *c, const matrix *d) {
     const operation *op = (const operation *)desc;
+    if (is_small(a->type)) {
+        int along = op->a == CUBLAS_OP_T && op->b == CUBLAS_OP_N && a->ld % 16 == 0 && b->ld % 16 == 0 && a->rows % 16 == 0;
+        int pair = is_small(b->type) && (a->type == CUDA_R_8F_E4M3 || b->type == CUDA_R_8F_E4M3);
+        return along && pair && c->type == d->type && (op->epilogue != CUBLASLT_EPILOGUE_BIAS || op->bias_type == CUDA_R_16BF);
+    }
     int types = a->type == b->type && c->type == d->type && (a->type == CUDA_R_16BF || d->type == CUDA_R_32F);
     return types && (op->epilogue != CUBLASLT_EPILOGUE_BIAS || op->bias_type == (int32_t)d->type);
 }
@@ -114,6 +126,13 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDe
 /* ---- the product ---- */
 static float get(cudaDataType_t type, const void *at, int64_t i) {
     uint32_t bits = 0;
+    if (is_small(type)) { /* sign, exponent, fraction */
+        int code = ((const uint8_t *)at)[i], fraction = type == CUDA_R_8F_E4M3 ? 3 : 2, e = (code & 0x7f) >> fraction;
+        float size = (float)((code & ((1 << fraction) - 1)) + (e ? 1 << fraction : 0));
+        for (int k = (e ? e : 1) - (type == CUDA_R_8F_E4M3 ? 7 : 15) - fraction; k; k += k < 0 ? 1 : -1)
+            size *= k < 0 ? 0.5f : 2.0f;
+        return code & 0x80 ? -size : size;
+    }
     if (type == CUDA_R_32F) return ((const float *)at)[i];
     memcpy((char *)&bits + 2, (const char *)at + 2 * i, 2);
     float x;
@@ -142,6 +161,7 @@ static void run_product(const fake_work *w) {
                 float sum = 0;
                 for (int64_t l = 0; l < k; l++)
                     sum += element(&x->a, x->at_a, x->op.a, batch, i, l) * element(&x->b, x->at_b, x->op.b, batch, l, j);
+                if (x->op.scale_a) sum *= *x->op.scale_a * *x->op.scale_b;
                 if (x->beta != 0) sum += x->beta * element(&x->c, x->at_c, CUBLAS_OP_N, batch, i, j);
                 if (x->op.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += get((cudaDataType_t)x->op.bias_type, x->op.bias, i);
                 put(x->d.type, x->at_d, batch * x->d.stride + j * x->d.ld + i, sum);
