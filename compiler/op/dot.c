@@ -31,6 +31,10 @@ void mdl_dot_axes_of(const mdl_op *op, mdl_dot_axes *d) {
 int mdl_dot_init(const mdl_op *op) { return mdl_attr_int_or(op, "init", 0) ? 2 : -1; }
 int mdl_dot_bias(const mdl_op *op) { return mdl_attr_int_or(op, "bias", 0) ? 2 + (mdl_dot_init(op) > 0) : -1; }
 
+int mdl_dot_scales(const mdl_op *op) {
+    return mdl_attr_int_or(op, "scales", 0) ? 2 + (mdl_dot_init(op) > 0) + (mdl_dot_bias(op) > 0) : -1;
+}
+
 static const char *check_pairs(const mdl_op *op, const char *lkey, const char *rkey, bool needed) {
     const mdl_attr *l = mdl_find_attr(op, lkey), *r = mdl_find_attr(op, rkey);
     if (!l && !r) return needed ? "needs {left, right}" : NULL;
@@ -42,8 +46,11 @@ static const char *check_pairs(const mdl_op *op, const char *lkey, const char *r
     return NULL;
 }
 
-/* Init and bias against the result's type. */
+/* Init, bias and scales against the result's type. */
 static const char *check_added(const mdl_op *op, const mdl_dot_axes *d, const mdl_type *out) {
+    int scales = mdl_dot_scales(op);
+    for (int i = scales; i > 0 && i < scales + 2; i++)
+        if (IN(i)->dtype != MDL_F32 || IN(i)->rank) return "scales must be f32[]";
     int init = mdl_dot_init(op), bias = mdl_dot_bias(op), own = 0;
     if (init > 0 && !mdl_type_equal(IN(init), out)) return "init must have the result's type";
     if (bias < 0) return NULL;
@@ -54,11 +61,13 @@ static const char *check_added(const mdl_op *op, const mdl_dot_axes *d, const md
 }
 
 TYPE(DOT) {
-    int added = (mdl_dot_init(op) > 0) + (mdl_dot_bias(op) > 0);
-    if (op->n_in != 2 + added) return "takes a, b, an init where {init = 1} and a bias where {bias = 1}";
+    int added = (mdl_dot_init(op) > 0) + (mdl_dot_bias(op) > 0) + 2 * (mdl_dot_scales(op) > 0);
+    if (op->n_in != 2 + added) return "takes a, b, an init where {init = 1}, a bias where {bias = 1} and two scales where {scales = 1}";
     const char *wrong = check_pairs(op, "left", "right", true);
     if (wrong || (wrong = check_pairs(op, "left_batch", "right_batch", false))) return wrong;
-    if (!mdl_dtype_is_real(IN(0)->dtype) || IN(0)->dtype != IN(1)->dtype) return "operands must be real and of one dtype";
+    bool small = mdl_dtype_bits(IN(0)->dtype) == 8 && mdl_dtype_bits(IN(1)->dtype) == 8;
+    if (!mdl_dtype_is_real(IN(0)->dtype) || !mdl_dtype_is_real(IN(1)->dtype) || (IN(0)->dtype != IN(1)->dtype && !small))
+        return "operands must be real and of one dtype, or each of 8 bits";
     mdl_dot_axes d;
     mdl_dot_axes_of(op, &d);
     if (d.n_out > MDL_MAX_RANK) return "the result has too many dims";
@@ -142,6 +151,8 @@ EVALUATE(DOT) {
     const double *x = mdl_eval_in(in, op, 0), *y = mdl_eval_in(in, op, 1);
     double *out = mdl_eval_out(in, op, 0);
     mdl_dtype acc = mdl_accumulation_of(op).acc;
+    int scales = mdl_dot_scales(op);
+    double scale = scales > 0 ? *mdl_eval_in(in, op, scales) * *mdl_eval_in(in, op, scales + 1) : 1;
     if (mdl_dot_init(op) > 0) memcpy(out, mdl_eval_in(in, op, mdl_dot_init(op)), sizeof *out * (size_t)outer);
     for (int64_t o = 0; o < outer; o++) {
         int64_t at_a = 0, at_b = 0, rest = o;
@@ -149,7 +160,7 @@ EVALUATE(DOT) {
         for (int64_t k = 0; k < inner; k++) {
             int64_t ka = at_a, kb = at_b, left = k;
             for (int i = n - 1; i >= d.n_out; left /= size[i], i--) ka += left % size[i] * sa[i], kb += left % size[i] * sb[i];
-            out[o] = mdl_eval_round(in, acc, out[o] + x[ka] * y[kb]);
+            out[o] = mdl_eval_round(in, acc, out[o] + scale * (x[ka] * y[kb]));
         }
     }
     if (mdl_dot_bias(op) < 0) return;

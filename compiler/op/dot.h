@@ -15,5 +15,7 @@ void mdl_dot_axes_of(const mdl_op *op, mdl_dot_axes *axes);
  * attributes {init = 1, bias = 1} say that they are there, in this order behind a and b. -1: none. */
 int mdl_dot_init(const mdl_op *op);
 int mdl_dot_bias(const mdl_op *op);
+/* The first of the two scales behind them, {scales = 1}, or -1. */
+int mdl_dot_scales(const mdl_op *op);
 
 #endif
