@@ -28,6 +28,8 @@ static const struct {
     /* A gradient here is behind some hundred roundings of at most 2^-9 each, of either sign: 0.051 was the most that any gradient
      * of the project's models moved. A wrong term moves one by its own size. */
     [MDL_BF16] = {0.1, 1.0 / 64},
+    /* Roundings of up to 2^-3 in a gradient (e5m2) and 2^-4 elsewhere, of either sign, in sums of a few dozen terms. */
+    [MDL_E4M3] = {0.2, 1.0 / 64},
 };
 double mdl_pass_tolerance(mdl_dtype precision) { return accuracy[precision].tolerance; }
 

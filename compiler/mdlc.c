@@ -30,8 +30,11 @@ static void help(void) {
         "      --target T         what to compile for: cpu (the default) or cuda\n"
         "      --arch LIST        cuda: sm_80, sm_90a, sm_120, ... or compute_90 for PTX, several with commas between;\n"
         "                         host: for the emulator, which needs no GPU; default: sm_90a\n"
-        "      --precision P      f32, or bf16: operands of products and activations in bf16, sums, parameters and\n"
-        "                         their gradients in f32; default: f32 on cpu, bf16 on cuda\n"
+        "      --precision P      f32; bf16: operands of products and activations in bf16, sums, parameters and\n"
+        "                         their gradients in f32; fp8: as bf16, and the products of linear layers in repeated\n"
+        "                         scopes take operands of 8 bits; default: f32 on cpu, bf16 on cuda\n"
+        "      --fp8 RECIPE       history=16,margin=0: a scale comes from the largest of so many steps, so many\n"
+        "                         powers of 2 below what would just fit\n"
         "      --memory SIZE      fail if the plan needs more than this (24G, 800M, bytes)\n"
         "      --isa LEVEL        cpu: x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
         "      --library DIR      where `use \"std/...\"` is looked up after the model's own folder\n"
@@ -66,6 +69,7 @@ enum {
     SEQS,
     TARGET,
     PRECISION,
+    FP8,
     MEMORY,
     ISA,
     LIBRARY,
@@ -83,6 +87,7 @@ static const struct option long_options[] = {{"output", 1, 0, 'o'},
                                              {"seqs", 1, 0, SEQS},
                                              {"target", 1, 0, TARGET},
                                              {"precision", 1, 0, PRECISION},
+                                             {"fp8", 1, 0, FP8},
                                              {"memory", 1, 0, MEMORY},
                                              {"isa", 1, 0, ISA},
                                              {"arch", 1, 0, ISA},
@@ -100,6 +105,26 @@ static mdl_status bad_value(const char *option, const char *value, const char *e
     return mdl_fail(MDL_USAGE, "%s: expected %s, got '%s'", option, expected, value);
 }
 
+/* "history=32,margin=1" */
+static mdl_status take_recipe(options *o, const char *text) {
+    static const struct {
+        const char *key;
+        int least, most, step;
+    } keys[] = {{"history", 16, 4096, 16}, {"margin", 0, 8, 1}};
+    int *const values[] = {&o->pipeline.fp8_history, &o->pipeline.fp8_margin};
+    for (const char *at = text; *at; at += strcspn(at, ","), at += *at == ',') {
+        size_t n = strcspn(at, "=,");
+        int i = 0;
+        while (i < 2 && (strlen(keys[i].key) != n || strncmp(keys[i].key, at, n))) i++;
+        char *end = NULL;
+        long value = i < 2 && at[n] == '=' ? strtol(at + n + 1, &end, 10) : -1;
+        if (!end || (*end && *end != ',') || value < keys[i].least || value > keys[i].most || value % keys[i].step)
+            return bad_value("--fp8", text, "history=STEPS (16 to 4096, in sixteens), margin=BITS (0 to 8), with commas between");
+        *values[i] = (int)value;
+    }
+    return MDL_OK;
+}
+
 static mdl_status take(mdl_arena *arena, options *o, int c) {
     switch (c) {
         case 'o': o->output = optarg; break;
@@ -108,10 +133,13 @@ static mdl_status take(mdl_arena *arena, options *o, int c) {
         case SEQS: return parse_count(optarg, &o->segments) ? MDL_OK : bad_value("--seqs", optarg, "a positive number");
         case TARGET: return (o->pipeline.target = mdl_target_find(optarg)) ? MDL_OK : bad_value("--target", optarg, "cpu or cuda");
         case PRECISION:
-            if (strcmp(optarg, "f32") && strcmp(optarg, "bf16")) return bad_value("--precision", optarg, "f32 or bf16");
-            mdl_dtype_parse(optarg, &o->pipeline.precision);
+            o->pipeline.fp8 = !strcmp(optarg, "fp8");
+            if (strcmp(optarg, "f32") && strcmp(optarg, "bf16") && !o->pipeline.fp8)
+                return bad_value("--precision", optarg, "f32, bf16 or fp8");
+            mdl_dtype_parse(o->pipeline.fp8 ? "bf16" : optarg, &o->pipeline.precision);
             o->precise = true;
             break;
+        case FP8: return take_recipe(o, optarg);
         case MEMORY: return parse_size(optarg, &o->memory) ? MDL_OK : bad_value("--memory", optarg, "a size such as 24G");
         case ISA: o->pipeline.isa = optarg; break;
         case LIBRARY: o->library = optarg; break;
@@ -146,6 +174,8 @@ static mdl_status parse(mdl_arena *arena, int argc, char **argv, options *o) {
     const char *wrong = o->pipeline.isa ? target->refuses_isa(arena, o->pipeline.isa) : NULL;
     if (wrong) return mdl_fail(MDL_USAGE, "%s: '%s': %s", target == mdl_targets[0] ? "--isa" : "--arch", o->pipeline.isa, wrong);
     if (!o->precise) o->pipeline.precision = target->precision;
+    if (o->pipeline.check && o->pipeline.fp8)
+        return mdl_fail(MDL_USAGE, "--check-passes compares programs in f32 and bf16, not in fp8");
     if (!o->output && !o->pipeline.stop_after) return mdl_fail(MDL_USAGE, "expected -o OUT.plan");
     if (!known_passes(o->pipeline.dump, MDL_DUMP_LAUNCHES))
         return bad_value("--dump", o->pipeline.dump, "passes of mdlc --help, or all");
@@ -240,7 +270,7 @@ static bool asked(int argc, char **argv) {
 }
 
 static mdl_status compile(mdl_arena *arena, int argc, char **argv) {
-    options o = {.pipeline = {.out = stdout}};
+    options o = {.pipeline = {.out = stdout, .fp8_history = 16}};
     mdl_status status = parse(arena, argc, argv, &o);
     return status ? status : run(arena, &o);
 }

@@ -5,6 +5,7 @@
 
 #include "compiler/check_passes.h"
 #include "compiler/emit/emit.h"
+#include "compiler/ir/fp8.h"
 #include "compiler/ir/order.h"
 #include "compiler/pass/pass.h"
 #include "runtime/base/nearest.h"
@@ -32,17 +33,18 @@ const mdl_pass_info mdl_pass_list[] = {
  * batch by batch, so that 1/N is known to the first gradient: count_first, count_next ...; train_first, train_middle ...,
  * train_last. */
 static const mdl_program_spec standard[] = {
-    {"init", MDL_FROM_INIT, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false},
-    {"refresh", MDL_FROM_PARAMS, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false}, /* for the host, after it has put
-                                                                                                  weights in place */
-    {"count_first", MDL_FROM_FORWARD, MDL_TALLY_FIRST, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false},
-    {"count_next", MDL_FROM_FORWARD, MDL_TALLY_NEXT, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false},
-    {"train_only", MDL_FROM_FORWARD, MDL_TALLY_BATCH, MDL_TALLY_BATCH, true, MDL_GRAD_WRITE, true},
-    {"train_first", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_FIRST, true, MDL_GRAD_WRITE, false},
-    {"train_middle", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_NEXT, true, MDL_GRAD_ACCUMULATE, false},
-    {"train_last", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_NEXT, true, MDL_GRAD_ACCUMULATE, true},
-    {"update", MDL_FROM_NOTHING, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, true},
-    {"eval", MDL_FROM_FORWARD, MDL_TALLY_BATCH, MDL_TALLY_BATCH, true, MDL_GRAD_NONE, false},
+    {"init", MDL_FROM_INIT, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false, false},
+    {"refresh", MDL_FROM_PARAMS, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false, false}, /* for the host, after it has
+                                                                                                  put weights in place */
+    {"count_first", MDL_FROM_FORWARD, MDL_TALLY_FIRST, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false, false},
+    {"count_next", MDL_FROM_FORWARD, MDL_TALLY_NEXT, MDL_TALLY_NONE, false, MDL_GRAD_NONE, false, false},
+    {"train_only", MDL_FROM_FORWARD, MDL_TALLY_BATCH, MDL_TALLY_BATCH, true, MDL_GRAD_WRITE, true, false},
+    {"train_first", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_FIRST, true, MDL_GRAD_WRITE, false, false},
+    {"train_middle", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_NEXT, true, MDL_GRAD_ACCUMULATE, false, false},
+    {"train_last", MDL_FROM_FORWARD, MDL_TALLY_KEPT, MDL_TALLY_NEXT, true, MDL_GRAD_ACCUMULATE, true, false},
+    {"update", MDL_FROM_NOTHING, MDL_TALLY_NONE, MDL_TALLY_NONE, false, MDL_GRAD_NONE, true, false},
+    {"calibrate", MDL_FROM_FORWARD, MDL_TALLY_BATCH, MDL_TALLY_NONE, false, MDL_GRAD_WRITE, false, true},
+    {"eval", MDL_FROM_FORWARD, MDL_TALLY_BATCH, MDL_TALLY_BATCH, true, MDL_GRAD_NONE, false, false},
 };
 
 typedef struct {
@@ -128,6 +130,7 @@ static mdl_status compile_region(pipeline *p, mdl_emitter *e) {
 }
 
 static bool has_program(const pipeline *p, const mdl_plan *plan, const mdl_program_spec *spec) {
+    if (spec->calibrate) return plan->losses.n && mdl_fp8_tensors(p->context.fp8);
     if (spec->source == MDL_FROM_PARAMS) return p->context.precision != MDL_F32;
     return plan->losses.n || spec->source == MDL_FROM_INIT;
 }
@@ -201,12 +204,15 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
     if (!p.stopped) MDL_TRY(run_passes(&p, MODULE, &module->forward), "model %s", module->name);
     if (p.stopped) return MDL_OK;
     p.context.layout = mdl_layout_params(arena, module);
+    if (options->fp8)
+        p.context.fp8 = mdl_fp8_choose(arena, module->forward, p.context.layout, options->fp8_history, options->fp8_margin);
     mdl_plan *out = mdl_plan_new();
-    mdl_emitter e = {.arena = out->memory, .plan = out, .module = module, .layout = p.context.layout, .target = target};
+    mdl_emitter e = {
+        .arena = out->memory, .plan = out, .module = module, .layout = p.context.layout, .fp8 = p.context.fp8, .target = target};
     out->version = MDL_PLAN_VERSION;
     out->target = target->name;
     out->isa = p.context.isa;
-    out->precision = mdl_dtype_name(options->precision);
+    out->precision = options->fp8 ? "fp8" : mdl_dtype_name(options->precision);
     out->compiler = "mdlc " MDL_VERSION;
     mdl_emit_tables(&e);
     mdl_status status = compile_programs(&p, &e);
@@ -236,6 +242,7 @@ mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, co
     while (at < N_PASSES && strcmp(passes[at].name, pass)) at++;
     if (at == N_PASSES) return mdl_fail(MDL_USAGE, "no pass '%s'", pass);
     for (int i = 0; i < programs.n; i++) {
+        if (!strcmp(pass, "fp8")) c.fp8 = mdl_fp8_choose(arena, programs.at[i], &layout, 16, 0);
         mdl_region *out = passes[at].run(&c, programs.at[i]);
         if (!(wrong = mdl_verify(arena, out))) wrong = mdl_verify_order(arena, out, &layout);
         if (wrong) return mdl_fail(MDL_BAD_INPUT, "after %s: %s", pass, wrong);

@@ -12,6 +12,9 @@
 typedef struct {
     const mdl_target *target; /* NULL: the first */
     mdl_dtype precision;    /* of matrix operands and activations: f32 or bf16 */
+    bool fp8;               /* linear layers of repeated scopes in 8 bits; precision is bf16 */
+    int fp8_history;        /* as in ir/fp8.h */
+    int fp8_margin;
     const char *isa;        /* instruction set of the kernels; NULL: this machine's */
     const char *dump;       /* "all", or passes by name, with commas; NULL: nothing */
     const char *dump_only;  /* one program's name, or NULL: all */

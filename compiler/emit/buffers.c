@@ -46,12 +46,27 @@ static const struct {
     mdl_arena_id arena;
     int after;
 } memory[MDL_STATE_KINDS] = {
-    [MDL_STATE_PARAM] = {MDL_ARENA_PARAM, 0},     [MDL_STATE_GRAD] = {MDL_ARENA_GRAD, 0},
-    [MDL_STATE_MOMENT1] = {MDL_ARENA_MOMENT1, 0}, [MDL_STATE_MOMENT2] = {MDL_ARENA_MOMENT2, 0},
-    [MDL_STATE_COMPUTE] = {MDL_ARENA_COMPUTE, 0}, [MDL_STATE_USED] = {MDL_ARENA_CONST, 0},
-    [MDL_STATE_DECAY] = {MDL_ARENA_CONST, 4},     [MDL_STATE_COUNT] = {MDL_ARENA_TALLY, 0},
+    [MDL_STATE_PARAM] = {MDL_ARENA_PARAM, 0},
+    [MDL_STATE_GRAD] = {MDL_ARENA_GRAD, 0},
+    [MDL_STATE_MOMENT1] = {MDL_ARENA_MOMENT1, 0},
+    [MDL_STATE_MOMENT2] = {MDL_ARENA_MOMENT2, 0},
+    [MDL_STATE_COMPUTE] = {MDL_ARENA_COMPUTE, 0},
+    [MDL_STATE_USED] = {MDL_ARENA_CONST, 0},
+    [MDL_STATE_DECAY] = {MDL_ARENA_CONST, 4},
+    [MDL_STATE_COUNT] = {MDL_ARENA_TALLY, 0},
     [MDL_STATE_SUM] = {MDL_ARENA_TALLY, 0},
+    [MDL_STATE_QUANTIZED] = {MDL_ARENA_QUANTIZED, 0},
+    [MDL_STATE_TRANSPOSED] = {MDL_ARENA_TRANSPOSED, 0},
+    [MDL_STATE_SCALE] = {MDL_ARENA_SCALING, 0},
+    [MDL_STATE_INVERSE] = {MDL_ARENA_SCALING, 0},
+    [MDL_STATE_AMAX] = {MDL_ARENA_SCALING, 0},
+    [MDL_STATE_HISTORY] = {MDL_ARENA_SCALING, 0},
 };
+
+/* Scales, inverses, amaxes, histories: one kind behind the other. */
+static int64_t scaling_base(const mdl_emitter *e, mdl_state_kind kind) {
+    return (kind - MDL_STATE_SCALE) * mdl_fp8_tensors(e->fp8) * MDL_FP8_PITCH * 4;
+}
 
 /* Two numbers for each loss, then for each metric. */
 static mdl_range tally_range(const mdl_emitter *e, mdl_state_kind kind, const char *name) {
@@ -78,7 +93,9 @@ mdl_range mdl_state_range(const mdl_emitter *e, const mdl_op *op) {
     mdl_state s = mdl_state_of(op);
     const mdl_type *type = op->code == MDL_OP_READ ? &op->out[0]->type : &op->in[0]->type;
     int64_t bytes = mdl_type_bytes(type);
-    if (!s.n) return (mdl_range){memory[s.kind].arena, memory[s.kind].after * e->layout->tiles + s.tile * (bytes / s.tiles), bytes};
+    mdl_arena_id arena = memory[s.kind].arena;
+    int64_t base = arena == MDL_ARENA_SCALING ? scaling_base(e, s.kind) : memory[s.kind].after * e->layout->tiles;
+    if (!s.n) return (mdl_range){arena, base + s.tile * (bytes / s.tiles), bytes};
     mdl_range range = named_range(e, s.kind, type->dtype, s.of[0]);
     for (int i = 1; i < s.n; i++) {
         mdl_range next = named_range(e, s.kind, type->dtype, s.of[i]);

@@ -2,6 +2,7 @@
 #ifndef MDL_EMIT_H
 #define MDL_EMIT_H
 
+#include "compiler/ir/fp8.h"
 #include "compiler/ir/module.h"
 #include "compiler/pass/pass.h"
 #include "compiler/target/target.h"
@@ -14,6 +15,7 @@ typedef struct {
     mdl_plan *plan;
     const mdl_module *module;
     const mdl_layout *layout;
+    const mdl_fp8 *fp8; /* NULL: no products in 8 bits */
     const mdl_target *target;
     struct mdl_kernel_table *kernels;
     const char *error; /* what the target cannot do */

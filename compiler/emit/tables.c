@@ -5,6 +5,11 @@
 
 static int64_t aligned(int64_t n) { return (n + MDL_PLAN_ALIGN - 1) / MDL_PLAN_ALIGN * MDL_PLAN_ALIGN; }
 
+static bool has_arena(const mdl_emitter *e, mdl_arena_id id) {
+    if (id == MDL_ARENA_QUANTIZED || id == MDL_ARENA_TRANSPOSED) return mdl_fp8_tensors(e->fp8) > 0;
+    return id != MDL_ARENA_COMPUTE || strcmp(e->plan->precision, "f32");
+}
+
 /* Trained parameters as the layout has them; frozen and carried ones one after the other. */
 static void params(mdl_emitter *e) {
     int64_t *frozen = &e->plan->arena_bytes[MDL_ARENA_FROZEN];
@@ -25,8 +30,8 @@ static void params(mdl_emitter *e) {
     int64_t elements = e->layout->tiles * MDL_TILE;
     e->plan->arena_bytes[MDL_ARENA_PARAM] = elements * 4;
     for (int i = 0; i < MDL_ARENA_COUNT; i++)
-        if (i != MDL_ARENA_COMPUTE || strcmp(e->plan->precision, "f32"))
-            e->plan->arena_bytes[i] += elements * mdl_arena_like_param((mdl_arena_id)i) / 8;
+        if (has_arena(e, (mdl_arena_id)i)) e->plan->arena_bytes[i] += elements * mdl_arena_like_param((mdl_arena_id)i) / 8;
+    e->plan->arena_bytes[MDL_ARENA_SCALING] = mdl_fp8_bytes(e->fp8);
     e->plan->tile = MDL_TILE;
     for (int i = 0; i < e->layout->units.n; i++) {
         const mdl_unit *u = &e->layout->units.at[i];

@@ -57,7 +57,9 @@ const char *mdl_first_param(const mdl_op *op) {
 const char *mdl_state_wrong(const mdl_op *op) {
     const mdl_attr *kind = mdl_find_attr(op, "state"), *of = mdl_find_attr(op, "of"), *tile = mdl_find_attr(op, "tile");
     if (!kind || kind->kind != MDL_ATTR_STR || kind_by_name(kind->s) == MDL_STATE_KINDS)
-        return "needs {state}: param, grad, moment1, moment2, decay, used, compute, count or sum";
+        return "needs {state}: param, grad, moment1, moment2, decay, used, compute, count, sum, quantized, transposed, scale, "
+               "inverse, "
+               "amax or history";
     if (of && (of->kind != MDL_ATTR_STRS || !of->n)) return "{of} is a list of parameters";
     if (tile && (of || tile->kind != MDL_ATTR_INT || tile->i < 0)) return "{tile} is where a flat range begins";
     return NULL;

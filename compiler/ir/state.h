@@ -11,19 +11,27 @@
 
 #include "compiler/ir/ir.h"
 
-/* STATE(id, name): `compute` is a copy of a parameter in the dtype that products take. By tile, `decay` says where weight decay applies
- * and `used` how many of its elements belong to parameters; the rest of a tile is undefined. `count` and `sum` are named by losses
- * and metrics, f32[]: what they have selected in the step so far, and the sum of that. */
-#define MDL_STATES(STATE)     \
-    STATE(PARAM, "param")     \
-    STATE(GRAD, "grad")       \
-    STATE(MOMENT1, "moment1") \
-    STATE(MOMENT2, "moment2") \
-    STATE(DECAY, "decay")     \
-    STATE(USED, "used")       \
-    STATE(COMPUTE, "compute") \
-    STATE(COUNT, "count")     \
-    STATE(SUM, "sum")
+/* STATE(id, name): `compute` is a copy of a parameter in the dtype that products take. By tile, `decay` says where weight decay
+ * applies and `used` how many of its elements belong to parameters; the rest of a tile is undefined. `count` and `sum` are named by
+ * losses and metrics, f32[]: what they have selected in the step so far, and the sum of that. `quantized` is a parameter's copy in
+ * 8 bits, `transposed` the same by columns. Flat, a row for each tensor that is quantized (pass/fp8.c): `scale` and its `inverse`,
+ * the step's `amax` (each f32[n,16], the number 16 times), and `history`, amaxes of the last steps. */
+#define MDL_STATES(STATE)           \
+    STATE(PARAM, "param")           \
+    STATE(GRAD, "grad")             \
+    STATE(MOMENT1, "moment1")       \
+    STATE(MOMENT2, "moment2")       \
+    STATE(DECAY, "decay")           \
+    STATE(USED, "used")             \
+    STATE(COMPUTE, "compute")       \
+    STATE(COUNT, "count")           \
+    STATE(SUM, "sum")               \
+    STATE(QUANTIZED, "quantized")   \
+    STATE(TRANSPOSED, "transposed") \
+    STATE(SCALE, "scale")           \
+    STATE(INVERSE, "inverse")       \
+    STATE(AMAX, "amax")             \
+    STATE(HISTORY, "history")
 
 typedef enum {
 #define STATE(id, name) MDL_STATE_##id,
@@ -56,7 +64,7 @@ typedef struct {
 } mdl_unit;
 typedef struct {
     MDL_VEC(mdl_placed_param) trained;
-    MDL_VEC(mdl_unit) units; /* in order of their tiles, which they share out among them */
+    MDL_VEC(mdl_unit) units;          /* in order of their tiles, which they share out among them */
     const mdl_placed_param **by_name; /* sorted; NULL: nothing is known (a pass run alone on text) */
     int64_t tiles;
 } mdl_layout;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "compiler/kernel/embed.h"
+#include "compiler/kernel/template.h"
 #include "compiler/kernel/template_parts.h"
 #include "runtime/base/status.h"
 
@@ -27,6 +28,14 @@ mdl_cuda_template mdl_cuda_scatter_add(mdl_arena *arena, mdl_dtype dtype, int64_
     };
     const char *text = mdl_instantiate(arena, "scatter_add.cu.in", entries);
     return (mdl_cuda_template){.text = text, .threads = THREADS, .blocks = {1, 1, ceil_div(cols, WIDTH)}};
+}
+
+mdl_cuda_template mdl_cuda_transpose(mdl_arena *arena, int64_t cols, const char *symbol) {
+    mdl_template_blocks blocks = mdl_template_transpose_blocks(cols);
+    const mdl_entry entries[] = {
+        {"SYMBOL", symbol}, {"COLS", mdl_number(arena, cols)}, {"PARTS", mdl_number(arena, blocks.times)}, {NULL, NULL}};
+    const char *text = mdl_instantiate(arena, "transpose.cu.in", entries);
+    return (mdl_cuda_template){.text = text, .threads = THREADS, .blocks = blocks};
 }
 
 mdl_cuda_template mdl_cuda_segment(mdl_arena *arena, const char *name, mdl_dtype dtype, int64_t cols, const char *symbol) {

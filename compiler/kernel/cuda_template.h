@@ -22,6 +22,8 @@ typedef struct {
 /* A block is one row n and 128 columns: each of 8 warps adds up the matches among its eighth of the tokens. Reads `index` once a
  * block: meant for tables of few rows. */
 mdl_cuda_template mdl_cuda_scatter_add(mdl_arena *arena, mdl_dtype dtype, int64_t cols, bool with_init, const char *symbol);
+/* A block is a tile of 64 x 64 bytes. */
+mdl_cuda_template mdl_cuda_transpose(mdl_arena *arena, int64_t cols, const char *symbol);
 /* A thread is a token or a segment; of segsum, a block is one segment and 128 columns: each of 8 warps adds up every eighth row. */
 mdl_cuda_template mdl_cuda_segment(mdl_arena *arena, const char *name, mdl_dtype dtype, int64_t cols, const char *symbol);
 /* The op tiles. A thread is a segment. */

@@ -41,7 +41,8 @@ static bool is_fusable(const mdl_fact *facts, const mdl_op *op) {
 
 static bool is_anchor(const mdl_op *op) {
     mdl_class class = mdl_ops[op->code].class;
-    return class == MDL_SEGMENT || class == MDL_CONTRACT || class == MDL_STRUCTURED || op->code == MDL_OP_SCATTER_ADD || op->code == MDL_OP_FUSED;
+    if (class == MDL_INDEX) return op->code != MDL_OP_GATHER;
+    return class == MDL_SEGMENT || class == MDL_CONTRACT || class == MDL_STRUCTURED || op->code == MDL_OP_FUSED;
 }
 
 bool mdl_from_memory(const mdl_fact *facts, const mdl_op *op, int i) {

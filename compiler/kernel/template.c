@@ -68,7 +68,7 @@ int64_t mdl_template_grid(mdl_template_blocks blocks, int64_t tokens, int64_t se
 
 /* ---- sums ---- */
 
-enum { SCATTER_WIDTH = 64, FINISH_WIDTH = 256, SEGMENT_WIDTH = 1024, SEGSUM_WIDTH = 256, SEGSUM_ROWS = 16 };
+enum { SCATTER_WIDTH = 64, FINISH_WIDTH = 256, SEGMENT_WIDTH = 1024, SEGSUM_WIDTH = 256, SEGSUM_ROWS = 16, TRANSPOSE_SIDE = 64 };
 
 const char *mdl_template_type(mdl_dtype dtype) {
     MDL_ASSERT(dtype == MDL_F32 || dtype == MDL_BF16);
@@ -97,6 +97,18 @@ mdl_template_blocks mdl_template_scatter_add_blocks(int64_t cols) {
 }
 
 int64_t mdl_template_scatter_add_grid(int64_t cols) { return mdl_template_scatter_add_blocks(cols).times; }
+
+mdl_template_blocks mdl_template_transpose_blocks(int64_t cols) {
+    return (mdl_template_blocks){0, TRANSPOSE_SIDE, ceil_div(cols, TRANSPOSE_SIDE)};
+}
+
+const char *mdl_template_transpose(mdl_arena *arena, int64_t cols, const char *symbol) {
+    const mdl_entry entries[] = {{"SYMBOL", symbol},
+                                 {"COLS", mdl_number(arena, cols)},
+                                 {"PARTS", mdl_number(arena, mdl_template_transpose_blocks(cols).times)},
+                                 {NULL, NULL}};
+    return mdl_instantiate(arena, "transpose.c.in", entries);
+}
 
 const char *mdl_template_finish(mdl_arena *arena, int n, const int64_t *cols, const bool *init, const char *symbol) {
     MDL_ASSERT(n > 0);

@@ -23,6 +23,10 @@ const char *mdl_template_scatter_add(mdl_arena *arena, mdl_dtype dtype, int64_t 
 mdl_template_blocks mdl_template_scatter_add_blocks(int64_t cols);
 int64_t mdl_template_scatter_add_grid(int64_t cols);
 
+/* out [cols, R] = x [R, cols] transposed, of one byte. Buffers x, out. Immediate R. */
+const char *mdl_template_transpose(mdl_arena *arena, int64_t cols, const char *symbol);
+mdl_template_blocks mdl_template_transpose_blocks(int64_t cols);
+
 /* Segment ops. Buffers: seq; out. segsum: x [T,cols] of `dtype` (f32 or bf16), seq; out f32[S,cols] (an empty segment is 0).
  * Immediates T, S. name: "segment_id" i32[T] (-1 in the tail), "position" i32[T] (0 in the tail), "seglen" i32[S], "first" i32[S]
  * (-1 when empty), "segsum". */

@@ -50,7 +50,7 @@ static const char *check_pairs(const mdl_op *op, const char *lkey, const char *r
 static const char *check_added(const mdl_op *op, const mdl_dot_axes *d, const mdl_type *out) {
     int scales = mdl_dot_scales(op);
     for (int i = scales; i > 0 && i < scales + 2; i++)
-        if (IN(i)->dtype != MDL_F32 || IN(i)->rank) return "scales must be f32[]";
+        if (IN(i)->dtype != MDL_F32) return "scales must be f32";
     int init = mdl_dot_init(op), bias = mdl_dot_bias(op), own = 0;
     if (init > 0 && !mdl_type_equal(IN(init), out)) return "init must have the result's type";
     if (bias < 0) return NULL;
@@ -62,7 +62,8 @@ static const char *check_added(const mdl_op *op, const mdl_dot_axes *d, const md
 
 TYPE(DOT) {
     int added = (mdl_dot_init(op) > 0) + (mdl_dot_bias(op) > 0) + 2 * (mdl_dot_scales(op) > 0);
-    if (op->n_in != 2 + added) return "takes a, b, an init where {init = 1}, a bias where {bias = 1} and two scales where {scales = 1}";
+    if (op->n_in != 2 + added)
+        return "takes a, b, an init where {init = 1}, a bias where {bias = 1} and two scales where {scales = 1}";
     const char *wrong = check_pairs(op, "left", "right", true);
     if (wrong || (wrong = check_pairs(op, "left_batch", "right_batch", false))) return wrong;
     bool small = mdl_dtype_bits(IN(0)->dtype) == 8 && mdl_dtype_bits(IN(1)->dtype) == 8;

@@ -26,6 +26,12 @@ TYPE(SCATTER_ADD) {
     return wrong ? wrong : op->n_in == 3 && !mdl_type_equal(IN(2), out) ? "init must have the result's type" : NULL;
 }
 
+TYPE(TRANSPOSE) {
+    if (IN(0)->rank != 2 || mdl_dtype_bits(IN(0)->dtype) != 8) return "transposes a matrix of 8 bits";
+    *out = mdl_type_make(IN(0)->dtype, 2, (int64_t[]){IN(0)->dim[1], IN(0)->dim[0]});
+    return NULL;
+}
+
 static const char *is_segments(const mdl_type *t) { return t->dtype == MDL_SEG && t->rank == 2 ? NULL : "needs segments[S,T]"; }
 
 static const char *per_token(const mdl_op *op, mdl_type *out) {
@@ -84,6 +90,7 @@ GRADIENT(SCATTER_ADD) {
 }
 GRADIENT(SEGSUM) { mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SPREAD, mdl_cast(B, dout[0], IN(0)->dtype), op->in[1], 0, NULL)); }
 GRADIENT(SPREAD) { mdl_ad_add(ad, op->in[0], call(ad, MDL_OP_SEGSUM, dout[0], op->in[1], 0, NULL)); }
+NO_GRADIENT(TRANSPOSE)
 NO_GRADIENT(SEGMENT_ID)
 NO_GRADIENT(POSITION)
 NO_GRADIENT(SEGLEN)
@@ -104,6 +111,13 @@ EVALUATE(GATHER) {
     double *out = mdl_eval_out(in, op, 0);
     for (int64_t t = 0; t < IN(1)->dim[0]; t++)
         if (index[t] >= 0) copy_row(out + t * cols, table + (int64_t)index[t] * cols, cols);
+}
+
+EVALUATE(TRANSPOSE) {
+    const double *x = mdl_eval_in(in, op, 0);
+    double *out = mdl_eval_out(in, op, 0);
+    for (int64_t r = 0; r < IN(0)->dim[0]; r++)
+        for (int64_t c = 0; c < IN(0)->dim[1]; c++) out[c * IN(0)->dim[0] + r] = x[r * IN(0)->dim[1] + c];
 }
 
 EVALUATE(SCATTER_ADD) {

@@ -3,6 +3,7 @@
 #ifndef MDL_PASS_H
 #define MDL_PASS_H
 
+#include "compiler/ir/fp8.h"
 #include "compiler/ir/ir.h"
 #include "compiler/ir/module.h"
 #include "compiler/ir/state.h"
@@ -21,6 +22,7 @@ typedef struct {
     bool results;           /* gives them as count.X and sum.X */
     mdl_grad_mode grad;     /* gradients of the losses into their states */
     bool optimizer;
+    bool calibrate; /* measures for the first scales of 8-bit operands */
 } mdl_program_spec;
 
 typedef struct {
@@ -29,9 +31,10 @@ typedef struct {
     const mdl_layout *layout;
     const mdl_program_spec *program; /* being compiled */
     mdl_dtype precision;             /* of matrix operands and activations: f32 or bf16 */
+    const mdl_fp8 *fp8;              /* NULL: no products in 8 bits */
     const mdl_target *target;
-    const char *isa;                 /* what native code is for, in the target's words */
-    const char *not_implemented;     /* set by a pass that the target cannot carry out */
+    const char *isa;             /* what native code is for, in the target's words */
+    const char *not_implemented; /* set by a pass that the target cannot carry out */
     mdl_span not_implemented_at;
 } mdl_pass_context;
 
@@ -43,6 +46,9 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 /* "encoder.layer.3" of "encoder.layer.3.attention": a scope up to its first number; "" when it has none. */
 const char *mdl_unit_of_scope(mdl_arena *arena, const char *scope);
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
+/* Layers of repeated scopes whose precision is not asked to be more and whose sizes and tokens are multiples of 16, with a weight
+ * that no other product takes. Lives in the arena. */
+mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_layout *layout, int history, int margin);
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 
 /* ---- rewriting: copies a region op by op; scratch of an old value is its new value ----

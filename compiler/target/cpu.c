@@ -37,6 +37,12 @@ static void scatter_add(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s
     s->blocks = mdl_template_scatter_add_blocks(cols);
 }
 
+static void transpose(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
+    int64_t cols = mdl_describe_transpose(arena, op, s);
+    s->text = mdl_template_transpose(arena, cols, MDL_KERNEL_PLACEHOLDER);
+    s->blocks = mdl_template_transpose_blocks(cols);
+}
+
 static void segment(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     int64_t cols = mdl_describe_segment(arena, op, s);
     s->text = mdl_template_segment(arena, s->label, op->in[0]->type.dtype, cols, MDL_KERNEL_PLACEHOLDER);
@@ -69,6 +75,7 @@ static const char *kernel(mdl_arena *arena, const mdl_op *op, const char *isa, m
         case MDL_OP_FINISH: finish(arena, op, s); return NULL;
         case MDL_OP_FUSED: return attention(arena, op, s);
         case MDL_OP_SCATTER_ADD: scatter_add(arena, op, s); return NULL;
+        case MDL_OP_TRANSPOSE: transpose(arena, op, s); return NULL;
         case MDL_OP_SEGMENT_ID:
         case MDL_OP_POSITION:
         case MDL_OP_SEGLEN:

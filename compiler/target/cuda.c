@@ -131,6 +131,10 @@ static void scatter_add(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s
     use(arena, s, mdl_cuda_scatter_add(arena, op->in[0]->type.dtype, cols, op->n_in == 3, MDL_KERNEL_PLACEHOLDER));
 }
 
+static void transpose(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
+    use(arena, s, mdl_cuda_transpose(arena, mdl_describe_transpose(arena, op, s), MDL_KERNEL_PLACEHOLDER));
+}
+
 static void segment(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
     int64_t cols = mdl_describe_segment(arena, op, s);
     use(arena, s, mdl_cuda_segment(arena, s->label, op->in[0]->type.dtype, cols, MDL_KERNEL_PLACEHOLDER));
@@ -160,6 +164,7 @@ static const char *kernel(mdl_arena *arena, const mdl_op *op, const char *isa, m
         case MDL_OP_FUSED: attention(arena, op, isa, s); return NULL;
         case MDL_OP_TILES: tiles(arena, op, s); return NULL;
         case MDL_OP_SCATTER_ADD: scatter_add(arena, op, s); return NULL;
+        case MDL_OP_TRANSPOSE: transpose(arena, op, s); return NULL;
         case MDL_OP_SEGMENT_ID:
         case MDL_OP_POSITION:
         case MDL_OP_SEGLEN:

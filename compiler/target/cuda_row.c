@@ -243,21 +243,22 @@ static void close_braces(printer *p) {
     line(p, "}");
 }
 
-/* Sums over lanes of what the walk folded. */
+/* What the walk folded, over lanes: first into the lane's own, as every lane must come by a collective once. */
 static void print_reduced(printer *p, const mdl_loop_list *list) {
     const mdl_lane_walk *w = p->walk;
     p->walk = NULL;
     for (int i = 0; i < list->n; i++) {
         const mdl_loop_stmt *s = &list->at[i];
-        if (s->code == MDL_LOOP_FOLD && !moves(s, w)) print_uniform_fold(p, s, over_lanes(p, s, w));
+        if (s->code != MDL_LOOP_FOLD || moves(s, w)) continue;
+        LINE("%s = %s;", own_fold(p, s, w), over_lanes(p, s, w));
+        print_uniform_fold(p, s, own_fold(p, s, w));
     }
 }
 
 static void print_lane_store(printer *p, const mdl_loop_stmt *s, int i) {
     const char *x = p->reg[s->in[0]];
-    const mdl_loop_array *a = array_of(p, s);
     if (is_wide(p, s))
-        LINE("mdl_%s_put(w%d, v, %s);", vector_kind(a->dtype), i, x);
+        LINE("mdl_%s_put(w%d, v, %s);", vector_kind(array_of(p, s)->dtype), i, x);
     else if (home_of(p, s) == MDL_HOME_LANE && packed(p, s->array))
         LINE("mdl_bf16_put(%s, %s, %s);", name_of(p, s->array), own_place(p), x);
     else
@@ -390,8 +391,7 @@ static void print_sum_registers(printer *p) {
         const column_sum *q = &p->sums.at[i];
         int64_t n = q->walk ? mdl_lane_elements(q->walk) : width_of(p, q);
         const char *type = mdl_c_types[array_of(p, q->fold)->dtype].reg;
-        bool one = !q->walk && !q->fold->col.n;
-        LINE(one ? "%s q%d = 0;" : "%s q%d[%" PRId64 "] = {0};", type, i, n);
+        LINE(!q->walk && !q->fold->col.n ? "%s q%d = 0;" : "%s q%d[%" PRId64 "] = {0};", type, i, n);
     }
 }
 

@@ -82,6 +82,14 @@ int64_t mdl_describe_scatter(mdl_arena *arena, const mdl_op *op, mdl_kernel_sour
     return mdl_span_product(x, 1, x->rank);
 }
 
+int64_t mdl_describe_transpose(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s) {
+    integer(arena, s, op->in[0]->type.dim[0]);
+    s->class = "transpose";
+    s->label = "transpose";
+    s->sizes = 1;
+    return op->in[0]->type.dim[1];
+}
+
 static void tokens_and_segments(mdl_arena *arena, const mdl_value *seq, mdl_kernel_source *s) {
     integer(arena, s, seq->type.dim[1]);
     integer(arena, s, seq->type.dim[0]);

@@ -11,6 +11,7 @@ void mdl_describe_rows(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s,
 /* The width of each sum, and whether it has a start. */
 void mdl_describe_finish(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s, const int64_t **cols, const bool **init);
 int64_t mdl_describe_scatter(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s); /* columns */
+int64_t mdl_describe_transpose(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s); /* columns */
 int64_t mdl_describe_segment(mdl_arena *arena, const mdl_op *op, mdl_kernel_source *s); /* columns */
 mdl_attention_shape mdl_describe_attention(mdl_arena *arena, const mdl_op *fused, mdl_kernel_source *s);
 

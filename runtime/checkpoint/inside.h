@@ -8,6 +8,7 @@ struct mdl_device {
     const mdl_plan *plan;
     char *arena[MDL_ARENA_COUNT]; /* as on the device; NULL for those that no step needs from the one before */
     int64_t bytes;
+    bool scaled; /* the scales of 8-bit operands are there */
 };
 
 #endif

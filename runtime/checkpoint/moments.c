@@ -10,6 +10,7 @@ static const struct {
     const char *prefix;
     mdl_arena_id arena;
 } parts[] = {{"master.", MDL_ARENA_PARAM}, {"exp_avg.", MDL_ARENA_MOMENT1}, {"exp_avg_sq.", MDL_ARENA_MOMENT2}};
+static const char scaling[] = "scaling";
 enum { PARTS = sizeof parts / sizeof *parts, LISTED = 8 };
 
 /* Parts of a parameter: one that is not trained has no moments. */
@@ -29,6 +30,9 @@ static tensors all_tensors(mdl_arena *memory, const mdl_device *s) {
                                  mdl_snapshot_at(s, arena_of(param, part), param)};
             MDL_PUSH(memory, list, tensor);
         }
+    int64_t numbers = s->plan->arena_bytes[MDL_ARENA_SCALING] / 4;
+    mdl_tensor scales = {scaling, mdl_type_make(MDL_F32, 1, &numbers), s->arena[MDL_ARENA_SCALING]};
+    if (numbers) MDL_PUSH(memory, list, scales);
     return list;
 }
 
@@ -80,9 +84,20 @@ static const mdl_plan_param *find(const mdl_plan *plan, const char *name, int *p
     return NULL;
 }
 
+/* Of another plan or precision they mean nothing, and are measured anew. */
+static void fill_scaling(mdl_device *s, const mdl_tensor *tensor) {
+    int64_t bytes = s->plan->arena_bytes[MDL_ARENA_SCALING];
+    s->scaled = bytes && tensor->type.dtype == MDL_F32 && mdl_type_bytes(&tensor->type) == bytes;
+    if (s->scaled) memcpy(s->arena[MDL_ARENA_SCALING], tensor->bytes, (size_t)bytes);
+}
+
 static void fill(filling *f, const mdl_tensor *tensor) {
     int part;
     mdl_device *s = f->snapshot;
+    if (!strcmp(tensor->name, scaling)) {
+        fill_scaling(s, tensor);
+        return;
+    }
     const mdl_plan_param *param = find(s->plan, tensor->name, &part);
     const char *wrong = NULL;
     if (!param || part >= parts_of(param))
@@ -117,6 +132,7 @@ mdl_status mdl_snapshot_read(mdl_device *s, const char *folder, const mdl_commit
     filling f = {.snapshot = s, .memory = memory, .wrong.arena = memory};
     f.filled = MDL_NEW_ARRAY(memory, bool, s->plan->params.n *PARTS + 1);
     mdl_status status = MDL_OK;
+    s->scaled = false;
     for (int i = 0; i < commit->files.n && !status; i++)
         if (!strncmp(commit->files.at[i].name, "optimizer-", 10))
             status = fill_from(&f, mdl_printf(memory, "%s/%s", folder, commit->files.at[i].name));

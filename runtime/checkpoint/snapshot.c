@@ -6,7 +6,8 @@
 
 #include "runtime/checkpoint/inside.h"
 
-static const mdl_arena_id kept[] = {MDL_ARENA_PARAM, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2, MDL_ARENA_FROZEN};
+static const mdl_arena_id kept[] = {MDL_ARENA_PARAM, MDL_ARENA_MOMENT1, MDL_ARENA_MOMENT2, MDL_ARENA_FROZEN,
+                                   MDL_ARENA_SCALING};
 enum { KEPT = sizeof kept / sizeof *kept };
 
 mdl_status mdl_snapshot_open(const mdl_plan *plan, mdl_device **out) {
@@ -37,12 +38,15 @@ void mdl_snapshot_close(mdl_device *s) {
 mdl_status mdl_snapshot_take(mdl_device *s, const mdl_backend *from, mdl_device *device) {
     for (int i = 0; i < KEPT; i++)
         MDL_TRY(from->download(device, kept[i], 0, s->arena[kept[i]], s->plan->arena_bytes[kept[i]]), "snapshot");
+    s->scaled = s->plan->arena_bytes[MDL_ARENA_SCALING] > 0;
     return MDL_OK;
 }
 
 const float *mdl_snapshot_at(const mdl_device *s, mdl_arena_id arena, const mdl_plan_param *param) {
     return (const float *)(const void *)(s->arena[arena] + param->offset);
 }
+
+const void *mdl_snapshot_scaling(const mdl_device *s) { return s->scaled ? s->arena[MDL_ARENA_SCALING] : NULL; }
 
 static mdl_status download(mdl_device *s, mdl_arena_id arena, int64_t offset, void *to, int64_t bytes) {
     if (!s->arena[arena] || offset < 0 || bytes < 0 || offset > s->plan->arena_bytes[arena] - bytes)

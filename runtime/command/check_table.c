@@ -20,7 +20,7 @@ void mdl_check_table_init(mdl_check_table *table) {
 }
 
 void mdl_check_table_for(mdl_check_table *table, const char *precision) {
-    bool narrow = !strcmp(precision, "bf16");
+    bool narrow = strcmp(precision, "f32") != 0;
     for (int i = 0; i < MDL_ROW_COUNT; i++)
         if (!table->row[i].given) table->row[i].tolerance = narrow ? rows[i].bf16 : rows[i].f32;
 }

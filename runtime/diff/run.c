@@ -59,7 +59,7 @@ static double number_at(mdl_dtype dtype, const void *at, int64_t i) {
  * are equal. */
 static double tolerance_of(const walk *w, int pair) {
     bool narrow = false;
-    for (int side = 0; side < 2; side++) narrow |= !strcmp(w->diff->session[side]->plan->precision, "bf16");
+    for (int side = 0; side < 2; side++) narrow |= strcmp(w->diff->session[side]->plan->precision, "f32") != 0;
     if (!mdl_dtype_is_real(buffer_of(w, pair, 0)->type.dtype)) return 0;
     return narrow ? 16 * 0x1p-8 : 0x1p10 * 0x1p-24;
 }

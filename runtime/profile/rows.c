@@ -32,7 +32,7 @@ static const char *name_of(const mdl_profile *p, const mdl_plan_launch *l, mdl_p
 /* Operations a second that a launch could do: products and attention work on matrices of their type, all else in f32. */
 static double compute_rate(const mdl_profile *p, const mdl_plan_launch *l) {
     bool attention = !strncmp(class_of(p->plan, l), "attention", strlen("attention"));
-    bool narrow = l->kind == MDL_LAUNCH_GEMM ? l->gemm.type_a == MDL_BF16 : attention && !strcmp(p->plan->precision, "bf16");
+    bool narrow = l->kind == MDL_LAUNCH_GEMM ? l->gemm.type_a == MDL_BF16 : attention && strcmp(p->plan->precision, "f32") != 0;
     return narrow ? p->rates.bf16 : p->rates.f32;
 }
 

@@ -30,7 +30,8 @@ mdl_status mdl_run_upload(mdl_run *run, const mdl_device *snapshot) {
         if (!status)
             status = mdl_session_set_param(s, MDL_ARENA_MOMENT2, param, mdl_snapshot_at(snapshot, MDL_ARENA_MOMENT2, param));
     }
-    return status;
+    const void *scales = mdl_snapshot_scaling(snapshot);
+    return status || !scales ? status : mdl_session_set_scaling(s, scales);
 }
 
 static mdl_status check_step(const mdl_run *run, const char *folder) {

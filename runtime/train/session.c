@@ -125,6 +125,7 @@ mdl_status mdl_session_init(mdl_session *s, uint64_t seed) {
     if (input && mdl_type_bytes(&input->type) == (int64_t)sizeof halves)
         MDL_TRY(s->backend->upload(s->device, MDL_ARENA_INPUT, input->offset, halves, sizeof halves), "seed");
     MDL_TRY(mdl_session_run(s, "init"), "initial weights");
+    s->scaled = false;
     return mdl_session_zero_moments(s);
 }
 
@@ -182,6 +183,11 @@ mdl_status mdl_session_run(mdl_session *s, const char *program) {
     if (!mdl_plan_find_program(s->plan, program)) return mdl_fail(MDL_BAD_INPUT, "the plan has no program '%s'", program);
     mdl_status status = refresh(s);
     return status ? status : replay(s, program);
+}
+
+mdl_status mdl_session_set_scaling(mdl_session *s, const void *from) {
+    s->stale = s->scaled = true; /* copies of parameters are quantized by these scales */
+    return s->backend->upload(s->device, MDL_ARENA_SCALING, 0, from, s->plan->arena_bytes[MDL_ARENA_SCALING]);
 }
 
 mdl_status mdl_session_number(mdl_session *s, mdl_result_ref ref, double *value) {

@@ -62,6 +62,7 @@ typedef struct {
     mdl_device *device;
     bool poison; /* fill ACTIVATION with NaN before every replay: for checks */
     bool stale;  /* parameters were put in place that their copies in the plan's precision do not follow yet */
+    bool scaled; /* the scales of 8-bit operands are those of these weights, or the plan has none */
 
     /* Below: the session's own. */
     int64_t scalar[MDL_SCALAR_COUNT]; /* offsets in INPUT */
@@ -86,6 +87,8 @@ mdl_status mdl_session_set_scalar(mdl_session *session, mdl_scalar scalar, doubl
 mdl_status mdl_session_upload(mdl_session *session, const mdl_batch *batch);
 /* Replays any program by name; before it `refresh`, where parameters were set since the last one. */
 mdl_status mdl_session_run(mdl_session *session, const char *program);
+/* The scales of a checkpoint, arena SCALING whole: the next step does not measure for the first ones. */
+mdl_status mdl_session_set_scaling(mdl_session *session, const void *from);
 /* A result of a program that has just run: the number, or for tensors `bytes` bytes of it. */
 mdl_status mdl_session_result(mdl_session *session, const char *program, const char *name, double *value);
 mdl_status mdl_session_result_tensor(mdl_session *session, const char *program, const char *name, const mdl_plan_buffer **buffer,

@@ -30,6 +30,7 @@ static const struct {
     {MDL_OP_IOTA, "depends on nothing"},
     {MDL_OP_INPUT, "depends on nothing"},
     {MDL_OP_RANDOM, "depends on integers"},
+    {MDL_OP_TRANSPOSE, "behind the gradients: of what passes have quantized"},
     {MDL_OP_ARG, "made after autodiff"},
     {MDL_OP_TOKEN, "no value"},
     {MDL_OP_TILES, "whole numbers"},

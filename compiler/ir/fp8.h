@@ -1,0 +1,32 @@
+/* Products in 8 bits: which linear layers have them, and the recipe. */
+#ifndef MDL_IR_FP8_H
+#define MDL_IR_FP8_H
+
+#include "compiler/ir/state.h"
+
+/* A weight whose products, forward and both of the backward, are of 8-bit operands: parameters that lie side by side, joined. */
+typedef struct {
+    int n;
+    const char *const *of;
+    mdl_type type; /* of the joined weight */
+} mdl_fp8_linear;
+
+/* Delayed scaling. Tensors are numbered: the inputs of the layers, their weights, the gradients of their outputs. */
+typedef struct mdl_fp8 {
+    MDL_VEC(mdl_fp8_linear) linears;
+    int history; /* steps whose largest amax gives a scale; a multiple of MDL_FP8_PITCH */
+    int margin;  /* a scale is 2^margin below what would make the amax the format's largest number */
+} mdl_fp8;
+
+typedef enum { MDL_FP8_INPUT, MDL_FP8_WEIGHT, MDL_FP8_GRADIENT, MDL_FP8_ROLES } mdl_fp8_role;
+/* Floats from a tensor's scale to the next: 64 bytes, since products read scales at multiples of 16. */
+enum { MDL_FP8_PITCH = 16 };
+
+/* fp8 may be NULL: no tensors. */
+static inline int64_t mdl_fp8_tensors(const mdl_fp8 *fp8) { return fp8 ? MDL_FP8_ROLES * (int64_t)fp8->linears.n : 0; }
+/* Of the scaling state: scale, inverse and amax of each tensor, and its history. */
+static inline int64_t mdl_fp8_bytes(const mdl_fp8 *fp8) {
+    return fp8 ? mdl_fp8_tensors(fp8) * (3 * MDL_FP8_PITCH + fp8->history) * 4 : 0;
+}
+
+#endif
