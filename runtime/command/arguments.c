@@ -38,8 +38,9 @@ static mdl_status take_value(const mdl_arguments *to, const mdl_option *o, const
         return MDL_OK;
     }
     long number = strtol(value, &end, 10);
-    if (*end || end == value || number < 1 || number > 1000000)
-        return mdl_fail(MDL_USAGE, "%s: %s: expected a number from 1 to 1000000, got '%s'", to->command, o->name, value);
+    long most = o->most ? o->most : 1000000;
+    if (*end || end == value || number < 1 || number > most)
+        return mdl_fail(MDL_USAGE, "%s: %s: expected a number from 1 to %ld, got '%s'", to->command, o->name, most, value);
     *o->number = (int)number;
     return MDL_OK;
 }

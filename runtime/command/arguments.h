@@ -12,6 +12,7 @@ typedef struct {
     bool *flag;
     const char **text; /* a value follows */
     int *number;       /* a positive number follows */
+    int most;          /* the largest one; 0: a million */
 } mdl_option;
 
 typedef struct {

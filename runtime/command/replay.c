@@ -1,4 +1,5 @@
 /* mdlrun replay PLAN [CONFIG] --step N [section.key=value ...] */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "runtime/base/file.h"
@@ -25,6 +26,8 @@ static mdl_status run(const mdl_arguments *a, int step) {
     if (a->help) return help(), mdl_file_flush_stdout();
     if (!step) return mdl_fail(MDL_USAGE, "replay: which step? usage: " USAGE);
     mdl_status status = mdl_config_read(a->config, a->n_settings, a->settings, &config);
+    if (!status && step > config->max_steps)
+        status = mdl_fail(MDL_USAGE, "replay: there is no step %d: trainer.max_steps is %lld", step, (long long)config->max_steps);
     if (!status) status = mdl_replay(a->plan[0], config, step);
     mdl_config_free(config);
     return status ? status : mdl_file_flush_stdout();
@@ -32,7 +35,7 @@ static mdl_status run(const mdl_arguments *a, int step) {
 
 mdl_status mdl_command_replay(int argc, char **argv) {
     int step = 0;
-    const mdl_option table[] = {{"--step", .number = &step}, {0}};
+    const mdl_option table[] = {{"--step", .number = &step, .most = INT_MAX}, {0}};
     mdl_arguments a = {.command = "replay", .usage = USAGE, .options = table, .plans = 1};
     a.settings = calloc((size_t)argc + 1, sizeof(char *));
     if (!a.settings) return mdl_fail(MDL_SYSTEM, "no memory");

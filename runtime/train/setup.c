@@ -46,6 +46,7 @@ static void print_model(const mdl_run *run) {
     printf("parameters  %s trained: %s with weight decay, %s without", mdl_run_grouped(run->memory, decay + plain),
            mdl_run_grouped(run->memory, decay), mdl_run_grouped(run->memory, plain));
     if (other) printf("; %s frozen or carried", mdl_run_grouped(run->memory, other));
+    if (*run->config->init_from && !run->resume) printf("\nweights     from %s", run->config->init_from);
     printf("\nbatch       %s tokens, at most %s sequences, %lld micro-batch%s a step\n", mdl_run_grouped(run->memory, plan->tokens),
            mdl_run_grouped(run->memory, plan->segments), (long long)run->config->gradient_accumulation_steps,
            run->config->gradient_accumulation_steps > 1 ? "es" : "");
@@ -55,6 +56,21 @@ static void print_count(const mdl_run *run, int64_t count, const char *what) {
     if (count) printf("; %s %s", mdl_run_grouped(run->memory, count), what);
 }
 
+/* Which of the settings that leave sequences out are set. */
+static const char *left_out(const mdl_run *run) {
+    const mdl_config *c = run->config;
+    const struct {
+        bool set;
+        const char *reason;
+    } all[] = {{c->min_seq_length > 0, "too short"},
+               {c->deduplicate, "repeated"},
+               {!c->validation_files.n && c->validation_fraction > 0, "held out"}};
+    mdl_text text = {.arena = run->memory};
+    for (int i = 0; i < 3; i++)
+        if (all[i].set) mdl_text_printf(&text, "%s%s", text.n ? " or " : "", all[i].reason);
+    return text.n ? text.at : "left out";
+}
+
 static void print_data(const mdl_run *run) {
     const mdl_data_facts *facts = mdl_loader_facts(run->loader);
     for (int i = 0; i < run->config->files.n; i++)
@@ -62,7 +78,7 @@ static void print_data(const mdl_run *run) {
     printf("            %s sequences, %s residues", mdl_run_grouped(run->memory, facts->sequences),
            mdl_run_grouped(run->memory, facts->residues));
     print_count(run, facts->truncated, "sequences cut");
-    print_count(run, facts->left_out, "left out");
+    print_count(run, facts->left_out, left_out(run));
     print_count(run, facts->empty, "records empty");
     print_count(run, facts->comments, "remarks skipped");
     print_count(run, facts->unknown, "residues unknown");

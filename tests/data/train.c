@@ -38,7 +38,7 @@ void suite_data_train(mdl_test *t) {
     CHECK(t, strstr(output, "1 columns are given, and the model's inputs from(\"column\") take 2"), "%s", output);
     mdl_case(t, "train: patterns from the folder of the YAML file, names with commas, weights, a split");
     output = train(t, "esm.plan sub/run.yaml", 0);
-    CHECK(t, strstr(output, "4 sequences, 33 residues") || strstr(output, "left out"), "%s", output);
+    CHECK(t, strstr(output, "4 sequences, 33 residues") || strstr(output, "held out"), "%s", output);
     output = train(t, "esm.plan 'data.files=[\"sub/two, b.fa.gz\", sub/one.fa]' data.weights=[2,1]", 0);
     CHECK(t, strstr(output, "4 sequences, 33 residues"), "%s", output);
     output = train(t, "esm.plan sub/run.yaml data.weights=[1,2,3]", 2);

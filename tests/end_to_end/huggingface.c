@@ -8,17 +8,6 @@
 
 static const char sizes[] = "--set L=2 --set D=64 --set H=4 --tokens 256 --seqs 8";
 
-/* A Python that has what is needed, or NULL. */
-static const char *find_python(mdl_e2e *e) {
-    static const char *const places[] = {"${MDL_PYTHON:-/}/bin/python", "$HOME/.local/share/mdl/python/bin/python", "python3"};
-    for (int i = 0; i < 3; i++) {
-        int status;
-        mdl_e2e_try(e, &status, "%s -c 'import torch, transformers, safetensors, tensorboard' 2>/dev/null", places[i]);
-        if (!status) return places[i];
-    }
-    return NULL;
-}
-
 static void expect(mdl_e2e *e, const char *said, const char *part) {
     CHECK(e->t, strstr(said, part), "expected '%s' in\n%s", part, said);
 }
@@ -211,7 +200,7 @@ static void disk(mdl_e2e *e) {
 
 void suite_huggingface(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin(t, "huggingface");
-    const char *interpreter = find_python(&e);
+    const char *interpreter = mdl_e2e_python(&e);
     const char *python = mdl_printf(
         e.memory, "HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error OMP_NUM_THREADS=2 %s '%s/tests/end_to_end/huggingface.py'",
         interpreter ? interpreter : "", mdl_test_source(t));

@@ -62,6 +62,16 @@ const char *mdl_e2e_train(mdl_e2e *e, int status, const char *plan, const char *
                        output, settings);
 }
 
+const char *mdl_e2e_python(mdl_e2e *e) {
+    static const char *const places[] = {"${MDL_PYTHON:-/}/bin/python", "$HOME/.local/share/mdl/python/bin/python", "python3"};
+    for (int i = 0; i < 3; i++) {
+        int status;
+        mdl_e2e_try(e, &status, "%s -c 'import torch, transformers, safetensors, tensorboard' 2>/dev/null", places[i]);
+        if (!status) return places[i];
+    }
+    return NULL;
+}
+
 void mdl_e2e_write(mdl_e2e *e, const char *name, const char *text) {
     FILE *f = fopen(mdl_printf(e->memory, "%s/%s", e->folder, name), "w");
     bool ok = f && fputs(text, f) >= 0;

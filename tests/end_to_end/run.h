@@ -31,6 +31,9 @@ const char *mdl_e2e_train(mdl_e2e *e, int status, const char *plan, const char *
 #define MDL_E2E_UNTIL_IT_TRAINS(output) \
     "pid=$!; i=0; while [ ! -s " output "/metrics.jsonl ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; "
 
+/* Shell text for a Python that has PyTorch, transformers, safetensors and TensorBoard; NULL where there is none. */
+const char *mdl_e2e_python(mdl_e2e *e);
+
 void mdl_e2e_write(mdl_e2e *e, const char *name, const char *text);
 const char *mdl_e2e_read(mdl_e2e *e, const char *name); /* "" when there is no such file */
 bool mdl_e2e_exists(mdl_e2e *e, const char *name);
