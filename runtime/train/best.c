@@ -139,9 +139,7 @@ mdl_status mdl_run_evaluate_last(mdl_run *run) {
 
 /* ---- saved and back ---- */
 
-static json_t *fingerprint(const mdl_run *run) {
-    return json_integer((json_int_t)mdl_loader_facts(run->progression.pass->loader)->fingerprint);
-}
+static const mdl_data_facts *facts_of(const mdl_run *run) { return mdl_loader_facts(run->progression.pass->loader); }
 
 static json_t *real_or_null(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
@@ -155,19 +153,20 @@ static const char *short_name(const mdl_run *run) {
 json_t *mdl_progression_save(const mdl_run *run) {
     const mdl_progression *p = &run->progression;
     if (!p->pass) return json_null();
-    return json_pack("{s:s, s:b, s:o, s:b, s:I, s:o, s:I, s:s?, s:I}", "metric", p->metric, "greater_is_better", p->rises,
-                     "data_set", fingerprint(run), "due", p->due, "step", (json_int_t)p->step, "best", real_or_null(p->best),
-                     "best_step", (json_int_t)p->best_step, "best_checkpoint", short_name(run), "without_better",
-                     (json_int_t)p->without);
+    return json_pack("{s:s, s:b, s:I, s:I, s:b, s:I, s:o, s:I, s:s?, s:I}", "metric", p->metric, "greater_is_better", p->rises,
+                     "data_set", (json_int_t)facts_of(run)->fingerprint, "examples", (json_int_t)facts_of(run)->examples, "due",
+                     p->due, "step", (json_int_t)p->step, "best", real_or_null(p->best), "best_step", (json_int_t)p->best_step,
+                     "best_checkpoint", short_name(run), "without_better", (json_int_t)p->without);
 }
 
-/* Figures of other data, or another figure: they do not compare. */
-static bool compares(const mdl_run *run, const char *metric, int rises, const json_t *data_set) {
-    json_t *now = fingerprint(run);
-    bool same = json_equal(now, data_set);
-    json_decref(now);
-    if (!same) printf("changed     the data for evaluation: the best evaluation is looked for anew\n");
-    return same && is(metric, run->progression.metric) && !rises == !run->progression.rises;
+/* Figures of other data, or of the same masked otherwise, or another figure: they do not compare. */
+static bool compares(const mdl_run *run, const char *metric, int rises, uint64_t data_set, uint64_t examples) {
+    const mdl_data_facts *now = facts_of(run);
+    const char *what = data_set != now->fingerprint ? "the data for evaluation"
+                       : examples != now->examples  ? "how sequences for evaluation are cut or masked"
+                                                    : NULL;
+    if (what) printf("changed     %s: the best evaluation is looked for anew\n", what);
+    return !what && is(metric, run->progression.metric) && !rises == !run->progression.rises;
 }
 
 /* "runs/x/checkpoint-4" to "runs/x". */
@@ -191,18 +190,18 @@ static const char *find_best(mdl_run *run, const char *name) {
 mdl_status mdl_progression_load(mdl_run *run, json_t *from) {
     mdl_progression *p = &run->progression;
     const char *metric;
-    json_t *data_set, *best, *checkpoint;
-    json_int_t step, best_step, without;
+    json_t *best, *checkpoint;
+    json_int_t data_set, examples, step, best_step, without;
     int due, rises;
     p->due = false; /* eval_on_start is for the beginning of a run */
     if (!p->pass || !from || json_is_null(from)) return MDL_OK;
-    if (json_unpack(from, "{s:s, s:b, s:o, s:b, s:I, s:o, s:I, s:o, s:I}", "metric", &metric, "greater_is_better", &rises,
-                    "data_set", &data_set, "due", &due, "step", &step, "best", &best, "best_step", &best_step, "best_checkpoint",
-                    &checkpoint, "without_better", &without))
+    if (json_unpack(from, "{s:s, s:b, s:I, s:I, s:b, s:I, s:o, s:I, s:o, s:I}", "metric", &metric, "greater_is_better", &rises,
+                    "data_set", &data_set, "examples", &examples, "due", &due, "step", &step, "best", &best, "best_step",
+                    &best_step, "best_checkpoint", &checkpoint, "without_better", &without))
         return mdl_fail(MDL_BAD_INPUT, "\"evaluation\" is not complete");
     p->due = due;
     p->step = step;
-    if (!compares(run, metric, rises, data_set)) return MDL_OK;
+    if (!compares(run, metric, rises, (uint64_t)data_set, (uint64_t)examples)) return MDL_OK;
     p->best_checkpoint = run->config->load_best_model_at_end ? find_best(run, json_string_value(checkpoint)) : NULL;
     if (!p->best_checkpoint && run->config->load_best_model_at_end) return MDL_OK;
     p->without = without;

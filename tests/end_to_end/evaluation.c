@@ -281,6 +281,25 @@ static void resumes(mdl_e2e *e) {
     expect_said(e, said, "alone/checkpoint-2, the best checkpoint, is gone: the best evaluation is looked for anew");
 }
 
+/* What figures depend on beside weights and data; a limit that no sequence reaches is none of it. */
+static void other_masks(mdl_e2e *e) {
+    static const char *const settings[] = {"data.mlm_probability=0.3", "data.mask_fraction=0.5",  "data.random_fraction=0.2",
+                                           "data.max_seq_length=20",   "data.max_seq_length=100", "trainer.seed=7"};
+    mdl_case(e->t, "evaluation: the best is looked for anew when sequences are masked or cut otherwise, and only then");
+    train(e, "masks", EVALUATING BEST "trainer.max_steps=4 trainer.greater_is_better=true"); /* of steps 2 and 4, 2 is the best */
+    for (int i = 0; i < 6; i++) {
+        mdl_e2e_run(e, 0, "rm -rf otherwise && cp -r masks otherwise");
+        const char *said = mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "otherwise",
+                                         mdl_printf(e->memory,
+                                                    "%s " EVALUATING BEST "trainer.greater_is_better=true trainer.max_steps=6 "
+                                                    "trainer.resume_from_checkpoint=true %s",
+                                                    steady, settings[i]));
+        bool anew = strstr(said, "changed     how sequences for evaluation are cut or masked: the best evaluation is looked for");
+        double step = number(state_of(e, "otherwise/checkpoint-last"), "best_global_step");
+        CHECK(e->t, anew == (i < 4) && (step == 2) == (i >= 4), "%s: the best is that of step %g:\n%s", settings[i], step, said);
+    }
+}
+
 /* A signal in the middle of an evaluation, which takes nearly all of the time here. */
 static void cut_short(mdl_e2e *e) {
     static const char long_one[] =
@@ -333,6 +352,7 @@ void suite_evaluation(mdl_test *t) {
     best(&e);
     stops_early(&e);
     resumes(&e);
+    other_masks(&e);
     cut_short(&e);
     mdl_e2e_end(&e);
     emulated(t);
