@@ -187,18 +187,20 @@ static const char *find_best(mdl_run *run, const char *name) {
     return NULL;
 }
 
+/* A key that an earlier version did not write leaves what the run begins with, or what is so now. */
 mdl_status mdl_progression_load(mdl_run *run, json_t *from) {
     mdl_progression *p = &run->progression;
-    const char *metric;
-    json_t *best, *checkpoint;
-    json_int_t data_set, examples, step, best_step, without;
-    int due, rises;
     p->due = false; /* eval_on_start is for the beginning of a run */
     if (!p->pass || !from || json_is_null(from)) return MDL_OK;
-    if (json_unpack(from, "{s:s, s:b, s:I, s:I, s:b, s:I, s:o, s:I, s:o, s:I}", "metric", &metric, "greater_is_better", &rises,
+    const char *metric = p->metric;
+    json_t *best = NULL, *checkpoint = NULL;
+    json_int_t data_set = (json_int_t)facts_of(run)->fingerprint, examples = (json_int_t)facts_of(run)->examples, step = p->step,
+               best_step = p->best_step, without = p->without;
+    int due = false, rises = p->rises;
+    if (json_unpack(from, "{s?s, s?b, s?I, s?I, s?b, s?I, s?o, s?I, s?o, s?I}", "metric", &metric, "greater_is_better", &rises,
                     "data_set", &data_set, "examples", &examples, "due", &due, "step", &step, "best", &best, "best_step",
                     &best_step, "best_checkpoint", &checkpoint, "without_better", &without))
-        return mdl_fail(MDL_BAD_INPUT, "\"evaluation\" is not complete");
+        return mdl_fail(MDL_BAD_INPUT, "\"evaluation\" has a value of another type");
     p->due = due;
     p->step = step;
     if (!compares(run, metric, rises, (uint64_t)data_set, (uint64_t)examples)) return MDL_OK;
