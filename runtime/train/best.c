@@ -36,6 +36,8 @@ mdl_status mdl_run_open_evaluation(mdl_run *run) {
     bool asked = !is(c->eval_strategy, "no");
     *p = (mdl_progression){.metric = metric_of(run), .step = -1, .figures_step = -1, .best = NAN, .due = c->eval_on_start};
     p->rises = *c->greater_is_better ? !strcasecmp(c->greater_is_better, "true") : !falls(p->metric);
+    if (!asked && is(c->save_strategy, "best"))
+        return mdl_fail(MDL_USAGE, "trainer.save_strategy: for best, set trainer.eval_strategy to steps or epoch");
     if (!asked && c->load_best_model_at_end)
         return mdl_fail(MDL_USAGE, "trainer.load_best_model_at_end: set trainer.eval_strategy to steps or epoch");
     if (!asked && c->early_stopping_patience)
@@ -49,8 +51,11 @@ int64_t mdl_eval_steps(const mdl_config *c) { return c->eval_steps ? c->eval_ste
 
 void mdl_run_evaluation_due(mdl_run *run) {
     const mdl_config *c = run->config;
-    run->progression.due =
-        is(c->eval_strategy, "epoch") ? run->new_epoch : is(c->eval_strategy, "steps") && run->step % mdl_eval_steps(c) == 0;
+    if (is(c->eval_strategy, "epoch"))
+        run->progression.due = run->new_epoch && run->epoch >= c->eval_delay;
+    else
+        run->progression.due =
+            is(c->eval_strategy, "steps") && run->step % mdl_eval_steps(c) == 0 && (double)run->step >= c->eval_delay;
 }
 
 static bool better(const mdl_progression *p, double value) {
@@ -107,7 +112,9 @@ mdl_status mdl_run_evaluate(mdl_run *run) {
     return run->progression.due ? evaluate(run, mdl_interrupted, run->step > 0) : MDL_OK;
 }
 
-bool mdl_run_wants_best(const mdl_run *run) { return run->config->load_best_model_at_end && run->progression.is_best; }
+bool mdl_keeps_best(const mdl_config *c) { return c->load_best_model_at_end || is(c->save_strategy, "best"); }
+
+bool mdl_run_wants_best(const mdl_run *run) { return mdl_keeps_best(run->config) && run->progression.is_best; }
 
 bool mdl_run_stops_early(const mdl_run *run) {
     int64_t patience = run->config->early_stopping_patience;
@@ -125,7 +132,7 @@ void mdl_run_print_early_stop(const mdl_run *run) {
 void mdl_run_saves_best(mdl_run *run, const char *name) {
     mdl_progression *p = &run->progression;
     bool numbered = strcmp(name, MDL_CHECKPOINT_LAST) != 0;
-    if (numbered && run->config->load_best_model_at_end && !isnan(p->best) && p->best_step == run->step)
+    if (numbered && mdl_keeps_best(run->config) && !isnan(p->best) && p->best_step == run->step)
         p->best_checkpoint = mdl_printf(run->memory, "%s/%s", run->config->output_dir, name);
 }
 
@@ -204,8 +211,8 @@ mdl_status mdl_progression_load(mdl_run *run, json_t *from) {
     p->due = due;
     p->step = step;
     if (!compares(run, metric, rises, (uint64_t)data_set, (uint64_t)examples)) return MDL_OK;
-    p->best_checkpoint = run->config->load_best_model_at_end ? find_best(run, json_string_value(checkpoint)) : NULL;
-    if (!p->best_checkpoint && run->config->load_best_model_at_end) return MDL_OK;
+    p->best_checkpoint = mdl_keeps_best(run->config) ? find_best(run, json_string_value(checkpoint)) : NULL;
+    if (!p->best_checkpoint && mdl_keeps_best(run->config)) return MDL_OK;
     p->without = without;
     p->best = json_is_number(best) ? json_number_value(best) : (double)NAN;
     p->best_step = best_step;
