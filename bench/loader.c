@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/data.h"
 #include "runtime/base/clock.h"
-#include "runtime/data/loader.h"
 #include "runtime/data/random.h"
 
 static const char vocab[] =
@@ -125,14 +125,7 @@ int main(int argc, char **argv) {
     sleep(1); /* a file that has only just changed is read again: see mdl_corpus_head */
     remove(mdl_printf(memory, "%s.mdldata", path));
     mdl_plan *plan = make_plan(memory, tokens);
-    mdl_loader_options options = {.data = {.files = &path, .n_files = 1},
-                                  .max_seq_length = 1024,
-                                  .mlm_probability = 0.15,
-                                  .mask_fraction = 0.8,
-                                  .random_fraction = 0.1,
-                                  .seed = 1,
-                                  .shuffle = true,
-                                  .micro_batches = 1};
+    mdl_loader_options options = mdl_bench_data(&path);
     mdl_loader_close(open_timed(plan, &options, "first reading"));
     resume(plan, &options);
     pack(plan, &options, seconds);

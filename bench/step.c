@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/data.h"
 #include "runtime/train/session.h"
 
 typedef struct {
@@ -149,14 +150,7 @@ static mdl_status time_steps(mdl_session *s, mdl_loader *loader, const options *
 static mdl_status run(const options *o) {
     mdl_session *s = NULL;
     mdl_loader *loader = NULL;
-    mdl_loader_options data = {.data = {.files = &o->data, .n_files = 1},
-                               .max_seq_length = 1024,
-                               .mlm_probability = 0.15,
-                               .mask_fraction = 0.8,
-                               .random_fraction = 0.1,
-                               .seed = 1,
-                               .shuffle = true,
-                               .micro_batches = 1};
+    mdl_loader_options data = mdl_bench_data(&o->data);
     mdl_status status = mdl_session_open(o->plan, o->threads, &s);
     if (!status) status = mdl_loader_open(s->plan, &data, &loader);
     if (!status) status = time_steps(s, loader, o);

@@ -3,11 +3,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+bool mdl_argument_is_path(const char *argument) {
+    size_t n = strcspn(argument, "=");
+    return memchr(argument, '/', n) || !argument[n] || !access(argument, F_OK);
+}
 
 /* Among files: "section.key=value", and not the folder of a table that is cut by a column (year=2025/a.parquet). */
 static bool is_setting(const mdl_arguments *to, const char *argument) {
     size_t section = strspn(argument, "abcdefghijklmnopqrstuvwxyz");
-    if (!to->files) return strchr(argument, '=');
+    if (!to->files) return !mdl_argument_is_path(argument);
     return to->settings && section && argument[section] == '.' && strchr(argument, '=');
 }
 

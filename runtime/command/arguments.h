@@ -27,6 +27,8 @@ typedef struct {
     char **files; /* NULL: none; else what is no option, plan or setting is one; room for argc of them */
 } mdl_arguments;
 
+/* A path, which may have '=' in it, and no setting. */
+bool mdl_argument_is_path(const char *argument);
 mdl_status mdl_arguments_parse(mdl_arguments *to, int argc, char **argv);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "runtime/base/file.h"
+#include "runtime/command/arguments.h"
 #include "runtime/command/command.h"
 #include "runtime/device/device.h"
 
@@ -46,14 +46,8 @@ static bool is_yaml(const char *name) {
     return dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
 }
 
-/* A path may have '=' in it. */
-static bool is_path(const char *arg) {
-    size_t n = strcspn(arg, "=");
-    return memchr(arg, '/', n) || !arg[n] || !access(arg, F_OK);
-}
-
 static mdl_status positional(options *o, char *arg) {
-    if (!is_path(arg)) {
+    if (!mdl_argument_is_path(arg)) {
         o->overrides[o->n_overrides++] = arg;
         return MDL_OK;
     }

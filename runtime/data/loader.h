@@ -36,6 +36,7 @@ typedef struct {
     int64_t stops;               /* in the files: '*' taken off the end of a record */
     int sources;                 /* entries in use of mdl_data_position.source */
     uint64_t fingerprint;        /* of the data set: a resume on another one gives other batches */
+    uint64_t examples;           /* of the data set as it is cut and masked: figures of a pass compare with those of the same */
     const char *notes;           /* for a person, a line each; NULL: none */
 } mdl_data_facts;
 

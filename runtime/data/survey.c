@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <xxhash.h>
 
 /* Letters, of the whole file: those that are left out were counted too. */
 static mdl_status survey_letters(const mdl_corpus *c, const mdl_tokenizer *t, mdl_data_facts *facts) {
@@ -65,6 +66,14 @@ static mdl_status check_sources(const mdl_dataset *set) {
     return MDL_OK;
 }
 
+/* What has no effect does not count: a limit that no sequence reaches, masks of a model that takes none. */
+static uint64_t examples(const mdl_packer *packer, const mdl_data_facts *facts) {
+    const mdl_masking none = {0}, *m = packer->masking ? packer->masking : &none;
+    uint64_t limit = facts->truncated ? (uint64_t)packer->max_length : 0, crop = facts->truncated && packer->random_crop;
+    uint64_t of[] = {facts->fingerprint, limit, crop, m->seed, m->select, m->mask, m->replace};
+    return XXH3_64bits(of, sizeof of);
+}
+
 mdl_status mdl_survey(const mdl_dataset *set, const mdl_packer *packer, const char *const *names, mdl_data_facts *facts) {
     *facts = (mdl_data_facts){.fingerprint = mdl_dataset_fingerprint(set), .notes = set->notes, .sources = set->n_sources};
     for (int c = 0; c < set->n_corpora; c++) {
@@ -72,5 +81,6 @@ mdl_status mdl_survey(const mdl_dataset *set, const mdl_packer *packer, const ch
         MDL_TRY(survey_records(set, c, packer, names, facts), "%s", set->corpora[c].path);
     }
     facts->left_out = set->first[set->n_corpora] - facts->sequences;
+    facts->examples = examples(packer, facts);
     return check_sources(set);
 }

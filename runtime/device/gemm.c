@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/bf16.h"
 #include "runtime/device/onednn.h"
 
 /* Measured on two cores (docs/gemm.md): what keeps a tile near the speed of the whole. A tile worth less than MIN_FLOPS costs more
@@ -173,21 +174,6 @@ mdl_cpu_gemm *mdl_cpu_gemm_prepare(mdl_cpu_products *products, const mdl_gemm *p
 }
 
 /* ---- running ---- */
-static float from_bf16(uint16_t x) {
-    uint32_t bits = (uint32_t)x << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-/* To nearest, ties to even; a NaN stays one. */
-static uint16_t to_bf16(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
-}
-
 /* Rows of a matrix of `dtype`, ld numbers apart, side by side. */
 static void widen(const mdl_cpu_products *all, float *to, const void *from, mdl_dtype dtype, int64_t rows, int64_t cols,
                   int64_t ld) {
@@ -196,7 +182,7 @@ static void widen(const mdl_cpu_products *all, float *to, const void *from, mdl_
         const uint8_t *small = (const uint8_t *)from + i * ld;
         const uint16_t *half = (const uint16_t *)from + i * ld;
         for (int64_t j = 0; codes && j < cols; j++) to[i * cols + j] = codes[small[j]];
-        for (int64_t j = 0; !codes && j < cols; j++) to[i * cols + j] = from_bf16(half[j]);
+        for (int64_t j = 0; !codes && j < cols; j++) to[i * cols + j] = mdl_bf16_widen(half[j]);
     }
 }
 
@@ -223,14 +209,14 @@ static void add_row(float *restrict sums, const void *x, mdl_dtype dtype, int64_
     if (dtype == MDL_F32)
         for (int64_t j = 0; j < n; j++) sums[j] += ((const float *)x)[j];
     else
-        for (int64_t j = 0; j < n; j++) sums[j] += from_bf16(((const uint16_t *)x)[j]);
+        for (int64_t j = 0; j < n; j++) sums[j] += mdl_bf16_widen(((const uint16_t *)x)[j]);
 }
 
 static void store_row(void *d, const float *sums, mdl_dtype dtype, int64_t n) {
     if (dtype == MDL_F32)
         memcpy(d, sums, (size_t)n * sizeof *sums);
     else
-        for (int64_t j = 0; j < n; j++) ((uint16_t *)d)[j] = to_bf16(sums[j]);
+        for (int64_t j = 0; j < n; j++) ((uint16_t *)d)[j] = mdl_bf16_narrow(sums[j]);
 }
 
 static void scale_row(float *sums, float scale, int64_t n) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/bf16.h"
 #include "runtime/diff/diff.h"
 
 typedef struct {
@@ -41,14 +42,10 @@ static mdl_status advance(walk *w, int side, int last) {
 }
 
 static double number_at(mdl_dtype dtype, const void *at, int64_t i) {
-    union {
-        uint32_t bits;
-        float value;
-    } wide;
     switch (dtype) {
         case MDL_F32: return ((const float *)at)[i];
         case MDL_F64: return ((const double *)at)[i];
-        case MDL_BF16: wide.bits = (uint32_t)((const uint16_t *)at)[i] << 16; return wide.value;
+        case MDL_BF16: return mdl_bf16_widen(((const uint16_t *)at)[i]);
         case MDL_BOOL: return ((const uint8_t *)at)[i];
         default: return ((const int32_t *)at)[i];
     }

@@ -36,6 +36,8 @@ mdl_status mdl_run_open_evaluation(mdl_run *run) {
     bool asked = !is(c->eval_strategy, "no");
     *p = (mdl_progression){.metric = metric_of(run), .step = -1, .figures_step = -1, .best = NAN, .due = c->eval_on_start};
     p->rises = *c->greater_is_better ? !strcasecmp(c->greater_is_better, "true") : !falls(p->metric);
+    if (!asked && is(c->save_strategy, "best"))
+        return mdl_fail(MDL_USAGE, "trainer.save_strategy: for best, set trainer.eval_strategy to steps or epoch");
     if (!asked && c->load_best_model_at_end)
         return mdl_fail(MDL_USAGE, "trainer.load_best_model_at_end: set trainer.eval_strategy to steps or epoch");
     if (!asked && c->early_stopping_patience)
@@ -49,8 +51,11 @@ int64_t mdl_eval_steps(const mdl_config *c) { return c->eval_steps ? c->eval_ste
 
 void mdl_run_evaluation_due(mdl_run *run) {
     const mdl_config *c = run->config;
-    run->progression.due =
-        is(c->eval_strategy, "epoch") ? run->new_epoch : is(c->eval_strategy, "steps") && run->step % mdl_eval_steps(c) == 0;
+    if (is(c->eval_strategy, "epoch"))
+        run->progression.due = run->new_epoch && run->epoch >= c->eval_delay;
+    else
+        run->progression.due =
+            is(c->eval_strategy, "steps") && run->step % mdl_eval_steps(c) == 0 && (double)run->step >= c->eval_delay;
 }
 
 static bool better(const mdl_progression *p, double value) {
@@ -107,7 +112,9 @@ mdl_status mdl_run_evaluate(mdl_run *run) {
     return run->progression.due ? evaluate(run, mdl_interrupted, run->step > 0) : MDL_OK;
 }
 
-bool mdl_run_wants_best(const mdl_run *run) { return run->config->load_best_model_at_end && run->progression.is_best; }
+bool mdl_keeps_best(const mdl_config *c) { return c->load_best_model_at_end || is(c->save_strategy, "best"); }
+
+bool mdl_run_wants_best(const mdl_run *run) { return mdl_keeps_best(run->config) && run->progression.is_best; }
 
 bool mdl_run_stops_early(const mdl_run *run) {
     int64_t patience = run->config->early_stopping_patience;
@@ -125,7 +132,7 @@ void mdl_run_print_early_stop(const mdl_run *run) {
 void mdl_run_saves_best(mdl_run *run, const char *name) {
     mdl_progression *p = &run->progression;
     bool numbered = strcmp(name, MDL_CHECKPOINT_LAST) != 0;
-    if (numbered && run->config->load_best_model_at_end && !isnan(p->best) && p->best_step == run->step)
+    if (numbered && mdl_keeps_best(run->config) && !isnan(p->best) && p->best_step == run->step)
         p->best_checkpoint = mdl_printf(run->memory, "%s/%s", run->config->output_dir, name);
 }
 
@@ -139,9 +146,7 @@ mdl_status mdl_run_evaluate_last(mdl_run *run) {
 
 /* ---- saved and back ---- */
 
-static json_t *fingerprint(const mdl_run *run) {
-    return json_integer((json_int_t)mdl_loader_facts(run->progression.pass->loader)->fingerprint);
-}
+static const mdl_data_facts *facts_of(const mdl_run *run) { return mdl_loader_facts(run->progression.pass->loader); }
 
 static json_t *real_or_null(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
@@ -155,19 +160,20 @@ static const char *short_name(const mdl_run *run) {
 json_t *mdl_progression_save(const mdl_run *run) {
     const mdl_progression *p = &run->progression;
     if (!p->pass) return json_null();
-    return json_pack("{s:s, s:b, s:o, s:b, s:I, s:o, s:I, s:s?, s:I}", "metric", p->metric, "greater_is_better", p->rises,
-                     "data_set", fingerprint(run), "due", p->due, "step", (json_int_t)p->step, "best", real_or_null(p->best),
-                     "best_step", (json_int_t)p->best_step, "best_checkpoint", short_name(run), "without_better",
-                     (json_int_t)p->without);
+    return json_pack("{s:s, s:b, s:I, s:I, s:b, s:I, s:o, s:I, s:s?, s:I}", "metric", p->metric, "greater_is_better", p->rises,
+                     "data_set", (json_int_t)facts_of(run)->fingerprint, "examples", (json_int_t)facts_of(run)->examples, "due",
+                     p->due, "step", (json_int_t)p->step, "best", real_or_null(p->best), "best_step", (json_int_t)p->best_step,
+                     "best_checkpoint", short_name(run), "without_better", (json_int_t)p->without);
 }
 
-/* Figures of other data, or another figure: they do not compare. */
-static bool compares(const mdl_run *run, const char *metric, int rises, const json_t *data_set) {
-    json_t *now = fingerprint(run);
-    bool same = json_equal(now, data_set);
-    json_decref(now);
-    if (!same) printf("changed     the data for evaluation: the best evaluation is looked for anew\n");
-    return same && is(metric, run->progression.metric) && !rises == !run->progression.rises;
+/* Figures of other data, or of the same masked otherwise, or another figure: they do not compare. */
+static bool compares(const mdl_run *run, const char *metric, int rises, uint64_t data_set, uint64_t examples) {
+    const mdl_data_facts *now = facts_of(run);
+    const char *what = data_set != now->fingerprint ? "the data for evaluation"
+                       : examples != now->examples  ? "how sequences for evaluation are cut or masked"
+                                                    : NULL;
+    if (what) printf("changed     %s: the best evaluation is looked for anew\n", what);
+    return !what && is(metric, run->progression.metric) && !rises == !run->progression.rises;
 }
 
 /* "runs/x/checkpoint-4" to "runs/x". */
@@ -188,23 +194,25 @@ static const char *find_best(mdl_run *run, const char *name) {
     return NULL;
 }
 
+/* A key that an earlier version did not write leaves what the run begins with, or what is so now. */
 mdl_status mdl_progression_load(mdl_run *run, json_t *from) {
     mdl_progression *p = &run->progression;
-    const char *metric;
-    json_t *data_set, *best, *checkpoint;
-    json_int_t step, best_step, without;
-    int due, rises;
     p->due = false; /* eval_on_start is for the beginning of a run */
     if (!p->pass || !from || json_is_null(from)) return MDL_OK;
-    if (json_unpack(from, "{s:s, s:b, s:o, s:b, s:I, s:o, s:I, s:o, s:I}", "metric", &metric, "greater_is_better", &rises,
-                    "data_set", &data_set, "due", &due, "step", &step, "best", &best, "best_step", &best_step, "best_checkpoint",
-                    &checkpoint, "without_better", &without))
-        return mdl_fail(MDL_BAD_INPUT, "\"evaluation\" is not complete");
+    const char *metric = p->metric;
+    json_t *best = NULL, *checkpoint = NULL;
+    json_int_t data_set = (json_int_t)facts_of(run)->fingerprint, examples = (json_int_t)facts_of(run)->examples, step = p->step,
+               best_step = p->best_step, without = p->without;
+    int due = false, rises = p->rises;
+    if (json_unpack(from, "{s?s, s?b, s?I, s?I, s?b, s?I, s?o, s?I, s?o, s?I}", "metric", &metric, "greater_is_better", &rises,
+                    "data_set", &data_set, "examples", &examples, "due", &due, "step", &step, "best", &best, "best_step",
+                    &best_step, "best_checkpoint", &checkpoint, "without_better", &without))
+        return mdl_fail(MDL_BAD_INPUT, "\"evaluation\" has a value of another type");
     p->due = due;
     p->step = step;
-    if (!compares(run, metric, rises, data_set)) return MDL_OK;
-    p->best_checkpoint = run->config->load_best_model_at_end ? find_best(run, json_string_value(checkpoint)) : NULL;
-    if (!p->best_checkpoint && run->config->load_best_model_at_end) return MDL_OK;
+    if (!compares(run, metric, rises, (uint64_t)data_set, (uint64_t)examples)) return MDL_OK;
+    p->best_checkpoint = mdl_keeps_best(run->config) ? find_best(run, json_string_value(checkpoint)) : NULL;
+    if (!p->best_checkpoint && mdl_keeps_best(run->config)) return MDL_OK;
     p->without = without;
     p->best = json_is_number(best) ? json_number_value(best) : (double)NAN;
     p->best_step = best_step;

@@ -1,4 +1,4 @@
-/* Comparing a run with the one that wrote a checkpoint. */
+/* Comparing a run with the one that wrote a checkpoint. What an earlier version did not write has not changed. */
 #include "runtime/train/changes.h"
 
 #include <jansson.h>
@@ -53,18 +53,20 @@ static void compare_plans(const mdl_run *run, mdl_text *text, const json_t *was)
     size_t before = text->n;
     for (int i = 0; i < FACTS; i++) {
         const json_t *a = json_object_get(was, facts[i].key), *b = json_object_get(is, facts[i].key);
-        if (!json_equal(a, b)) add(text, facts[i].what, shown(text->arena, a), shown(text->arena, b), facts[i].follows);
+        if (a && !json_equal(a, b)) add(text, facts[i].what, shown(text->arena, a), shown(text->arena, b), facts[i].follows);
     }
-    bool same = json_equal(json_object_get(was, "hash"), json_object_get(is, "hash"));
-    if (!same && text->n == before)
-        add(text, "the plan", shown(text->arena, json_object_get(was, "hash")), shown(text->arena, json_object_get(is, "hash")),
+    const json_t *hash = json_object_get(was, "hash"), *now = json_object_get(is, "hash");
+    if (hash && !json_equal(hash, now) && text->n == before)
+        add(text, "the plan", shown(text->arena, hash), shown(text->arena, now),
             "other code for the same model, whose results may differ by rounding");
     json_decref(is);
 }
 
 bool mdl_changes_data(const mdl_run *run, const json_t *state) {
-    json_t *is = mdl_data_facts_of(run->loader);
-    bool same = json_equal(is, json_object_get(state, "data_set"));
+    json_t *is = mdl_data_facts_of(run->loader), *was = json_object_get(state, "data_set"), *value;
+    bool same = true;
+    const char *key;
+    json_object_foreach(was, key, value) same &= json_equal(json_object_get(is, key), value);
     json_decref(is);
     return !same;
 }

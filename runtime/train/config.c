@@ -122,8 +122,9 @@ static mdl_status check_together(const mdl_config *c) {
     if (c->decay_steps && c->decay_steps <= c->warmup_steps)
         return mdl_fail(MDL_USAGE, "trainer.decay_steps %lld is not beyond trainer.warmup_steps %lld", (long long)c->decay_steps,
                         (long long)c->warmup_steps);
-    if (strcmp(c->save_strategy, "no") && strcmp(c->save_strategy, "steps") && strcmp(c->save_strategy, "epoch"))
-        return mdl_fail(MDL_USAGE, "trainer.save_strategy: expected no, steps or epoch, got \"%.80s\"", c->save_strategy);
+    if (strcmp(c->save_strategy, "no") && strcmp(c->save_strategy, "steps") && strcmp(c->save_strategy, "epoch") &&
+        strcmp(c->save_strategy, "best"))
+        return mdl_fail(MDL_USAGE, "trainer.save_strategy: expected no, steps, epoch or best, got \"%.80s\"", c->save_strategy);
     if (strcmp(c->eval_strategy, "no") && strcmp(c->eval_strategy, "steps") && strcmp(c->eval_strategy, "epoch"))
         return mdl_fail(MDL_USAGE, "trainer.eval_strategy: expected no, steps or epoch, got \"%.80s\"", c->eval_strategy);
     if (*c->greater_is_better && strcasecmp(c->greater_is_better, "true") && strcasecmp(c->greater_is_better, "false"))

@@ -91,7 +91,8 @@ int64_t mdl_eval_steps(const mdl_config *config);
 void mdl_run_evaluation_due(mdl_run *run);
 /* Evaluates when it is due: a line of metrics, and whether it is the best. A signal cuts it short: then it stays due. */
 mdl_status mdl_run_evaluate(mdl_run *run);
-bool mdl_run_wants_best(const mdl_run *run); /* a checkpoint of this step is to be kept as the best */
+bool mdl_keeps_best(const mdl_config *config); /* the best checkpoint outlives save_total_limit */
+bool mdl_run_wants_best(const mdl_run *run);   /* a checkpoint of this step is to be kept as the best */
 bool mdl_run_stops_early(const mdl_run *run);
 void mdl_run_print_early_stop(const mdl_run *run);
 /* Before a checkpoint of this name is written: is it that of the best step? */

@@ -97,7 +97,7 @@ static void print_evaluation(const mdl_run *run) {
                            : mdl_printf(run->memory, "every %s steps", mdl_run_grouped(run->memory, mdl_eval_steps(c)));
     printf("evaluation  %s sequences, %s", mdl_run_grouped(run->memory, mdl_loader_facts(run->progression.pass->loader)->sequences),
            when);
-    if (c->load_best_model_at_end) printf("; the checkpoint with the best %s is kept", run->progression.metric);
+    if (mdl_keeps_best(c)) printf("; the checkpoint with the best %s is kept", run->progression.metric);
     if (c->early_stopping_patience) printf("; the run ends after %lld without a better one", (long long)c->early_stopping_patience);
     printf("\n");
 }
@@ -105,9 +105,10 @@ static void print_evaluation(const mdl_run *run) {
 static const char *saving(const mdl_run *run) {
     const mdl_config *c = run->config;
     const char *most = c->save_total_limit ? mdl_printf(run->memory, ", the last %lld%s", (long long)c->save_total_limit,
-                                                        c->load_best_model_at_end ? " and the best" : "")
+                                                        mdl_keeps_best(c) ? " and the best" : "")
                                            : "";
     if (!strcmp(c->save_strategy, "no")) return "no checkpoints but the last";
+    if (!strcmp(c->save_strategy, "best")) return mdl_printf(run->memory, "a checkpoint at each best evaluation%s", most);
     if (!strcmp(c->save_strategy, "epoch")) return mdl_printf(run->memory, "a checkpoint an epoch%s", most);
     return mdl_printf(run->memory, "a checkpoint every %s steps%s", mdl_run_grouped(run->memory, c->save_steps), most);
 }

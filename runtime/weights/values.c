@@ -4,14 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/base/bf16.h"
 #include "runtime/weights/weights.h"
-
-static float from_bf16(uint16_t bits) {
-    uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, sizeof value);
-    return value;
-}
 
 /* Sign, 5 bits of exponent, 10 of fraction. */
 static float from_f16(uint16_t bits) {
@@ -32,7 +26,7 @@ mdl_status mdl_values_floats(const mdl_tensor *tensor, int64_t first, int64_t n,
             for (int64_t i = 0; i < n; i++) memcpy(&wide, from + 8 * i, 8), to[i] = (float)wide;
             return MDL_OK;
         case MDL_BF16:
-            for (int64_t i = 0; i < n; i++) memcpy(&half, from + 2 * i, 2), to[i] = from_bf16(half);
+            for (int64_t i = 0; i < n; i++) memcpy(&half, from + 2 * i, 2), to[i] = mdl_bf16_widen(half);
             return MDL_OK;
         case MDL_F16:
             for (int64_t i = 0; i < n; i++) memcpy(&half, from + 2 * i, 2), to[i] = from_f16(half);

@@ -1,9 +1,11 @@
 /* Runs that stop and go on, as a user has them: nothing but times tells them from runs that never stopped. */
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/checkpoint/checkpoint.h"
 #include "tests/end_to_end/run.h"
 
 /* Metrics but for those that are times: what comes before "step_time" or "eval_runtime" in every line. */
@@ -161,6 +163,48 @@ static void changes(mdl_e2e *e) {
                 "changed/checkpoint-4 is of step 4, beyond trainer.max_steps 3");
 }
 
+/* The folder "older" becomes a copy of "with_best" whose last checkpoint has a run_state.json without KEY of OBJECT, or of the
+ * whole file when that is "". */
+static void make_older(mdl_e2e *e, const char *object, const char *key) {
+    mdl_new_checkpoint c;
+    int64_t bytes;
+    mdl_e2e_run(e, 0, "rm -rf older && cp -r with_best older && rm older/checkpoint-4/COMMIT.json");
+    const char *dir = mdl_printf(e->memory, "%s/older", e->folder);
+    mdl_status status = mdl_checkpoint_begin(e->memory, dir, "checkpoint-4", "r", &c);
+    if (!status) mdl_e2e_run(e, 0, "cp older/checkpoint-4/* '%s'", c.folder);
+    const char *path = mdl_printf(e->memory, "%s/run_state.json", c.folder);
+    json_t *state = json_load_file(path, 0, NULL), *from = *object ? json_object_get(state, object) : state;
+    CHECK(e->t, !json_object_del(from, key) && !json_dump_file(state, path, 0), "no key '%s' in '%s'", key, object);
+    json_decref(state);
+    status = mdl_checkpoint_commit(&c, 4, status, &bytes);
+    CHECK(e->t, !status, "%s", mdl_message(status));
+    mdl_status_free(status);
+}
+
+/* Keys that earlier versions did not write: what they say is taken to be as it is now, or to begin anew. */
+static void older(mdl_e2e *e) {
+    static const char *const keys[][2] = {
+        {"", "evaluation"}, {"evaluation", "examples"}, {"evaluation", "best"},     {"data_set", "fingerprint"},
+        {"plan", "device"}, {"plan", "compiler"},       {"config", "trainer.seed"}, {"evaluation", "without_better"}};
+    static const char settings[] =
+        "data.validation_files=plain.fasta trainer.eval_strategy=steps trainer.eval_steps=2 trainer.load_best_model_at_end=true "
+        "trainer.save_steps=2";
+    train(e, "plain.plan", "with_best", mdl_printf(e->memory, "%s trainer.max_steps=4", settings));
+    mdl_e2e_run(e, 0, "cp -r with_best newer");
+    train(e, "plain.plan", "newer", mdl_printf(e->memory, "%s trainer.max_steps=6 trainer.resume_from_checkpoint=true", settings));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        make_older(e, keys[i][0], keys[i][1]);
+        const char *said =
+            mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "older",
+                          mdl_printf(e->memory, "%s trainer.max_steps=6 trainer.resume_from_checkpoint=true", settings));
+        expect_said(e, said, "resumed     older/checkpoint-4: step 4");
+        expect_said(e, said, "trainer.max_steps was 4, is 6");
+        const char *change = strstr(said, "changed  ");
+        CHECK(e->t, change && !strstr(change + 1, "changed  "), "without '%s' more has changed:\n%s", keys[i][1], said);
+        mdl_e2e_run(e, 0, "cmp newer/checkpoint-6/model.safetensors older/checkpoint-6/model.safetensors");
+    }
+}
+
 /* What is damaged is passed over with its reason, and when nothing is left the run does not begin anew without a word. */
 static void damaged(mdl_e2e *e) {
     mdl_e2e_run(e, 0,
@@ -305,6 +349,7 @@ void suite_resume(mdl_test *t) {
     exact(&e);
     if (mdl_case(t, "resume: the recipe's test")) recipe(&e);
     if (mdl_case(t, "resume: what has changed is said, with what follows")) changes(&e);
+    if (mdl_case(t, "resume: a checkpoint of an older version, without keys that came later")) older(&e);
     if (mdl_case(t, "resume: damaged checkpoints")) damaged(&e);
     if (mdl_case(t, "resume: by path, and where there is none")) by_path(&e);
     if (mdl_case(t, "resume: a new run in an old folder")) overwritten(&e);

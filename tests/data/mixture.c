@@ -230,6 +230,56 @@ static void resume(mdl_test *t, mdl_arena *arena) {
     mdl_loader_close(other);
 }
 
+enum { SOURCES = 2, EPOCHS = 2, RECORDS = 2, TOKENS = 1002, MASKS = SOURCES * EPOCHS * RECORDS };
+
+/* Which tokens of each record are selected, in each epoch of its source. A batch is one record. */
+static void selections(mdl_test *t, mdl_loader *loader, bool selected[MASKS][TOKENS]) {
+    int missing = MASKS;
+    bool have[MASKS] = {0};
+    for (int i = 0; i < 100 && missing; i++) {
+        mdl_data_position at;
+        int64_t id;
+        const mdl_batch *batch = step(t, loader, &at);
+        mdl_loader_sequences(loader, at, 1, &id);
+        int64_t source = id / RECORDS, epoch = at.source[source].epoch, mask = (source * EPOCHS + epoch) * RECORDS + id % RECORDS;
+        if (epoch >= EPOCHS || have[mask]) continue;
+        for (int k = 0; k < TOKENS; k++) selected[mask][k] = ((const int32_t *)batch->input[2])[k] >= 0;
+        have[mask] = true;
+        missing--;
+    }
+    CHECK(t, !missing, "%d masks have not come", missing);
+}
+
+/* Half of the tokens are selected, so that two masks agree at half of them by chance, at the same place or shifted by one. */
+static void masks_apart(mdl_test *t, mdl_arena *arena) {
+    char residues[TOKENS - 1] = {0}; /* with the two special tokens, a record fills a batch */
+    const char *files[SOURCES];
+    memset(residues, 'L', TOKENS - 2);
+    for (int s = 0; s < SOURCES; s++)
+        files[s] =
+            fixture_file(t, arena, mdl_printf(arena, "mask%d.fa", s), mdl_printf(arena, ">a\n%s\n>b\n%s\n", residues, residues));
+    const double weight[SOURCES] = {1, 1};
+    mdl_loader_options options = fixture_options(files);
+    static bool selected[MASKS][TOKENS];
+    mdl_loader *loader;
+    mdl_case(t, "mask: sources, their epochs and their sequences have random numbers of their own");
+    options.data.n_files = SOURCES;
+    options.data.weights = weight;
+    options.mlm_probability = 0.5;
+    options.shuffle = false;
+    loader_of(t, fixture_masked_plan(arena, TOKENS, 1), &options, &loader);
+    if (!loader) return;
+    selections(t, loader, selected);
+    for (int a = 0; a < MASKS; a++)
+        for (int b = 0; b < a; b++)
+            for (int shift = -1; shift <= 1; shift++) {
+                int n = TOKENS - 4, agree = 0; /* the n residues that have a neighbour on both sides */
+                for (int k = 2; k < n + 2; k++) agree += selected[a][k] == selected[b][k + shift];
+                CHECK(t, abs(agree - n / 2) < 5 * 16, "masks %d and %d, shifted by %d, agree at %d of %d", a, b, shift, agree, n);
+            } /* 5 standard deviations, sqrt(n) / 2 */
+    mdl_loader_close(loader);
+}
+
 static void one_pass(mdl_test *t, mdl_arena *arena) {
     const char *path = fixture_fasta(t, arena, "e.fa", 100, 40);
     mdl_loader_options options = fixture_options(&path);
@@ -410,6 +460,7 @@ void suite_mixture(mdl_test *t) {
     left_out(t, arena);
     validation(t, arena);
     resume(t, arena);
+    masks_apart(t, arena);
     one_pass(t, arena);
     columns(t, arena);
     malformed_positions(t, arena);

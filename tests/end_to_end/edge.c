@@ -166,6 +166,19 @@ static void spoilt_weights(mdl_e2e *e) {
           "results are written");
 }
 
+/* Each command takes a plan whose path has '=' in it, and settings behind it. */
+static void equals_sign(mdl_e2e *e) {
+    mdl_e2e_run(e, 0, "cp plain.plan a=b.plan");
+    mdl_e2e_train(e, 0, "a=b.plan", "plain.fasta", "equals", "trainer.max_steps=2");
+    static const char *const commands[] = {"mdlrun eval a=b.plan --weights equals plain.fasta data.mlm_probability=0.3",
+                                           "mdlrun data plain.fasta --plan a=b.plan",
+                                           "mdlrun inspect a=b.plan list",
+                                           "mdlrun diff a=b.plan plain.plan",
+                                           "mdlrun profile a=b.plan --steps 1 data.files=plain.fasta",
+                                           "mdlrun replay a=b.plan data.files=plain.fasta trainer.output_dir=equals --step 2"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) mdl_e2e_run(e, 0, "%s", commands[i]);
+}
+
 /* The model that docs/how-to.md shows compiles and trains as it says there. */
 static void documented_model(mdl_e2e *e) {
     mdl_e2e_run(
@@ -193,6 +206,7 @@ void suite_edge(mdl_test *t) {
     if (mdl_case(t, "edge: an output folder that holds results")) overwrite(&e);
     if (mdl_case(t, "edge: going on in the same folder")) go_on(&e);
     if (mdl_case(t, "edge: weights that are not finite")) spoilt_weights(&e);
+    if (mdl_case(t, "edge: a plan whose path has '=' in it")) equals_sign(&e);
     if (mdl_case(t, "edge: the model that docs/how-to.md shows")) documented_model(&e);
     mdl_e2e_end(&e);
 }

@@ -231,6 +231,43 @@ static void best(mdl_e2e *e) {
     CHECK(e->t, number(state_of(e, "falls/checkpoint-last"), "best_metric") == least, "the least is %.17g", least);
 }
 
+/* Steps with a line of evaluation, as text. */
+static const char *evaluated_at(mdl_e2e *e, const char *output) {
+    return mdl_e2e_run(e, 0, "grep eval_loss %s/metrics.jsonl | sed -E 's/.*\"step\": ([0-9]+).*/\\1/' | tr '\\n' ' '", output);
+}
+
+/* 30 sequences of 42 tokens are six batches of 256 at most: steps 5, 10 and 15 end an epoch. */
+static void delayed(mdl_e2e *e) {
+    mdl_case(e->t, "evaluation: eval_delay counts steps or epochs, and is not for eval_on_start");
+    train(e, "late", EVALUATING "trainer.max_steps=8 trainer.eval_delay=6 trainer.eval_on_start=true");
+    CHECK(e->t, !strcmp(evaluated_at(e, "late"), "0 6 8 "), "at steps %s", evaluated_at(e, "late"));
+    train(e, "epochs", EVALUATING "trainer.max_steps=15 trainer.eval_strategy=epoch trainer.eval_delay=2");
+    CHECK(e->t, !strcmp(evaluated_at(e, "epochs"), "10 15 "), "at steps %s", evaluated_at(e, "epochs"));
+}
+
+/* The first evaluation and no later one is the best when losses that fall are the worse ones. */
+static void saves_best(mdl_e2e *e) {
+    static const char settings[] = EVALUATING "trainer.save_strategy=best trainer.greater_is_better=true ";
+    mdl_case(e->t, "evaluation: save_strategy=best saves at each best evaluation and at no other step");
+    const char *said = mdl_e2e_train(
+        e, 0, "plain.plan", "plain.fasta", "each",
+        mdl_printf(e->memory, "%s " EVALUATING "trainer.save_strategy=best trainer.save_steps=1 trainer.max_steps=6", steady));
+    mdl_e2e_write(e, "each.log", said);
+    mdl_e2e_run(e, 0,
+                "grep '(best)$' each.log | sed -E 's/evaluated +step ([0-9]+).*/each\\/checkpoint-\\1/' >best.steps; "
+                "[ -s best.steps ] && ls -d each/checkpoint-[0-9]* | sort | diff - best.steps");
+    train(e, "first", mdl_printf(e->memory, "%s trainer.max_steps=5", settings));
+    const char *names = mdl_e2e_run(e, 0, "ls -d first/checkpoint-* | tr '\\n' ' '");
+    CHECK(e->t, !strcmp(names, "first/checkpoint-2 first/checkpoint-last "), "kept: %s", names);
+    mdl_e2e_run(e, 0, "! cmp -s first/model.safetensors first/checkpoint-2/model.safetensors"); /* it ends with the last step's */
+    mdl_case(e->t, "evaluation: the best so far goes through a resume");
+    train(e, "first",
+          mdl_printf(e->memory, "%s trainer.max_steps=8 trainer.resume_from_checkpoint=first/checkpoint-last", settings));
+    names = mdl_e2e_run(e, 0, "ls -d first/checkpoint-* | tr '\\n' ' '");
+    CHECK(e->t, !strcmp(names, "first/checkpoint-2 first/checkpoint-last "), "kept: %s", names);
+    mdl_e2e_run(e, 0, "grep -q '\"best_model_checkpoint\": \"first/checkpoint-2\"' first/checkpoint-last/trainer_state.json");
+}
+
 static void stops_early(mdl_e2e *e) {
     static const char impatient[] = EVALUATING
         "trainer.max_steps=40 trainer.early_stopping_patience=2 "
@@ -279,6 +316,25 @@ static void resumes(mdl_e2e *e) {
     said = mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "alone",
                          mdl_printf(e->memory, "%s %s trainer.max_steps=8 trainer.resume_from_checkpoint=true", steady, all));
     expect_said(e, said, "alone/checkpoint-2, the best checkpoint, is gone: the best evaluation is looked for anew");
+}
+
+/* What figures depend on beside weights and data; a limit that no sequence reaches is none of it. */
+static void other_masks(mdl_e2e *e) {
+    static const char *const settings[] = {"data.mlm_probability=0.3", "data.mask_fraction=0.5",  "data.random_fraction=0.2",
+                                           "data.max_seq_length=20",   "data.max_seq_length=100", "trainer.seed=7"};
+    mdl_case(e->t, "evaluation: the best is looked for anew when sequences are masked or cut otherwise, and only then");
+    train(e, "masks", EVALUATING BEST "trainer.max_steps=4 trainer.greater_is_better=true"); /* of steps 2 and 4, 2 is the best */
+    for (int i = 0; i < 6; i++) {
+        mdl_e2e_run(e, 0, "rm -rf otherwise && cp -r masks otherwise");
+        const char *said = mdl_e2e_train(e, 0, "plain.plan", "plain.fasta", "otherwise",
+                                         mdl_printf(e->memory,
+                                                    "%s " EVALUATING BEST "trainer.greater_is_better=true trainer.max_steps=6 "
+                                                    "trainer.resume_from_checkpoint=true %s",
+                                                    steady, settings[i]));
+        bool anew = strstr(said, "changed     how sequences for evaluation are cut or masked: the best evaluation is looked for");
+        double step = number(state_of(e, "otherwise/checkpoint-last"), "best_global_step");
+        CHECK(e->t, anew == (i < 4) && (step == 2) == (i >= 4), "%s: the best is that of step %g:\n%s", settings[i], step, said);
+    }
 }
 
 /* A signal in the middle of an evaluation, which takes nearly all of the time here. */
@@ -331,8 +387,11 @@ void suite_evaluation(mdl_test *t) {
     two_losses(&e);
     training_bits(&e);
     best(&e);
+    saves_best(&e);
+    delayed(&e);
     stops_early(&e);
     resumes(&e);
+    other_masks(&e);
     cut_short(&e);
     mdl_e2e_end(&e);
     emulated(t);

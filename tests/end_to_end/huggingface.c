@@ -92,8 +92,8 @@ static void tensorboard(mdl_e2e *e, const char *python) {
 }
 
 /* ---- without Python ---- */
-/* The weights of a reference as a folder. */
-static void unpack(mdl_e2e *e, const char *reference, const char *folder) {
+/* The weights of a reference as a folder; `change`, if any, is asked to make other tensors of them. */
+static void unpack(mdl_e2e *e, const char *reference, const char *folder, mdl_tensor (*change)(mdl_e2e *, mdl_tensor)) {
     MDL_VEC(mdl_tensor) tensors = {0};
     mdl_safetensors *file = NULL;
     mdl_status status =
@@ -102,6 +102,7 @@ static void unpack(mdl_e2e *e, const char *reference, const char *folder) {
         mdl_tensor tensor = *mdl_safetensors_at(file, i);
         if (strncmp(tensor.name, "weight.", 7)) continue;
         tensor.name += 7;
+        if (change) tensor = change(e, tensor);
         MDL_PUSH(e->memory, tensors, tensor);
     }
     mdl_e2e_run(e, 0, "mkdir -p %s", folder);
@@ -114,7 +115,7 @@ static void unpack(mdl_e2e *e, const char *reference, const char *folder) {
 
 static void amplify(mdl_e2e *e) {
     mdl_case(e->t, "AMPLIFY's tensors: in, trained, out in shards, in again");
-    unpack(e, "amplify_tiny.safetensors", "amplify");
+    unpack(e, "amplify_tiny.safetensors", "amplify", NULL);
     mdl_e2e_run(e, 0, "mdlc models/amplify.mdl --set L=2 --set D=64 --set H=2 --set M=256 --tokens 256 --seqs 8 -o amplify.plan");
     mdl_e2e_run(e, 0, "mdlrun check amplify.plan '%s'/tests/reference/amplify_tiny.safetensors --weights amplify",
                 mdl_test_source(e->t));
@@ -124,12 +125,50 @@ static void amplify(mdl_e2e *e) {
                 mdl_test_source(e->t));
 }
 
+/* Numbers that f16 has: a sign and ten bits of fraction, times 2^-5; the same for tensors that are tied. */
+static uint16_t half_at(int64_t i) { return (uint16_t)((i * 7919 & 0x83ff) | 10 << 10); }
+
+static mdl_tensor to_f16(mdl_e2e *e, mdl_tensor tensor) {
+    int64_t n = mdl_type_count(&tensor.type);
+    uint16_t *halves = MDL_NEW_ARRAY(e->memory, uint16_t, n);
+    for (int64_t i = 0; i < n; i++) halves[i] = half_at(i);
+    tensor.type.dtype = MDL_F16;
+    tensor.bytes = halves;
+    return tensor;
+}
+
+static mdl_tensor to_f32(mdl_e2e *e, mdl_tensor tensor) {
+    int64_t n = mdl_type_count(&tensor.type);
+    float *values = MDL_NEW_ARRAY(e->memory, float, n);
+    for (int64_t i = 0; i < n; i++)
+        values[i] = (half_at(i) >> 15 ? -1.0F : 1.0F) * (float)(1024 + (half_at(i) & 1023)) / (float)(1 << 15);
+    tensor.bytes = values;
+    return tensor;
+}
+
+static mdl_tensor one_to_f16(mdl_e2e *e, mdl_tensor tensor) {
+    return strstr(tensor.name, "contact_head.regression.weight") ? to_f16(e, tensor) : to_f32(e, tensor);
+}
+
+static void half_precision(mdl_e2e *e) {
+    static mdl_tensor (*const changes[])(mdl_e2e *, mdl_tensor) = {to_f32, to_f16, one_to_f16};
+    mdl_case(e->t, "F16 in all tensors, and in one that no layer uses: the same weights as in F32");
+    for (int i = 0; i < 3; i++) {
+        const char *folder = mdl_printf(e->memory, "halves%d", i);
+        unpack(e, "esm2_tiny_hd16.safetensors", folder, changes[i]);
+        mdl_e2e_train(e, 0, "small.plan", "some.fasta", mdl_printf(e->memory, "%s_out", folder),
+                      mdl_printf(e->memory, "model.init_from=%s trainer.max_steps=1 trainer.learning_rate=0", folder));
+        mdl_e2e_run(e, 0, "cmp halves0_out/model.safetensors %s_out/model.safetensors", folder);
+    }
+    mdl_e2e_run(e, 0, "! cmp -s halves0/model.safetensors halves2/model.safetensors");
+}
+
 /* New tensors on old weights: adapters beside projections, whose own names have moved below base_layer. */
 static void adapters(mdl_e2e *e) {
     const char *train =
         "mdlrun train lora.plan data.files=some.fasta trainer.max_steps=1 trainer.output_dir=lora model.init_from=esm2";
     mdl_case(e->t, "adapters on pretrained weights: refused with the way out, then initialised and listed");
-    unpack(e, "esm2_tiny_hd16.safetensors", "esm2");
+    unpack(e, "esm2_tiny_hd16.safetensors", "esm2", NULL);
     mdl_e2e_run(e, 0,
                 "cp '%s'/tests/end_to_end/lora.mdl models/esm2.vocab.txt . && mdlc lora.mdl --tokens 256 --seqs 8 -o lora.plan",
                 mdl_test_source(e->t));
@@ -214,6 +253,7 @@ void suite_huggingface(mdl_test *t) {
         mdl_skip(t, "no Python with torch, transformers, safetensors and tensorboard: scripts/install-dependencies --python");
     }
     amplify(&e);
+    half_precision(&e);
     adapters(&e);
     documented(&e, interpreter);
     strangers(&e);

@@ -150,7 +150,7 @@ static void killed_at_random(mdl_e2e *e) {
 }
 
 /* Power fails after every call of a run that keeps one checkpoint: from the moment that the first one is on disk, there always is
- * one, and every one that verifies is whole: the hashes say so. */
+ * one, and every one that verifies is whole: the hashes say so. At the end the metrics are there too. */
 static void power(mdl_e2e *e) {
     mdl_e2e_run(e, 0,
                 "MDL_FAULT=count MDL_FAULT_DIR=$PWD/logged MDL_FAULT_LOG=$PWD/log LD_PRELOAD='%s' mdlrun train plain.plan "
@@ -173,6 +173,7 @@ static void power(mdl_e2e *e) {
             CHECK(e->t, step >= last[names], "after %s: step %lld, before it %lld", call, (long long)step, (long long)last[names]);
             CHECK(e->t, !pruned || step >= 2, "after %s: step %lld, and the one before it goes", call, (long long)step);
             last[names] = step;
+            if (i == mdl_power_calls(p)) mdl_e2e_run(e, 0, "cmp logged/metrics.jsonl disk/metrics.jsonl");
         }
     }
     CHECK(e->t, pruned, "no checkpoint was removed");

@@ -78,7 +78,7 @@ static const struct {
     {"report_to: unknown", NULL, "trainer.report_to=[jsonl,tensorbord]"},
     {"report_to: none and more", NULL, "trainer.report_to=[none,jsonl]"},
     {"together: mask and random", "data:\n  mask_fraction: 0.8\n  random_fraction: 0.3\n", NULL},
-    {"together: save_strategy", "trainer:\n  save_strategy: best\n", NULL},
+    {"together: save_strategy", "trainer:\n  save_strategy: bset\n", NULL},
     {"together: decay before warm-up", "trainer:\n  warmup_steps: 100\n  decay_steps: 50\n", NULL},
 };
 
