@@ -59,11 +59,11 @@ static const struct {
     [MDL_STATE_TRANSPOSED] = {MDL_ARENA_TRANSPOSED, 0},
     [MDL_STATE_SCALE] = {MDL_ARENA_SCALING, 0},
     [MDL_STATE_INVERSE] = {MDL_ARENA_SCALING, 0},
-    [MDL_STATE_AMAX] = {MDL_ARENA_SCALING, 0},
     [MDL_STATE_HISTORY] = {MDL_ARENA_SCALING, 0},
+    [MDL_STATE_AMAX] = {MDL_ARENA_AMAX, 0},
 };
 
-/* Scales, inverses, amaxes, histories: one kind behind the other. */
+/* Scales, inverses, histories: one kind behind the other. */
 static int64_t scaling_base(const mdl_emitter *e, mdl_state_kind kind) {
     return (kind - MDL_STATE_SCALE) * mdl_fp8_tensors(e->fp8) * MDL_FP8_PITCH * 4;
 }

@@ -32,6 +32,7 @@ static void params(mdl_emitter *e) {
     for (int i = 0; i < MDL_ARENA_COUNT; i++)
         if (has_arena(e, (mdl_arena_id)i)) e->plan->arena_bytes[i] += elements * mdl_arena_like_param((mdl_arena_id)i) / 8;
     e->plan->arena_bytes[MDL_ARENA_SCALING] = mdl_fp8_bytes(e->fp8);
+    e->plan->arena_bytes[MDL_ARENA_AMAX] = mdl_fp8_amax_bytes(e->fp8);
     e->plan->tile = MDL_TILE;
     for (int i = 0; i < e->layout->units.n; i++) {
         const mdl_unit *u = &e->layout->units.at[i];

@@ -14,8 +14,9 @@ typedef struct {
 /* Delayed scaling. Tensors are numbered: the inputs of the layers, their weights, the gradients of their outputs. */
 typedef struct mdl_fp8 {
     MDL_VEC(mdl_fp8_linear) linears;
-    int history; /* steps whose largest amax gives a scale; a multiple of MDL_FP8_PITCH */
-    int margin;  /* a scale is 2^margin below what would make the amax the format's largest number */
+    int history;  /* steps whose largest amax gives a scale; a multiple of MDL_FP8_PITCH */
+    int64_t rows; /* of the tensor that has most */
+    int margin;   /* a scale is 2^margin below what would make the amax the format's largest number */
 } mdl_fp8;
 
 typedef enum { MDL_FP8_INPUT, MDL_FP8_WEIGHT, MDL_FP8_GRADIENT, MDL_FP8_ROLES } mdl_fp8_role;
@@ -24,9 +25,10 @@ enum { MDL_FP8_PITCH = 16 };
 
 /* fp8 may be NULL: no tensors. */
 static inline int64_t mdl_fp8_tensors(const mdl_fp8 *fp8) { return fp8 ? MDL_FP8_ROLES * (int64_t)fp8->linears.n : 0; }
-/* Of the scaling state: scale, inverse and amax of each tensor, and its history. */
+/* Of each tensor's scale, its inverse and its history; of the amaxes of its rows. */
 static inline int64_t mdl_fp8_bytes(const mdl_fp8 *fp8) {
-    return fp8 ? mdl_fp8_tensors(fp8) * (3 * MDL_FP8_PITCH + fp8->history) * 4 : 0;
+    return fp8 ? mdl_fp8_tensors(fp8) * (2 * MDL_FP8_PITCH + fp8->history) * 4 : 0;
 }
+static inline int64_t mdl_fp8_amax_bytes(const mdl_fp8 *fp8) { return fp8 ? mdl_fp8_tensors(fp8) * fp8->rows * 4 : 0; }
 
 #endif

@@ -14,8 +14,9 @@
 /* STATE(id, name): `compute` is a copy of a parameter in the dtype that products take. By tile, `decay` says where weight decay
  * applies and `used` how many of its elements belong to parameters; the rest of a tile is undefined. `count` and `sum` are named by
  * losses and metrics, f32[]: what they have selected in the step so far, and the sum of that. `quantized` is a parameter's copy in
- * 8 bits, `transposed` the same by columns. Flat, a row for each tensor that is quantized (pass/fp8.c): `scale` and its `inverse`,
- * the step's `amax` (each f32[n,16], the number 16 times), and `history`, amaxes of the last steps. */
+ * 8 bits, `transposed` the same by columns. Flat, a row for
+ * each tensor that is quantized (pass/fp8.c): `scale` and its `inverse` (f32[n,16], the number 16 times), `history`, amaxes of the
+ * last steps, and `amax`, the step's of each of the tensor's rows. */
 #define MDL_STATES(STATE)           \
     STATE(PARAM, "param")           \
     STATE(GRAD, "grad")             \
@@ -30,8 +31,8 @@
     STATE(TRANSPOSED, "transposed") \
     STATE(SCALE, "scale")           \
     STATE(INVERSE, "inverse")       \
-    STATE(AMAX, "amax")             \
-    STATE(HISTORY, "history")
+    STATE(HISTORY, "history")       \
+    STATE(AMAX, "amax")
 
 typedef enum {
 #define STATE(id, name) MDL_STATE_##id,

@@ -58,6 +58,8 @@ mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_l
         if (is_known(fp8, mdl_first_param(op->in[1]->def))) continue;
         mdl_state state = mdl_state_of(op->in[1]->def);
         MDL_PUSH(arena, fp8->linears, ((mdl_fp8_linear){state.n, state.of, op->in[1]->type}));
+        for (int k = 0; k < 2; k++)
+            if (op->in[k]->type.dim[0] > fp8->rows) fp8->rows = op->in[k]->type.dim[0];
     }
     return fp8;
 }
@@ -92,8 +94,8 @@ static mdl_state row_of(mdl_state_kind kind, int64_t tensor) {
 }
 static mdl_type table(int64_t rows, int64_t columns) { return (mdl_type){.dtype = MDL_F32, .rank = 2, .dim = {rows, columns}}; }
 
-static mdl_value *read_row(rewriter *w, mdl_state_kind kind, int64_t tensor) {
-    return mdl_read_in_order(&w->r.b, w->c->layout, row_of(kind, tensor), table(1, MDL_FP8_PITCH));
+static mdl_value *read_row(rewriter *w, mdl_state_kind kind, int64_t tensor, int64_t columns) {
+    return mdl_read_in_order(&w->r.b, w->c->layout, row_of(kind, tensor), table(1, columns));
 }
 
 static mdl_value *reshaped(mdl_builder *b, mdl_value *x, mdl_type type) {
@@ -119,23 +121,29 @@ static mdl_value *wide(rewriter *w, mdl_value *v) {
 
 static mdl_value *scaled(rewriter *w, mdl_value *x, int64_t tensor, mdl_dtype to) {
     mdl_builder *b = &w->r.b;
-    mdl_value *scale = mdl_broadcast_scalar(b, first_of(b, read_row(w, MDL_STATE_SCALE, tensor)), &x->type);
+    mdl_value *scale = mdl_broadcast_scalar(b, first_of(b, read_row(w, MDL_STATE_SCALE, tensor, MDL_FP8_PITCH)), &x->type);
     return mdl_cast(b, mdl_binary(b, MDL_OP_MUL, x, scale), to);
 }
 
-/* The largest size in each row, and of all of them, where it is kept. by_token: rows of no segment count as 0. */
+/* The largest size in each row is kept. by_token: rows of no segment count as 0, and micro-batches of a step together. */
 static void measure(rewriter *w, mdl_value *x, int64_t tensor, bool by_token) {
     mdl_builder *b = &w->r.b;
-    int64_t column = 1, both[] = {0, 1};
+    int64_t column = 1, rows = x->type.dim[0], most_rows = w->fp8->rows;
     mdl_value *most = mdl_reduce(b, MDL_OP_REDUCE_MAX, mdl_unary(b, MDL_OP_ABS, x), 1, &column);
-    if (by_token && w->in_segment && w->in_segment->type.dim[0] == most->type.dim[0])
+    if (by_token && w->in_segment && w->in_segment->type.dim[0] == rows)
         most = mdl_select(b, w->in_segment, most, mdl_const_like(b, &most->type, 0));
-    most = reshaped(b, most, table(1, most->type.dim[0]));
-    most = mdl_reduce(b, MDL_OP_REDUCE_MAX, most, 1, &column);
-    if (w->c->program->grad == MDL_GRAD_ACCUMULATE && by_token)
-        most = mdl_binary(b, MDL_OP_MAX, most, reshaped(b, sliced(b, read_row(w, MDL_STATE_AMAX, tensor), 0, 1), most->type));
-    mdl_type row = table(1, MDL_FP8_PITCH);
-    mdl_write_in_order(b, w->c->layout, row_of(MDL_STATE_AMAX, tensor), mdl_broadcast(b, most, 1, both, &row));
+    if (by_token && w->c->program->grad == MDL_GRAD_ACCUMULATE) {
+        mdl_value *before = read_row(w, MDL_STATE_AMAX, tensor, most_rows);
+        most = mdl_binary(b, MDL_OP_MAX, most, reshaped(b, sliced(b, before, 0, rows), most->type));
+    }
+    most = reshaped(b, most, table(1, rows));
+    if (rows < most_rows) {
+        mdl_type rest = table(1, most_rows - rows);
+        mdl_value *both[] = {most, mdl_const_like(b, &rest, 0)};
+        mdl_attr axis = mdl_int("axis", 1);
+        most = mdl_build(b, MDL_OP_CONCAT, 2, both, 1, &axis, NULL, NULL)->out[0];
+    }
+    mdl_write_in_order(b, w->c->layout, row_of(MDL_STATE_AMAX, tensor), most);
 }
 
 static mdl_value *transposed(rewriter *w, mdl_value *x) {
@@ -213,7 +221,7 @@ static void small_product(rewriter *w, const mdl_op *dot, const place of[2]) {
                       ? weight(w, of[i].layer, summed_axis(dot, i))
                       : activation(w, mdl_mapped(dot->in[i]), of[i].role, of[i].layer, summed_axis(dot, i));
     for (int i = 2; i < dot->n_in; i++) *next++ = mdl_mapped(dot->in[i]);
-    for (int i = 0; i < 2; i++) *next++ = read_row(w, MDL_STATE_INVERSE, number_of(w, of[i].role, of[i].layer));
+    for (int i = 0; i < 2; i++) *next++ = read_row(w, MDL_STATE_INVERSE, number_of(w, of[i].role, of[i].layer), MDL_FP8_PITCH);
     for (int i = 0; i < dot->n_attr; i++)
         if (strcmp(dot->attr[i].key, "left") && strcmp(dot->attr[i].key, "right") && strcmp(dot->attr[i].key, "to"))
             attr[n++] = dot->attr[i];
@@ -273,8 +281,9 @@ static mdl_value *largest(rewriter *w, mdl_type type) {
 static void update_scales(rewriter *w) {
     mdl_builder *b = &w->r.b;
     int64_t column = 1;
-    mdl_value *amax = sliced(b, read_all(w, MDL_STATE_AMAX, MDL_FP8_PITCH), 0, 1),
-              *past = read_all(w, MDL_STATE_HISTORY, w->fp8->history);
+    mdl_value *amax = mdl_reduce(b, MDL_OP_REDUCE_MAX, read_all(w, MDL_STATE_AMAX, w->fp8->rows), 1, &column);
+    mdl_value *past = read_all(w, MDL_STATE_HISTORY, w->fp8->history);
+    amax = reshaped(b, amax, table(amax->type.dim[0], 1));
     mdl_value *both[] = {amax, sliced(b, past, 0, w->fp8->history - 1)};
     mdl_attr axis = mdl_int("axis", 1);
     mdl_value *history = mdl_build(b, MDL_OP_CONCAT, 2, both, 1, &axis, NULL, NULL)->out[0];
@@ -297,7 +306,6 @@ static void reset_scales(rewriter *w) {
     mdl_type rows = table(mdl_fp8_tensors(w->fp8), MDL_FP8_PITCH), past = table(rows.dim[0], w->fp8->history);
     write_all(w, MDL_STATE_SCALE, mdl_const_like(&w->r.b, &rows, 1));
     write_all(w, MDL_STATE_INVERSE, mdl_const_like(&w->r.b, &rows, 1));
-    write_all(w, MDL_STATE_AMAX, mdl_const_like(&w->r.b, &rows, 0));
     write_all(w, MDL_STATE_HISTORY, mdl_const_like(&w->r.b, &past, 0));
 }
 

@@ -17,10 +17,10 @@ enum { MDL_PLAN_VERSION = 3, MDL_PLAN_ALIGN = 64 };
 #define MDL_PLAN_HOST_OBJECT "kernels/host.so"
 
 /* ARENA(id, name, bits): PARAM, GRAD, MOMENT1, MOMENT2 are flat f32 arenas with one layout (params[].offset is valid in each);
- * QUANTIZED and TRANSPOSED hold copies of parameters in 8 bits, SCALING what their scales and those of activations are made from;
- * FROZEN holds frozen and carried parameters; INPUT and RESULT are exchanged with the host; TALLY holds what a step of several
- * micro-batches counts and sums; ACTIVATION is shared by all programs; CONST holds tables made by the compiler (the file
- * MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. Another arena is one row. */
+ * QUANTIZED and TRANSPOSED hold copies of parameters in 8 bits, SCALING their scales and those of activations, AMAX what the next
+ * ones are made from; FROZEN holds frozen and carried parameters; INPUT and RESULT are exchanged with the host; TALLY holds what a
+ * step of several micro-batches counts and sums; ACTIVATION is shared by all programs; CONST holds tables made by the compiler (the
+ * file MDL_PLAN_CONSTANTS), e.g. the weight-decay mask by tile. Another arena is one row. */
 #define MDL_ARENAS(ARENA)              \
     ARENA(PARAM, "param", 0)           \
     ARENA(GRAD, "grad", 32)            \
@@ -30,6 +30,7 @@ enum { MDL_PLAN_VERSION = 3, MDL_PLAN_ALIGN = 64 };
     ARENA(QUANTIZED, "quantized", 8)   \
     ARENA(TRANSPOSED, "transposed", 8) \
     ARENA(SCALING, "scaling", 0)       \
+    ARENA(AMAX, "amax", 0)             \
     ARENA(FROZEN, "frozen", 0)         \
     ARENA(CONST, "const", 0)           \
     ARENA(INPUT, "input", 0)           \
