@@ -206,6 +206,17 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Of a training step. */
+static void report_fp8(const mdl_plan *plan) {
+    const mdl_plan_program *p = mdl_plan_find_program(plan, "train_only");
+    int small = 0, all = 0;
+    for (int i = 0; p && i < p->launches.n; i++) {
+        const mdl_plan_launch *l = &p->launches.at[i];
+        if (l->kind == MDL_LAUNCH_GEMM) all++, small += mdl_dtype_bits(l->gemm.type_a) == 8;
+    }
+    printf("fp8: %d of the %d products of a training step are of 8 bits; evaluation is in bf16\n", small, all);
+}
+
 static void report(const options *o, const mdl_plan *plan, double seconds) {
     double MiB = 1 << 20;
     int64_t trained = 0, launches = 0, peak = 0, live = 0;
@@ -223,6 +234,7 @@ static void report(const options *o, const mdl_plan *plan, double seconds) {
     printf("peak memory %.1f MiB: parameters, gradients and moments %.1f, activations %.1f (%.1f %% above the live bytes)\n",
            (double)mdl_plan_memory(plan) / MiB, (double)states / MiB, (double)peak / MiB,
            live ? 100.0 * (double)(peak - live) / (double)live : 0);
+    if (o->pipeline.fp8) report_fp8(plan);
     if (o->output) printf("wrote %s in %.1f s\n", o->output, seconds);
 }
 

@@ -1,6 +1,7 @@
 /* The whole compiler on one page: module passes, then for every program its passes and its emission. */
 #include "compiler/pipeline.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "compiler/check_passes.h"
@@ -187,6 +188,20 @@ static mdl_status check_dump_only(mdl_arena *arena, const mdl_region *forward, c
                     near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "", all.at);
 }
 
+static mdl_status choose_fp8(pipeline *p, const mdl_module *module) {
+    mdl_pass_context *c = &p->context;
+    const char *wrong = c->target->refuses_fp8 ? c->target->refuses_fp8(c->arena, c->isa) : NULL;
+    if (wrong) return mdl_fail(MDL_USAGE, "%s", wrong);
+    c->fp8 = mdl_fp8_choose(c->arena, module->forward, c->layout, p->options->fp8_history, p->options->fp8_margin);
+    if (mdl_fp8_tensors(c->fp8)) return MDL_OK;
+    return mdl_fail(
+        MDL_BAD_INPUT,
+        "model %s with %" PRId64
+        " tokens: no linear layer can have its products in 8 bits; those in a repeated scope (scope \"layer.{i}\") can, "
+        "whose precision is \"auto\" or \"fp8\" there, if their sizes and --tokens are multiples of 16",
+        module->name, module->tokens);
+}
+
 mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_options *options, mdl_plan **plan) {
     static const mdl_layout none = {.tiles = 1};
     const mdl_target *target = options->target ? options->target : mdl_targets[0];
@@ -204,8 +219,7 @@ mdl_status mdl_compile(mdl_arena *arena, mdl_module *module, const mdl_pipeline_
     if (!p.stopped) MDL_TRY(run_passes(&p, MODULE, &module->forward), "model %s", module->name);
     if (p.stopped) return MDL_OK;
     p.context.layout = mdl_layout_params(arena, module);
-    if (options->fp8)
-        p.context.fp8 = mdl_fp8_choose(arena, module->forward, p.context.layout, options->fp8_history, options->fp8_margin);
+    if (options->fp8) MDL_TRY(choose_fp8(&p, module), "--precision fp8");
     mdl_plan *out = mdl_plan_new();
     mdl_emitter e = {
         .arena = out->memory, .plan = out, .module = module, .layout = p.context.layout, .fp8 = p.context.fp8, .target = target};

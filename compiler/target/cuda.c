@@ -8,9 +8,9 @@
 #include "compiler/target/describe.h"
 #include "runtime/base/status.h"
 
-/* Rows of a block: few enough that all processors have work, and fewer where rows are wide, so that the last blocks to end are short;
- * where blocks make partial sums over their rows, enough that these cost little traffic. Functions of the shape alone: results do not
- * depend on the card. */
+/* Rows of a block: few enough that all processors have work, and fewer where rows are wide, so that the last blocks to end are
+ * short; where blocks make partial sums over their rows, enough that these cost little traffic. Functions of the shape alone:
+ * results do not depend on the card. */
 static int64_t row_blocks(int64_t rows, int64_t columns) {
     int64_t each = columns > 2048 ? 4 : columns > 1024 ? 8 : 16;
     return (rows + each - 1) / each;
@@ -204,5 +204,6 @@ const mdl_target mdl_target_cuda = {
     .kernel = kernel,
     .default_isa = default_isa,
     .refuses_isa = mdl_cuda_refuses_arches,
+    .refuses_fp8 = mdl_cuda_refuses_fp8,
     .compile = mdl_cuda_compile,
 };

@@ -11,6 +11,8 @@ const char *mdl_cuda_print_row(mdl_arena *arena, const mdl_loop_kernel *kernel, 
 
 /* NULL, or why plan->isa cannot be a list of arches such as this: "sm_80,sm_90a,compute_90" or "host". */
 const char *mdl_cuda_refuses_arches(mdl_arena *arena, const char *arches);
+/* NULL, or which of them is too old for products of 8-bit operands. */
+const char *mdl_cuda_refuses_fp8(mdl_arena *arena, const char *arches);
 
 /* Is the code for Hopper alone, or for the emulator, which does what Hopper does? Then kernels may need it. */
 bool mdl_cuda_is_hopper(const char *arches);

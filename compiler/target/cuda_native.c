@@ -70,6 +70,16 @@ const char *mdl_cuda_refuses_arches(mdl_arena *arena, const char *arches) {
     return NULL;
 }
 
+const char *mdl_cuda_refuses_fp8(mdl_arena *arena, const char *arches) {
+    names all = split(arena, arches);
+    for (int i = 0; i < all.n && strcmp(arches, "host"); i++) {
+        const char *number = strchr(all.at[i], '_');
+        if (number && atoi(number + 1) < 89)
+            return mdl_printf(arena, "%s has no products of 8-bit operands; sm_89, sm_90a and later do", all.at[i]);
+    }
+    return NULL;
+}
+
 /* ---- jobs ---- */
 
 static void add_job(work *w, mdl_plan_kernel *kernel, const char *arch) {

@@ -56,6 +56,8 @@ typedef struct {
     /* What native code is for where nothing is said, and NULL or why it cannot be for `isa`. */
     const char *(*default_isa)(void);
     const char *(*refuses_isa)(mdl_arena *arena, const char *isa);
+    /* NULL, or why products of 8-bit operands cannot be for `isa`. The function is NULL where they can be for all. */
+    const char *(*refuses_fp8)(mdl_arena *arena, const char *isa);
     /* Turns the plan's sources into native code; adds it to the plan's files. */
     mdl_status (*compile)(mdl_plan *plan);
 } mdl_target;
