@@ -67,12 +67,10 @@ static void add_yields(mdl_lowering *l, const mdl_loop_layout *layouts) {
     int slot = 0;
     for (int i = 0; i < l->kernel->n_in; i++) slot += !mdl_is(l->kernel->in[i], MDL_OP_IMM) && !is_leaf(l, i);
     for (int i = 0; i < yield->n_in; i++, slot++) {
-        bool across = mdl_is(yield->in[i], MDL_OP_TRANSPOSE);
-        const mdl_value *v = across ? yield->in[i]->def->in[0] : yield->in[i];
+        const mdl_value *v = yield->in[i];
         if (l->paste && l->paste->yield >= 0 && l->paste->yield != i) continue;
         bool column = mdl_is_column_sum(v->def), leaf = l->paste && !l->paste->store;
         mdl_loop_layout at = layouts ? layouts[i] : (mdl_loop_layout){0};
-        at.column_major |= across;
         int array = leaf ? mdl_own_array(l, MDL_MEM_LEAF, MDL_F32, columns(v) / l->paste->heads)
                          : mdl_new_array(l, (mdl_loop_array){.space = column ? MDL_MEM_PARTIAL : MDL_MEM_RESULT,
                                                              .index = at.buffer ? at.buffer : slot,
@@ -81,7 +79,7 @@ static void add_yields(mdl_lowering *l, const mdl_loop_layout *layouts) {
                                                              .row_stride = at.row_stride ? at.row_stride : columns(v),
                                                              .first = at.first,
                                                              .column_major = at.column_major});
-        if (!column && !leaf && !across && l->stored[v->id] < 0) l->stored[v->id] = array;
+        if (!column && !leaf && l->stored[v->id] < 0) l->stored[v->id] = array;
         if (column && !l->paste) /* a pasted sum adds to what its template cleared */
             MDL_PUSH(l->arena, l->out->block,
                      ((mdl_loop_stmt){.code = MDL_LOOP_CLEAR, .op = MDL_OP_SUM, .reg = -1, .array = array}));

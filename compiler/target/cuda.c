@@ -194,7 +194,6 @@ const mdl_target mdl_target_cuda = {
     .precision = MDL_BF16,
     .limits = {.args = 120, .ops = 256, .copies = 32},
     .narrow = true,
-    .transposes = true,
     .has = mdl_has_template,
     .absorbs = absorbs,
     .partials = partials,

@@ -22,8 +22,4 @@ bool mdl_cuda_is_hopper(const char *arches);
  * folder of the user's, ${XDG_CACHE_HOME:-$HOME/.cache}/mdl/kernels; MDL_CACHE=off does without. */
 mdl_status mdl_cuda_compile(mdl_plan *plan);
 
-/* A store to a transposed copy of a result: made at the end of a block, from what it has stored by rows. */
-bool mdl_cuda_is_across(const mdl_loop_kernel *kernel, const mdl_loop_stmt *s);
-void mdl_cuda_print_across(mdl_text *text, const mdl_loop_kernel *kernel);
-
 #endif

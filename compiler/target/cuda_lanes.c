@@ -330,20 +330,3 @@ mdl_lanes mdl_cuda_lanes(mdl_arena *arena, const mdl_loop_kernel *k) {
     if (move_out(&a)) choose_lanes(&a);
     return l;
 }
-
-/* ---- sums over lanes ---- */
-static bool reduces(const mdl_lanes *l, const mdl_loop_kernel *k, const mdl_loop_list *list, const mdl_lane_walk *w, bool real) {
-    for (int i = 0; i < list->n; i++) {
-        const mdl_loop_stmt *s = &list->at[i];
-        if (s->code == MDL_LOOP_FOR && reduces(l, k, s->body, w ? w : mdl_walk_of(l, s), real)) return true;
-        bool alone = s->code == MDL_LOOP_FOLD && w && !mdl_lane_moves(&s->col, w);
-        if (alone && mdl_dtype_is_real(k->arrays.at[s->array].dtype) == real) return true;
-    }
-    return false;
-}
-
-bool mdl_lanes_reduce(const mdl_lanes *l, const mdl_loop_kernel *k, bool real) {
-    for (int i = 0; i < k->phases.n; i++)
-        if (reduces(l, k, &k->phases.at[i].body, NULL, real)) return true;
-    return false;
-}

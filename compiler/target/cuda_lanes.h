@@ -56,7 +56,4 @@ bool mdl_lane_contiguous(const mdl_loop_kernel *kernel, const mdl_lane_walk *wal
 
 mdl_lanes mdl_cuda_lanes(mdl_arena *arena, const mdl_loop_kernel *kernel);
 
-/* Does any walk fold into a number that its lanes then combine, of a real dtype or of another? */
-bool mdl_lanes_reduce(const mdl_lanes *lanes, const mdl_loop_kernel *kernel, bool real);
-
 #endif

@@ -275,7 +275,7 @@ static void print_elements(printer *p, const mdl_loop_list *list) {
         const mdl_loop_stmt *s = &list->at[i];
         if (s->reg >= 0) print_register(p, s);
         if (s->code == MDL_LOOP_FOLD) print_lane_fold(p, s);
-        if (s->code == MDL_LOOP_STORE && !mdl_cuda_is_across(p->k, s)) print_lane_store(p, s, i);
+        if (s->code == MDL_LOOP_STORE) print_lane_store(p, s, i);
     }
     if (vectors(p)) close_braces(p);
 }
@@ -364,9 +364,7 @@ static void print_list(printer *p, const mdl_loop_list *list) {
         switch (s->code) {
             case MDL_LOOP_CLEAR: print_clear(p, s); break;
             case MDL_LOOP_FOLD: print_uniform_fold(p, s, p->reg[s->in[0]]); break;
-            case MDL_LOOP_STORE:
-                if (!mdl_cuda_is_across(p->k, s)) print_store(p, s);
-                break;
+            case MDL_LOOP_STORE: print_store(p, s); break;
             case MDL_LOOP_FOR: print_for(p, s); break;
             default: print_register(p, s);
         }
@@ -498,11 +496,23 @@ static void print_pointers(printer *p) {
     }
 }
 
+static bool any_reduced(const printer *p, const mdl_loop_list *list, const mdl_lane_walk *w, bool real) {
+    for (int i = 0; i < list->n; i++) {
+        const mdl_loop_stmt *s = &list->at[i];
+        if (s->code == MDL_LOOP_FOR && any_reduced(p, s->body, w ? w : mdl_walk_of(&p->l, s), real)) return true;
+        if (s->code == MDL_LOOP_FOLD && w && !moves(s, w) && mdl_dtype_is_real(array_of(p, s)->dtype) == real) return true;
+    }
+    return false;
+}
+
 static void print_shared(printer *p) {
     int64_t widest = 0;
     for (int real = 0; real < 2; real++)
-        if (p->l.lanes > 32 && mdl_lanes_reduce(&p->l, p->k, real))
-            LINE("MDL_SHARED %s warps_%s[LANES / 32];", real ? "float" : "int32_t", real ? "f32" : "i32");
+        for (int i = 0; p->l.lanes > 32 && i < p->k->phases.n; i++)
+            if (any_reduced(p, &p->k->phases.at[i].body, NULL, real)) {
+                LINE("MDL_SHARED %s warps_%s[LANES / 32];", real ? "float" : "int32_t", real ? "f32" : "i32");
+                break;
+            }
     for (int i = 0; i < p->k->arrays.n; i++)
         if (p->l.home[i] == MDL_HOME_SHARED)
             LINE("MDL_SHARED %s %s[ROWS * %" PRId64 "];", mdl_c_types[p->k->arrays.at[i].dtype].reg, name_of(p, i),
@@ -584,7 +594,6 @@ const char *mdl_cuda_print_row(mdl_arena *arena, const mdl_loop_kernel *k, int b
     print_sum_registers(p);
     print_rows(p);
     print_sums(p);
-    mdl_cuda_print_across(&t, k);
     mdl_text_printf(&t, "}\n");
     return t.at;
 }

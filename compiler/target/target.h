@@ -39,7 +39,6 @@ typedef struct {
     bool narrow; /* below f32 a product's bias, and the results of attention, are of their operands' dtype (pass/precision.c) */
     /* Does it have a template for ops of this code? What it does not have becomes primitives (pass/lower.c). */
     bool (*has)(mdl_opcode code);
-    bool transposes; /* row kernels store transposed copies of results of 8 bits (pass/transposes.c) */
     /* May `op`, which works on a row's head at a time, stand between memory and the tiles of `anchor`: where it loads, or where it
      * stores? (pass/absorb.c) */
     bool (*absorbs)(const mdl_op *anchor, const mdl_op *op, bool stores);

@@ -70,34 +70,6 @@ MDL_FN void mdl_u8_put(mdl_16 *p, int i, uint8_t x) {
 MDL_FN void mdl_f32_put(mdl_16 *p, int i, float x) { p[i / 4].w[i % 4] = (uint32_t)mdl_bits(x); }
 MDL_FN void mdl_i32_put(mdl_16 *p, int i, int32_t x) { p[i / 4].w[i % 4] = (uint32_t)x; }
 
-/* The block's rows first .. last - 1 of `from` [rows, cols], which it has just written, into to [cols, rows]: elements of one byte; all
- * of these numbers are multiples of 16. A tile of 32 rows, or the last 16, gives runs of 32 bytes; what was written is still in the
- * cache. */
-enum { MDL_ACROSS_ROWS = 32, MDL_ACROSS_COLUMNS = 256 };
-MDL_FN void mdl_store_across(uint8_t *to, const uint8_t *from, int64_t first, int64_t last, int64_t rows, int cols, int threads,
-                             uint32_t (*tile)[MDL_ACROSS_COLUMNS / 4 + 1]) {
-    for (int64_t row = first; row < last; row += MDL_ACROSS_ROWS)
-        for (int col = 0; col < cols; col += MDL_ACROSS_COLUMNS) {
-            int halves = last - row < MDL_ACROSS_ROWS ? 1 : 2;
-            int pieces = (cols - col < MDL_ACROSS_COLUMNS ? cols - col : MDL_ACROSS_COLUMNS) / 16; /* of a row */
-            mdl_sync(); /* rows are written, the tile before has been read */
-            for (int i = mdl_thread(); i < 16 * halves * pieces; i += threads) {
-                int r = i / pieces, c = i % pieces;
-                mdl_16 piece = mdl_load_16(from + (row + r) * cols + col + 16 * c);
-                MDL_UNROLL(4)
-                for (int k = 0; k < 4; k++) tile[r][4 * c + k] = piece.w[k];
-            }
-            mdl_sync();
-            for (int i = mdl_thread(); i < 16 * halves * pieces; i += threads) {
-                int c = i / halves, r = i % halves * 16; /* 16 rows of a column */
-                mdl_16 piece = mdl_zero_16();
-                MDL_UNROLL(16)
-                for (int k = 0; k < 16; k++) piece.w[k / 4] |= (tile[r + k][c / 4] >> 8 * (c % 4) & 255) << 8 * (k % 4);
-                mdl_store_16(to + (int64_t)(col + c) * rows + row + r, piece);
-            }
-        }
-}
-
 /* Sums and maxima of x over the `lanes` lanes of a row, at most a warp, in every lane: a power of two, in the order of a butterfly.
  */
 MDL_FN float mdl_lanes_sum_f32(float x, int lanes) {
