@@ -34,7 +34,7 @@ static void help(void) {
         "                         their gradients in f32; fp8: as bf16, and the products of linear layers in repeated\n"
         "                         scopes take operands of 8 bits; default: f32 on cpu, bf16 on cuda\n"
         "      --fp8 RECIPE       history=16,margin=0: a scale comes from the largest of so many steps, so many\n"
-        "                         powers of 2 below what would just fit\n"
+        "                         powers of 2 below what would just fit; layers=all: those too that are slower so\n"
         "      --memory SIZE      fail if the plan needs more than this (24G, 800M, bytes)\n"
         "      --isa LEVEL        cpu: x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
         "      --library DIR      where `use \"std/...\"` is looked up after the model's own folder\n"
@@ -105,7 +105,7 @@ static mdl_status bad_value(const char *option, const char *value, const char *e
     return mdl_fail(MDL_USAGE, "%s: expected %s, got '%s'", option, expected, value);
 }
 
-/* "history=32,margin=1" */
+/* "history=32,margin=1,layers=all" */
 static mdl_status take_recipe(options *o, const char *text) {
     static const struct {
         const char *key;
@@ -115,11 +115,16 @@ static mdl_status take_recipe(options *o, const char *text) {
     for (const char *at = text; *at; at += strcspn(at, ","), at += *at == ',') {
         size_t n = strcspn(at, "=,");
         int i = 0;
+        if (!strncmp(at, "layers=all", 10) && (!at[10] || at[10] == ',')) {
+            o->pipeline.fp8_all = true;
+            continue;
+        }
         while (i < 2 && (strlen(keys[i].key) != n || strncmp(keys[i].key, at, n))) i++;
         char *end = NULL;
         long value = i < 2 && at[n] == '=' ? strtol(at + n + 1, &end, 10) : -1;
         if (!end || (*end && *end != ',') || value < keys[i].least || value > keys[i].most || value % keys[i].step)
-            return bad_value("--fp8", text, "history=STEPS (16 to 4096, in sixteens), margin=BITS (0 to 8), with commas between");
+            return bad_value("--fp8", text,
+                             "history=STEPS (16 to 4096, in sixteens), margin=BITS (0 to 8), layers=all, with commas between");
         *values[i] = (int)value;
     }
     return MDL_OK;
@@ -214,7 +219,8 @@ static void report_fp8(const mdl_plan *plan) {
         const mdl_plan_launch *l = &p->launches.at[i];
         if (l->kind == MDL_LAUNCH_GEMM) all++, small += mdl_dtype_bits(l->gemm.type_a) == 8;
     }
-    printf("fp8: %d of the %d products of a training step are of 8 bits; evaluation is in bf16\n", small, all);
+    printf("fp8: %d of the %d products of a training step are of 8 bits%s; evaluation is in bf16\n", small, all,
+           small ? "" : ", since layers of these sizes are quicker in bf16 (--fp8 layers=all: all the same)");
 }
 
 static void report(const options *o, const mdl_plan *plan, double seconds) {

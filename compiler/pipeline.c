@@ -192,8 +192,9 @@ static mdl_status choose_fp8(pipeline *p, const mdl_module *module) {
     mdl_pass_context *c = &p->context;
     const char *wrong = c->target->refuses_fp8 ? c->target->refuses_fp8(c->arena, c->isa) : NULL;
     if (wrong) return mdl_fail(MDL_USAGE, "%s", wrong);
-    c->fp8 = mdl_fp8_choose(c->arena, module->forward, c->layout, p->options->fp8_history, p->options->fp8_margin);
-    if (mdl_fp8_tensors(c->fp8)) return MDL_OK;
+    c->fp8 = mdl_fp8_choose(c->arena, module->forward, c->layout, p->options->fp8_history, p->options->fp8_margin,
+                            p->options->fp8_all ? NULL : c->target->fp8_pays, c->isa);
+    if (c->fp8->linears.n || c->fp8->left_out) return MDL_OK;
     return mdl_fail(
         MDL_BAD_INPUT,
         "model %s with %" PRId64
@@ -256,7 +257,7 @@ mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, co
     while (at < N_PASSES && strcmp(passes[at].name, pass)) at++;
     if (at == N_PASSES) return mdl_fail(MDL_USAGE, "no pass '%s'", pass);
     for (int i = 0; i < programs.n; i++) {
-        if (!strcmp(pass, "fp8")) c.fp8 = mdl_fp8_choose(arena, programs.at[i], &layout, 16, 0);
+        if (!strcmp(pass, "fp8")) c.fp8 = mdl_fp8_choose(arena, programs.at[i], &layout, 16, 0, NULL, NULL);
         mdl_region *out = passes[at].run(&c, programs.at[i]);
         if (!(wrong = mdl_verify(arena, out))) wrong = mdl_verify_order(arena, out, &layout);
         if (wrong) return mdl_fail(MDL_BAD_INPUT, "after %s: %s", pass, wrong);

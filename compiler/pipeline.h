@@ -15,6 +15,7 @@ typedef struct {
     bool fp8;               /* linear layers of repeated scopes in 8 bits; precision is bf16 */
     int fp8_history;        /* as in ir/fp8.h */
     int fp8_margin;
+    bool fp8_all;           /* layers too of which the target knows that they do not get quicker */
     const char *isa;        /* instruction set of the kernels; NULL: this machine's */
     const char *dump;       /* "all", or passes by name, with commas; NULL: nothing */
     const char *dump_only;  /* one program's name, or NULL: all */

@@ -15,6 +15,7 @@ typedef struct {
 typedef struct mdl_fp8 {
     MDL_VEC(mdl_fp8_linear) linears;
     int history;  /* steps whose largest amax gives a scale; a multiple of MDL_FP8_PITCH */
+    int left_out; /* layers that could be in 8 bits, and would be slower */
     int64_t rows; /* of the tensor that has most */
     int margin;   /* a scale is 2^margin below what would make the amax the format's largest number */
 } mdl_fp8;

@@ -49,13 +49,19 @@ static bool is_known(const mdl_fp8 *fp8, const char *name) {
     return false;
 }
 
-mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_layout *layout, int history, int margin) {
+mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_layout *layout, int history, int margin,
+                        bool (*pays)(int64_t in, int64_t out, const char *isa), const char *isa) {
     mdl_fp8 *fp8 = MDL_NEW(arena, mdl_fp8);
     *fp8 = (mdl_fp8){.history = history, .margin = margin};
     for (int i = 0; i < forward->ops.n; i++) {
         const mdl_op *op = forward->ops.at[i];
         if (!is_wanted(arena, layout, op) || products_of(forward, op) > 1) continue;
         if (is_known(fp8, mdl_first_param(op->in[1]->def))) continue;
+        const mdl_type *w = &op->in[1]->type;
+        if (pays && !pays(w->dim[0], w->dim[1], isa)) {
+            fp8->left_out++;
+            continue;
+        }
         mdl_state state = mdl_state_of(op->in[1]->def);
         MDL_PUSH(arena, fp8->linears, ((mdl_fp8_linear){state.n, state.of, op->in[1]->type}));
         for (int k = 0; k < 2; k++)

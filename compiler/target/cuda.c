@@ -187,6 +187,11 @@ static int64_t fused_partials(const mdl_op *fused) {
     return 1;
 }
 
+/* What 8 bits save grows with in * out, what they cost (bytes quantized, and transposed) with in + out. Training steps in fp8
+ * against bf16 on an H100 (docs/fp8.md): slower at 320 columns, whose layers have in * out / (in + out) of 160 to 256, quicker at
+ * 640, with 320 to 512. */
+static bool fp8_pays(int64_t in, int64_t out, const char *isa) { return !strcmp(isa, "host") || in * out / (in + out) >= 300; }
+
 static const char *default_isa(void) { return "sm_90a"; }
 
 const mdl_target mdl_target_cuda = {
@@ -205,5 +210,6 @@ const mdl_target mdl_target_cuda = {
     .default_isa = default_isa,
     .refuses_isa = mdl_cuda_refuses_arches,
     .refuses_fp8 = mdl_cuda_refuses_fp8,
+    .fp8_pays = fp8_pays,
     .compile = mdl_cuda_compile,
 };

@@ -42,8 +42,8 @@ typedef struct {
     /* May `op`, which works on a row's head at a time, stand between memory and the tiles of `anchor`: where it loads, or where it
      * stores? (pass/absorb.c) */
     bool (*absorbs)(const mdl_op *anchor, const mdl_op *op, bool stores);
-    /* Partial sums that a kernel of `rows` rows makes of a column sum, and blocks that it has if it makes none; columns: of its widest
-     * operand or result. */
+    /* Partial sums that a kernel of `rows` rows makes of a column sum, and blocks that it has if it makes none; columns: of its
+     * widest operand or result. */
     int64_t (*partials)(int64_t rows), (*row_blocks)(int64_t rows, int64_t columns);
     /* The same of a fused anchor. */
     int64_t (*fused_partials)(const mdl_op *fused);
@@ -58,6 +58,9 @@ typedef struct {
     const char *(*refuses_isa)(mdl_arena *arena, const char *isa);
     /* NULL, or why products of 8-bit operands cannot be for `isa`. The function is NULL where they can be for all. */
     const char *(*refuses_fp8)(mdl_arena *arena, const char *isa);
+    /* Are the three products of a layer of `in` and `out` columns quicker in 8 bits, with all that these take? NULL: they are for
+     * any. */
+    bool (*fp8_pays)(int64_t in, int64_t out, const char *isa);
     /* Turns the plan's sources into native code; adds it to the plan's files. */
     mdl_status (*compile)(mdl_plan *plan);
 } mdl_target;
