@@ -52,13 +52,16 @@ static double number_at(mdl_dtype dtype, const void *at, int64_t i) {
 }
 
 /* Errors of roundings that go either way grow as the root of their number. f32: 2^10 units, for sums of a million terms in another
- * order. bf16, in one of the plans: 16 units, for the some 256 roundings that a value has behind it in a deep model. Whole numbers
- * are equal. */
+ * order. bf16, in one of the plans: 16 units, for the some 256 roundings that a value has behind it in a deep model; fp8: two units
+ * of e5m2, as a gradient's roundings are in sums. Whole numbers are equal. */
 static double tolerance_of(const walk *w, int pair) {
-    bool narrow = false;
-    for (int side = 0; side < 2; side++) narrow |= strcmp(w->diff->session[side]->plan->precision, "f32") != 0;
+    bool narrow = false, small = false;
+    for (int side = 0; side < 2; side++) {
+        narrow |= strcmp(w->diff->session[side]->plan->precision, "f32") != 0;
+        small |= !strcmp(w->diff->session[side]->plan->precision, "fp8");
+    }
     if (!mdl_dtype_is_real(buffer_of(w, pair, 0)->type.dtype)) return 0;
-    return narrow ? 16 * 0x1p-8 : 0x1p10 * 0x1p-24;
+    return small ? 0x1p-2 : narrow ? 16 * 0x1p-8 : 0x1p10 * 0x1p-24;
 }
 
 static void compare(walk *w, int pair, double tolerance) {
@@ -96,6 +99,7 @@ mdl_status mdl_diff_run(mdl_diff *d, double tolerance) {
     walk w = {.diff = d};
     mdl_status status = MDL_OK;
     for (int side = 0; side < 2; side++) w.kept[side] = MDL_NEW_ARRAY(d->memory, void *, d->pairs.n + 1);
+    for (int side = 0; side < 2 && !status; side++) status = mdl_session_prepare(d->session[side], d->program[side]->name);
     for (int i = 0; i < d->pairs.n && !status; i++) {
         for (int side = 0; side < 2 && !status; side++) status = advance(&w, side, d->pairs.at[i].launch[side]);
         if (!status) compare(&w, i, tolerance);

@@ -179,9 +179,21 @@ static mdl_status refresh(mdl_session *s) {
     return due ? replay(s, "refresh") : MDL_OK;
 }
 
+/* The first scales of 8-bit operands, from products in bf16: with any others the first gradients might all be rounded to 0. */
+static mdl_status calibrate(mdl_session *s, const char *program) {
+    bool due = !s->scaled && !strncmp(program, "train_", 6) && mdl_plan_find_program(s->plan, "calibrate");
+    s->scaled |= due;
+    return due ? replay(s, "calibrate") : MDL_OK;
+}
+
+mdl_status mdl_session_prepare(mdl_session *s, const char *program) {
+    mdl_status status = refresh(s);
+    return status ? status : calibrate(s, program);
+}
+
 mdl_status mdl_session_run(mdl_session *s, const char *program) {
     if (!mdl_plan_find_program(s->plan, program)) return mdl_fail(MDL_BAD_INPUT, "the plan has no program '%s'", program);
-    mdl_status status = refresh(s);
+    mdl_status status = mdl_session_prepare(s, program);
     return status ? status : replay(s, program);
 }
 

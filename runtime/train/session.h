@@ -85,7 +85,10 @@ mdl_status mdl_session_set_adamw(mdl_session *session, const mdl_adamw *adamw, i
 mdl_status mdl_session_set_scalar(mdl_session *session, mdl_scalar scalar, double value);
 
 mdl_status mdl_session_upload(mdl_session *session, const mdl_batch *batch);
-/* Replays any program by name; before it `refresh`, where parameters were set since the last one. */
+/* What must run before the program: `refresh`, where parameters were set since the last one; before one that trains `calibrate`, once,
+ * on the batch that has been uploaded. For who replays launches. */
+mdl_status mdl_session_prepare(mdl_session *session, const char *program);
+/* Replays any program by name, prepared. */
 mdl_status mdl_session_run(mdl_session *session, const char *program);
 /* The scales of a checkpoint, arena SCALING whole: the next step does not measure for the first ones. */
 mdl_status mdl_session_set_scaling(mdl_session *session, const void *from);

@@ -48,18 +48,8 @@ static mdl_status count(mdl_session *s, int n, const mdl_batch *batches) {
     return status;
 }
 
-/* The first scales of 8-bit operands, from products in bf16: with any others the first gradients might all be rounded to 0. */
-static mdl_status calibrate(mdl_session *s, const mdl_batch *batch) {
-    bool due = !s->scaled && mdl_plan_find_program(s->plan, "calibrate");
-    s->scaled = true;
-    if (!due) return MDL_OK;
-    mdl_status status = mdl_session_upload(s, batch);
-    return status ? status : mdl_session_run(s, "calibrate");
-}
-
 mdl_status mdl_session_step(mdl_session *s, int n, const mdl_batch *batches, mdl_step *step) {
-    mdl_status status = calibrate(s, batches);
-    if (!status && n > 1) status = count(s, n, batches);
+    mdl_status status = n > 1 ? count(s, n, batches) : MDL_OK;
     for (int i = 0; i < n && !status; i++) {
         status = mdl_session_upload(s, &batches[i]);
         if (!status) status = run(s, kind_of(i, n));
@@ -68,8 +58,7 @@ mdl_status mdl_session_step(mdl_session *s, int n, const mdl_batch *batches, mdl
 }
 
 mdl_status mdl_session_gradients(mdl_session *s, const mdl_batch *batch, mdl_step *step) {
-    mdl_status status = calibrate(s, batch);
-    if (!status) status = count(s, 1, batch);
+    mdl_status status = count(s, 1, batch);
     if (!status) status = run(s, MDL_RUN_FIRST);
     return status ? status : read_step(s, MDL_RUN_FIRST, step);
 }

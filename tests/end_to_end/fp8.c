@@ -99,6 +99,15 @@ static void same_bits(mdl_e2e *e) {
     mdl_e2e_run(e, 0, "cmp a/model.safetensors b/model.safetensors");
 }
 
+/* What replays launches by itself must calibrate first: with scales of 1 every gradient is off by its own size. */
+static void tools(mdl_e2e *e) {
+    mdl_e2e_run(e, 0, "mdlc models/esm2.mdl %s --precision bf16 -o wide.plan", sizes);
+    const char *said = mdl_e2e_run(e, 0, "mdlrun diff wide.plan small.plan data.files=%s", sample);
+    CHECK(e->t, strstr(said, "values compared: 0 part"), "they part:\n%s", said);
+    mdl_e2e_run(e, 0, "mdlrun profile small.plan data.files=%s --steps 1 --warmup 1 >profile.txt && grep transpose profile.txt",
+                sample);
+}
+
 static void emulated(mdl_test *t) {
     mdl_e2e e = mdl_e2e_begin_cuda(t, "fp8_cuda");
     if (mdl_case(t, "fp8: target cuda follows bf16 too")) {
@@ -120,6 +129,7 @@ void suite_fp8(mdl_test *t) {
     if (mdl_case(t, "fp8: steps without a label")) no_labels(&e);
     if (mdl_case(t, "fp8: a batch of hardly any tokens")) nearly_empty(&e);
     if (mdl_case(t, "fp8: the same bits for any number of threads")) same_bits(&e);
+    if (mdl_case(t, "fp8: mdlrun diff and profile")) tools(&e);
     mdl_e2e_end(&e);
     emulated(t);
 }
