@@ -10,6 +10,7 @@ void mdl_inspect_arenas(const mdl_inspection *in) {
     mdl_table table = mdl_inspect_headed(in, "lrr", "arena|bytes|");
     int64_t total = mdl_plan_memory(in->plan), workspace = mdl_plan_workspace(in->plan);
     for (int i = 0; i < MDL_ARENA_COUNT; i++) {
+        if (!in->plan->arena_bytes[i]) continue;
         mdl_table_cell(&table, "%s", mdl_arena_name((mdl_arena_id)i));
         mdl_table_cell(&table, "%" PRId64, in->plan->arena_bytes[i]);
         mdl_table_bytes(&table, in->plan->arena_bytes[i]);

@@ -122,6 +122,7 @@ static void start(struct mdl_saver *saver, bool wait) {
 mdl_status mdl_run_save(mdl_run *run, const char *name, bool wait) {
     struct mdl_saver *saver = run->saver;
     double began = mdl_seconds_now();
+    wait |= !run->config->save_in_background;
     mdl_status status = mdl_run_saved(run, true);
     if (!status) status = mdl_snapshot_take(saver->snapshot, run->session->backend, run->session->device);
     if (status) return mdl_context(status, "%s", name);
