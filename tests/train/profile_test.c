@@ -175,7 +175,7 @@ static void real(mdl_test *t) {
     double seconds = first ? atof(first + strlen("first step after ")) : 0, sum = 0, part = 0;
     for (const char *line = first; line && (line = strchr(line, '\n')) && sscanf(line, "\n %lf s  ", &part) == 1; line++)
         sum += part;
-    CHECK(t, seconds > 0 && fabs(seconds - sum) < 0.1 && strstr(said, " s  plan\n"), "%g seconds, %g in parts:\n%s", seconds, sum,
+    CHECK(t, first && sum > 0 && fabs(seconds - sum) < 0.1 && strstr(said, " s  plan\n"), "%g seconds, %g in parts:\n%s", seconds, sum,
           said);
     CHECK(t, first && !strstr(first + 1, "first step after "), "it is said more than once:\n%s", said);
     mdl_case(t, "another program");
