@@ -33,8 +33,9 @@ static void help(void) {
         "      --precision P      f32; bf16: operands of products and activations in bf16, sums, parameters and\n"
         "                         their gradients in f32; fp8: as bf16, and the products of linear layers in repeated\n"
         "                         scopes take operands of 8 bits; default: f32 on cpu, bf16 on cuda\n"
-        "      --fp8 RECIPE       history=16,margin=0: a scale comes from the largest of so many steps, so many\n"
-        "                         powers of 2 below what would just fit; layers=all: those too that are slower so\n"
+        "      --fp8 RECIPE       recipe=delayed,history=16,margin=0: a scale comes from the largest of so many steps,\n"
+        "                         so many powers of 2 below what would just fit; recipe=current: from the tensor\n"
+        "                         itself, which costs a pass; layers=all: those too that are slower so\n"
         "      --memory SIZE      fail if the plan needs more than this (24G, 800M, bytes)\n"
         "      --isa LEVEL        cpu: x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; default: this machine's\n"
         "      --library DIR      where `use \"std/...\"` is looked up after the model's own folder\n"
@@ -105,7 +106,12 @@ static mdl_status bad_value(const char *option, const char *value, const char *e
     return mdl_fail(MDL_USAGE, "%s: expected %s, got '%s'", option, expected, value);
 }
 
-/* "history=32,margin=1,layers=all" */
+static bool is_part(const char *at, const char *part) {
+    size_t n = strlen(part);
+    return !strncmp(at, part, n) && (!at[n] || at[n] == ',');
+}
+
+/* "recipe=delayed,history=32,margin=1,layers=all" */
 static mdl_status take_recipe(options *o, const char *text) {
     static const struct {
         const char *key;
@@ -115,16 +121,17 @@ static mdl_status take_recipe(options *o, const char *text) {
     for (const char *at = text; *at; at += strcspn(at, ","), at += *at == ',') {
         size_t n = strcspn(at, "=,");
         int i = 0;
-        if (!strncmp(at, "layers=all", 10) && (!at[10] || at[10] == ',')) {
-            o->pipeline.fp8_all = true;
-            continue;
-        }
+        o->pipeline.fp8_all |= is_part(at, "layers=all");
+        o->pipeline.fp8_current |= is_part(at, "recipe=current");
+        if (is_part(at, "layers=all") || is_part(at, "recipe=current") || is_part(at, "recipe=delayed")) continue;
         while (i < 2 && (strlen(keys[i].key) != n || strncmp(keys[i].key, at, n))) i++;
         char *end = NULL;
         long value = i < 2 && at[n] == '=' ? strtol(at + n + 1, &end, 10) : -1;
         if (!end || (*end && *end != ',') || value < keys[i].least || value > keys[i].most || value % keys[i].step)
-            return bad_value("--fp8", text,
-                             "history=STEPS (16 to 4096, in sixteens), margin=BITS (0 to 8), layers=all, with commas between");
+            return bad_value(
+                "--fp8", text,
+                "recipe=delayed or current, history=STEPS (16 to 4096, in sixteens), margin=BITS (0 to 8), layers=all, with "
+                "commas between");
         *values[i] = (int)value;
     }
     return MDL_OK;

@@ -131,7 +131,7 @@ static mdl_status compile_region(pipeline *p, mdl_emitter *e) {
 }
 
 static bool has_program(const pipeline *p, const mdl_plan *plan, const mdl_program_spec *spec) {
-    if (spec->calibrate) return plan->losses.n && mdl_fp8_tensors(p->context.fp8);
+    if (spec->calibrate) return plan->losses.n && mdl_fp8_tensors(p->context.fp8) && !p->context.fp8->current;
     if (spec->source == MDL_FROM_PARAMS) return p->context.precision != MDL_F32;
     return plan->losses.n || spec->source == MDL_FROM_INIT;
 }
@@ -192,8 +192,10 @@ static mdl_status choose_fp8(pipeline *p, const mdl_module *module) {
     mdl_pass_context *c = &p->context;
     const char *wrong = c->target->refuses_fp8 ? c->target->refuses_fp8(c->arena, c->isa) : NULL;
     if (wrong) return mdl_fail(MDL_USAGE, "%s", wrong);
-    c->fp8 = mdl_fp8_choose(c->arena, module->forward, c->layout, p->options->fp8_history, p->options->fp8_margin,
-                            p->options->fp8_all ? NULL : c->target->fp8_pays, c->isa);
+    mdl_fp8 *fp8 = mdl_fp8_choose(c->arena, module->forward, c->layout, p->options->fp8_history, p->options->fp8_margin,
+                                  p->options->fp8_all ? NULL : c->target->fp8_pays, c->isa);
+    fp8->current = p->options->fp8_current;
+    c->fp8 = fp8;
     if (c->fp8->linears.n || c->fp8->left_out) return MDL_OK;
     return mdl_fail(
         MDL_BAD_INPUT,

@@ -11,9 +11,10 @@
 
 typedef struct {
     const mdl_target *target; /* NULL: the first */
-    mdl_dtype precision;    /* of matrix operands and activations: f32 or bf16 */
-    bool fp8;               /* linear layers of repeated scopes in 8 bits; precision is bf16 */
-    int fp8_history;        /* as in ir/fp8.h */
+    mdl_dtype precision;      /* of matrix operands and activations: f32 or bf16 */
+    bool fp8;                 /* linear layers of repeated scopes in 8 bits; precision is bf16 */
+    bool fp8_current;         /* scales by a tensor's own amax, not by those of steps before */
+    int fp8_history;          /* as in ir/fp8.h */
     int fp8_margin;
     bool fp8_all;           /* layers too of which the target knows that they do not get quicker */
     const char *isa;        /* instruction set of the kernels; NULL: this machine's */

@@ -6,6 +6,9 @@
  * quantized where they are made. Rows of no segment do not count for an amax. Products want the summed axis contiguous: a tensor
  * that is summed along its rows is transposed, weights by the program that updates them.
  *
+ * With current scaling the scale is by the tensor's own amax: a value is stored in bf16, measured on the way, and quantized by a
+ * kernel of its own. Weights are scaled so when they are updated; their inverses are the only state.
+ *
  * Only programs with gradients compute in 8 bits; the others have the copies in bf16. The program `calibrate` too: it has the
  * products in bf16 and gives the first scales. */
 #include <string.h>
@@ -77,6 +80,7 @@ typedef struct {
     mdl_rewrite r;
     mdl_value *in_segment;               /* bool[T]: is the token in one? NULL where there are none */
     const mdl_value **operand[2];        /* by role INPUT and GRADIENT / 2, then layer: the value of the old region */
+    mdl_value **inverse;                 /* by tensor, of those scaled by their own amax: f32[1,16] */
     mdl_value **quantized, **transposed; /* by tensor; NULL: not yet */
     bool measures, small;                /* amaxes are kept; products are of 8 bits */
 } rewriter;
@@ -125,19 +129,30 @@ static mdl_value *wide(rewriter *w, mdl_value *v) {
     return narrowed ? v->def->in[0] : mdl_cast(&w->r.b, v, MDL_F32);
 }
 
-static mdl_value *scaled(rewriter *w, mdl_value *x, int64_t tensor, mdl_dtype to) {
+/* x times the first number of a row, in 8 bits. */
+static mdl_value *scaled_by(rewriter *w, mdl_value *x, mdl_value *row, mdl_dtype to) {
     mdl_builder *b = &w->r.b;
-    mdl_value *scale = mdl_broadcast_scalar(b, first_of(b, read_row(w, MDL_STATE_SCALE, tensor, MDL_FP8_PITCH)), &x->type);
-    return mdl_cast(b, mdl_binary(b, MDL_OP_MUL, x, scale), to);
+    return mdl_cast(b, mdl_binary(b, MDL_OP_MUL, x, mdl_broadcast_scalar(b, first_of(b, row), &x->type)), to);
 }
 
-/* The largest size in each row is kept. by_token: rows of no segment count as 0, and micro-batches of a step together. */
+static mdl_value *scaled(rewriter *w, mdl_value *x, int64_t tensor, mdl_dtype to) {
+    return scaled_by(w, x, read_row(w, MDL_STATE_SCALE, tensor, MDL_FP8_PITCH), to);
+}
+
+/* The largest size in each row of x; of a row of no segment (by_token): 0. */
+static mdl_value *row_amax(rewriter *w, mdl_value *x, bool by_token) {
+    mdl_builder *b = &w->r.b;
+    int64_t column = 1;
+    mdl_value *most = mdl_reduce(b, MDL_OP_REDUCE_MAX, mdl_unary(b, MDL_OP_ABS, x), 1, &column);
+    if (!by_token || !w->in_segment || w->in_segment->type.dim[0] != x->type.dim[0]) return most;
+    return mdl_select(b, w->in_segment, most, mdl_const_like(b, &most->type, 0));
+}
+
+/* The amax of each row is kept; by_token: of the micro-batches of a step together. */
 static void measure(rewriter *w, mdl_value *x, int64_t tensor, bool by_token) {
     mdl_builder *b = &w->r.b;
-    int64_t column = 1, rows = x->type.dim[0], most_rows = w->fp8->rows;
-    mdl_value *most = mdl_reduce(b, MDL_OP_REDUCE_MAX, mdl_unary(b, MDL_OP_ABS, x), 1, &column);
-    if (by_token && w->in_segment && w->in_segment->type.dim[0] == rows)
-        most = mdl_select(b, w->in_segment, most, mdl_const_like(b, &most->type, 0));
+    int64_t rows = x->type.dim[0], most_rows = w->fp8->rows;
+    mdl_value *most = row_amax(w, x, by_token);
     if (by_token && w->c->program->grad == MDL_GRAD_ACCUMULATE) {
         mdl_value *before = read_row(w, MDL_STATE_AMAX, tensor, most_rows);
         most = mdl_binary(b, MDL_OP_MAX, most, reshaped(b, sliced(b, before, 0, rows), most->type));
@@ -152,6 +167,23 @@ static void measure(rewriter *w, mdl_value *x, int64_t tensor, bool by_token) {
     mdl_write_in_order(b, w->c->layout, row_of(MDL_STATE_AMAX, tensor), most);
 }
 
+/* Scaled by its own amax, which takes a pass over x before that which quantizes; a tensor of zeros, or one that has no number,
+ * by 1. Leaves the inverse. */
+static mdl_value *scaled_by_itself(rewriter *w, mdl_value *x, int64_t tensor, bool by_token, mdl_dtype to) {
+    mdl_builder *b = &w->r.b;
+    int64_t column = 1, row = 0, rows = x->type.dim[0];
+    mdl_type wide_row = table(1, MDL_FP8_PITCH);
+    mdl_value *most = mdl_reduce(b, MDL_OP_REDUCE_MAX, reshaped(b, row_amax(w, x, by_token), table(1, rows)), 1, &column);
+    double largest = (to == MDL_E5M2 ? 57344.0 : 448.0) / (double)((int64_t)1 << w->fp8->margin);
+    mdl_value *one = mdl_const_like(b, &most->type, 1), *zero = mdl_const_like(b, &most->type, 0);
+    mdl_value *huge = mdl_const_like(b, &most->type, 0x1.fffffep127), *limit = mdl_const_like(b, &most->type, 0x1p126);
+    mdl_value *is_number = mdl_binary(b, MDL_OP_AND, mdl_binary(b, MDL_OP_LT, zero, most), mdl_binary(b, MDL_OP_LE, most, huge));
+    mdl_value *fit = mdl_binary(b, MDL_OP_MIN, mdl_binary(b, MDL_OP_DIV, mdl_const_like(b, &most->type, largest), most), limit);
+    mdl_value *scale = mdl_select(b, is_number, fit, one);
+    w->inverse[tensor] = mdl_broadcast(b, mdl_binary(b, MDL_OP_DIV, one, scale), 1, &row, &wide_row);
+    return scaled_by(w, x, mdl_broadcast(b, scale, 1, &row, &wide_row), to);
+}
+
 static mdl_value *transposed(rewriter *w, mdl_value *x) {
     return mdl_build(&w->r.b, MDL_OP_TRANSPOSE, 1, &x, 0, NULL, NULL, NULL)->out[0];
 }
@@ -160,7 +192,9 @@ static mdl_value *transposed(rewriter *w, mdl_value *x) {
 static mdl_value *activation(rewriter *w, mdl_value *v, mdl_fp8_role role, int layer, int64_t summed) {
     int64_t tensor = number_of(w, role, layer);
     mdl_value **q = &w->quantized[tensor], **t = &w->transposed[tensor];
-    if (!*q) {
+    if (!*q && w->fp8->current) {
+        *q = scaled_by_itself(w, mdl_cast(&w->r.b, v, MDL_F32), tensor, true, dtype_of(role));
+    } else if (!*q) {
         mdl_value *x = wide(w, v);
         *q = scaled(w, x, tensor, dtype_of(role));
         measure(w, x, tensor, true);
@@ -217,6 +251,10 @@ static void note_operands(rewriter *w, const mdl_region *in) {
     }
 }
 
+static mdl_value *inverse_of(rewriter *w, int64_t tensor) {
+    return w->inverse[tensor] ? w->inverse[tensor] : read_row(w, MDL_STATE_INVERSE, tensor, MDL_FP8_PITCH);
+}
+
 static void small_product(rewriter *w, const mdl_op *dot, const place of[2]) {
     mdl_value *in[6], **next = in;
     mdl_attr *attr = MDL_NEW_ARRAY(w->c->arena, mdl_attr, dot->n_attr + 5);
@@ -227,7 +265,7 @@ static void small_product(rewriter *w, const mdl_op *dot, const place of[2]) {
                       ? weight(w, of[i].layer, summed_axis(dot, i))
                       : activation(w, mdl_mapped(dot->in[i]), of[i].role, of[i].layer, summed_axis(dot, i));
     for (int i = 2; i < dot->n_in; i++) *next++ = mdl_mapped(dot->in[i]);
-    for (int i = 0; i < 2; i++) *next++ = read_row(w, MDL_STATE_INVERSE, number_of(w, of[i].role, of[i].layer), MDL_FP8_PITCH);
+    for (int i = 0; i < 2; i++) *next++ = inverse_of(w, number_of(w, of[i].role, of[i].layer));
     for (int i = 0; i < dot->n_attr; i++)
         if (strcmp(dot->attr[i].key, "left") && strcmp(dot->attr[i].key, "right") && strcmp(dot->attr[i].key, "to"))
             attr[n++] = dot->attr[i];
@@ -312,7 +350,7 @@ static void reset_scales(rewriter *w) {
     mdl_type rows = table(mdl_fp8_tensors(w->fp8), MDL_FP8_PITCH), past = table(rows.dim[0], w->fp8->history);
     write_all(w, MDL_STATE_SCALE, mdl_const_like(&w->r.b, &rows, 1));
     write_all(w, MDL_STATE_INVERSE, mdl_const_like(&w->r.b, &rows, 1));
-    write_all(w, MDL_STATE_HISTORY, mdl_const_like(&w->r.b, &past, 0));
+    if (!w->fp8->current) write_all(w, MDL_STATE_HISTORY, mdl_const_like(&w->r.b, &past, 0));
 }
 
 /* From the copies in bf16, behind all that writes them. */
@@ -324,10 +362,13 @@ static void quantize_weights(rewriter *w) {
         type.dtype = MDL_BF16;
         mdl_value *x = mdl_cast(
             &w->r.b, mdl_read_in_order(&w->r.b, w->c->layout, mdl_state_by_name(MDL_STATE_COMPUTE, l->n, l->of), type), MDL_F32);
-        mdl_value *q = scaled(w, x, tensor, MDL_E4M3);
+        mdl_value *q = w->fp8->current ? scaled_by_itself(w, x, tensor, false, MDL_E4M3) : scaled(w, x, tensor, MDL_E4M3);
         mdl_write_in_order(&w->r.b, w->c->layout, mdl_state_by_name(MDL_STATE_QUANTIZED, l->n, l->of), q);
         mdl_write_in_order(&w->r.b, w->c->layout, mdl_state_by_name(MDL_STATE_TRANSPOSED, l->n, l->of), transposed(w, q));
-        measure(w, x, tensor, false);
+        if (w->fp8->current)
+            mdl_write_in_order(&w->r.b, w->c->layout, row_of(MDL_STATE_INVERSE, tensor), w->inverse[tensor]);
+        else
+            measure(w, x, tensor, false);
     }
 }
 
@@ -364,6 +405,7 @@ mdl_region *mdl_pass_fp8(mdl_pass_context *c, mdl_region *in) {
                   .small = p->grad != MDL_GRAD_NONE && !p->calibrate,
                   .measures = p->calibrate};
     int64_t n = mdl_fp8_tensors(c->fp8);
+    w.inverse = MDL_NEW_ARRAY(c->arena, mdl_value *, n);
     w.quantized = MDL_NEW_ARRAY(c->arena, mdl_value *, n), w.transposed = MDL_NEW_ARRAY(c->arena, mdl_value *, n);
     for (int i = 0; i < 2; i++) w.operand[i] = MDL_NEW_ARRAY(c->arena, const mdl_value *, c->fp8->linears.n);
     note_operands(&w, in);
@@ -371,7 +413,7 @@ mdl_region *mdl_pass_fp8(mdl_pass_context *c, mdl_region *in) {
     for (int i = 0; i < in->ops.n; i++) visit(&w, in->ops.at[i]);
     w.r.b.span = (mdl_span){0};
     if (p->source == MDL_FROM_INIT) reset_scales(&w);
-    if (p->optimizer || p->calibrate) update_scales(&w);
+    if ((p->optimizer || p->calibrate) && !c->fp8->current) update_scales(&w);
     if (writes) quantize_weights(&w);
     return mdl_pass_simplify(c, mdl_rewrite_end(&w.r));
 }

@@ -125,6 +125,8 @@ void suite_fp8(mdl_test *t) {
     if (mdl_case(t, "fp8: losses follow those in bf16")) follows(&e, "esm2", sizes);
     if (mdl_case(t, "fp8: losses follow those in bf16, with a gated layer"))
         follows(&e, "amplify", "--set L=2 --set D=64 --set H=4 --set M=128 --tokens 256 --seqs 8");
+    if (mdl_case(t, "fp8: losses follow those in bf16, scaled by a tensor's own amax"))
+        follows(&e, "esm2", mdl_printf(e.memory, "%s --fp8 recipe=current", sizes));
     if (mdl_case(t, "fp8: scales make the largest amax of the last steps the format's largest number")) scales(&e);
     if (mdl_case(t, "fp8: steps without a label")) no_labels(&e);
     if (mdl_case(t, "fp8: a batch of hardly any tokens")) nearly_empty(&e);
