@@ -70,6 +70,10 @@ static void exact(mdl_e2e *e) {
     mdl_e2e_run(e, 0, "mdlc models/esm2.mdl --set L=3 --set D=64 --set H=4 --tokens 256 --seqs 8 --precision fp8 -o fp8.plan");
     if (mdl_case(e->t, "resume: N + N steps are 2N, fp8: in the middle of a history of amaxes"))
         halves(e, "fp8", "fp8.plan", "trainer.gradient_accumulation_steps=2");
+    mdl_e2e_run(e, 0,
+                "mdlc models/esm2.mdl --set L=3 --set D=64 --set H=4 --tokens 256 --seqs 8 --precision fp8 --fp8 recipe=current "
+                "-o current.plan");
+    if (mdl_case(e->t, "resume: N + N steps are 2N, fp8 with current scaling")) halves(e, "current", "current.plan", "");
 }
 
 /* The second half of run micro on a machine without its cache. */
