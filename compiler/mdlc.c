@@ -117,12 +117,12 @@ static mdl_status take_recipe(options *o, const char *text) {
         const char *key;
         int least, most, step;
     } keys[] = {{"history", 16, 4096, 16}, {"margin", 0, 8, 1}};
-    int *const values[] = {&o->pipeline.fp8_history, &o->pipeline.fp8_margin};
+    int *const values[] = {&o->pipeline.recipe.history, &o->pipeline.recipe.margin};
     for (const char *at = text; *at; at += strcspn(at, ","), at += *at == ',') {
         size_t n = strcspn(at, "=,");
         int i = 0;
-        o->pipeline.fp8_all |= is_part(at, "layers=all");
-        o->pipeline.fp8_current |= is_part(at, "recipe=current");
+        o->pipeline.recipe.all |= is_part(at, "layers=all");
+        o->pipeline.recipe.current |= is_part(at, "recipe=current");
         if (is_part(at, "layers=all") || is_part(at, "recipe=current") || is_part(at, "recipe=delayed")) continue;
         while (i < 2 && (strlen(keys[i].key) != n || strncmp(keys[i].key, at, n))) i++;
         char *end = NULL;
@@ -295,7 +295,7 @@ static bool asked(int argc, char **argv) {
 }
 
 static mdl_status compile(mdl_arena *arena, int argc, char **argv) {
-    options o = {.pipeline = {.out = stdout, .fp8_history = 16}};
+    options o = {.pipeline = {.out = stdout, .recipe = mdl_fp8_default}};
     mdl_status status = parse(arena, argc, argv, &o);
     return status ? status : run(arena, &o);
 }

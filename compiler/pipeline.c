@@ -6,7 +6,6 @@
 
 #include "compiler/check_passes.h"
 #include "compiler/emit/emit.h"
-#include "compiler/ir/fp8.h"
 #include "compiler/ir/order.h"
 #include "compiler/pass/pass.h"
 #include "runtime/base/nearest.h"
@@ -131,7 +130,7 @@ static mdl_status compile_region(pipeline *p, mdl_emitter *e) {
 }
 
 static bool has_program(const pipeline *p, const mdl_plan *plan, const mdl_program_spec *spec) {
-    if (spec->calibrate) return plan->losses.n && mdl_fp8_tensors(p->context.fp8) && !p->context.fp8->current;
+    if (spec->calibrate) return plan->losses.n && mdl_fp8_tensors(p->context.fp8) && !p->context.fp8->recipe.current;
     if (spec->source == MDL_FROM_PARAMS) return p->context.precision != MDL_F32;
     return plan->losses.n || spec->source == MDL_FROM_INIT;
 }
@@ -192,10 +191,7 @@ static mdl_status choose_fp8(pipeline *p, const mdl_module *module) {
     mdl_pass_context *c = &p->context;
     const char *wrong = c->target->refuses_fp8 ? c->target->refuses_fp8(c->arena, c->isa) : NULL;
     if (wrong) return mdl_fail(MDL_USAGE, "%s", wrong);
-    mdl_fp8 *fp8 = mdl_fp8_choose(c->arena, module->forward, c->layout, p->options->fp8_history, p->options->fp8_margin,
-                                  p->options->fp8_all ? NULL : c->target->fp8_pays, c->isa);
-    fp8->current = p->options->fp8_current;
-    c->fp8 = fp8;
+    c->fp8 = mdl_fp8_choose(c->arena, module->forward, c->layout, &p->options->recipe, c->target->fp8_pays, c->isa);
     if (c->fp8->linears.n || c->fp8->left_out) return MDL_OK;
     return mdl_fail(
         MDL_BAD_INPUT,
@@ -259,7 +255,7 @@ mdl_status mdl_run_pass(mdl_arena *arena, const char *pass, const char *text, co
     while (at < N_PASSES && strcmp(passes[at].name, pass)) at++;
     if (at == N_PASSES) return mdl_fail(MDL_USAGE, "no pass '%s'", pass);
     for (int i = 0; i < programs.n; i++) {
-        if (!strcmp(pass, "fp8")) c.fp8 = mdl_fp8_choose(arena, programs.at[i], &layout, 16, 0, NULL, NULL);
+        if (!strcmp(pass, "fp8")) c.fp8 = mdl_fp8_choose(arena, programs.at[i], &layout, &mdl_fp8_default, NULL, NULL);
         mdl_region *out = passes[at].run(&c, programs.at[i]);
         if (!(wrong = mdl_verify(arena, out))) wrong = mdl_verify_order(arena, out, &layout);
         if (wrong) return mdl_fail(MDL_BAD_INPUT, "after %s: %s", pass, wrong);

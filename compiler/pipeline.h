@@ -2,6 +2,7 @@
 #ifndef MDL_PIPELINE_H
 #define MDL_PIPELINE_H
 
+#include "compiler/ir/fp8.h"
 #include "compiler/ir/module.h"
 #include "compiler/target/target.h"
 #include "runtime/plan/plan.h"
@@ -13,16 +14,13 @@ typedef struct {
     const mdl_target *target; /* NULL: the first */
     mdl_dtype precision;      /* of matrix operands and activations: f32 or bf16 */
     bool fp8;                 /* linear layers of repeated scopes in 8 bits; precision is bf16 */
-    bool fp8_current;         /* scales by a tensor's own amax, not by those of steps before */
-    int fp8_history;          /* as in ir/fp8.h */
-    int fp8_margin;
-    bool fp8_all;           /* layers too of which the target knows that they do not get quicker */
-    const char *isa;        /* instruction set of the kernels; NULL: this machine's */
-    const char *dump;       /* "all", or passes by name, with commas; NULL: nothing */
-    const char *dump_only;  /* one program's name, or NULL: all */
-    const char *stop_after; /* a pass by name, or NULL */
-    bool check;             /* interpret every program on small random inputs after every pass, and compare */
-    FILE *out;              /* where dumps go */
+    mdl_fp8_recipe recipe;    /* of fp8 */
+    const char *isa;          /* instruction set of the kernels; NULL: this machine's */
+    const char *dump;         /* "all", or passes by name, with commas; NULL: nothing */
+    const char *dump_only;    /* one program's name, or NULL: all */
+    const char *stop_after;   /* a pass by name, or NULL */
+    bool check;               /* interpret every program on small random inputs after every pass, and compare */
+    FILE *out;                /* where dumps go */
 } mdl_pipeline_options;
 
 /* Returns a status that names the model's line when the target cannot do something. With stop_after, *plan is NULL. */

@@ -52,16 +52,16 @@ static bool is_known(const mdl_fp8 *fp8, const char *name) {
     return false;
 }
 
-mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_layout *layout, int history, int margin,
-                        bool (*pays)(int64_t in, int64_t out, const char *isa), const char *isa) {
+mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_layout *layout, const mdl_fp8_recipe *recipe,
+                        mdl_fp8_pays *pays, const char *isa) {
     mdl_fp8 *fp8 = MDL_NEW(arena, mdl_fp8);
-    *fp8 = (mdl_fp8){.history = history, .margin = margin};
+    *fp8 = (mdl_fp8){.recipe = *recipe};
     for (int i = 0; i < forward->ops.n; i++) {
         const mdl_op *op = forward->ops.at[i];
         if (!is_wanted(arena, layout, op) || products_of(forward, op) > 1) continue;
         if (is_known(fp8, mdl_first_param(op->in[1]->def))) continue;
         const mdl_type *w = &op->in[1]->type;
-        if (pays && !pays(w->dim[0], w->dim[1], isa)) {
+        if (!recipe->all && pays && !pays(w->dim[0], w->dim[1], isa)) {
             fp8->left_out++;
             continue;
         }
@@ -167,19 +167,29 @@ static void measure(rewriter *w, mdl_value *x, int64_t tensor, bool by_token) {
     mdl_write_in_order(b, w->c->layout, row_of(MDL_STATE_AMAX, tensor), most);
 }
 
-/* Scaled by its own amax, which takes a pass over x before that which quantizes; a tensor of zeros, or one that has no number,
- * by 1. Leaves the inverse. */
+/* The format's largest number, 2^margin below. */
+static double largest_of(const rewriter *w, mdl_dtype dtype) {
+    return (dtype == MDL_E5M2 ? 57344 : 448) / (double)((int64_t)1 << w->fp8->recipe.margin);
+}
+
+/* What makes amaxes the largest numbers: of tensors of zeros, and of those that have no number, `otherwise`. */
+static mdl_value *scale_for(mdl_builder *b, mdl_value *amax, mdl_value *largest, mdl_value *otherwise) {
+    const mdl_type *type = &amax->type;
+    mdl_value *huge = mdl_const_like(b, type, 0x1.fffffep127), *limit = mdl_const_like(b, type, 0x1p126);
+    mdl_value *positive = mdl_binary(b, MDL_OP_LT, mdl_const_like(b, type, 0), amax),
+              *finite = mdl_binary(b, MDL_OP_LE, amax, huge);
+    mdl_value *fit = mdl_binary(b, MDL_OP_MIN, mdl_binary(b, MDL_OP_DIV, largest, amax), limit);
+    return mdl_select(b, mdl_binary(b, MDL_OP_AND, positive, finite), fit, otherwise);
+}
+
+/* Scaled by its own amax, which takes a pass over x before that which quantizes. Leaves the inverse. */
 static mdl_value *scaled_by_itself(rewriter *w, mdl_value *x, int64_t tensor, bool by_token, mdl_dtype to) {
     mdl_builder *b = &w->r.b;
-    int64_t column = 1, row = 0, rows = x->type.dim[0];
+    int64_t column = 1, row = 0;
     mdl_type wide_row = table(1, MDL_FP8_PITCH);
-    mdl_value *most = mdl_reduce(b, MDL_OP_REDUCE_MAX, reshaped(b, row_amax(w, x, by_token), table(1, rows)), 1, &column);
-    double largest = (to == MDL_E5M2 ? 57344.0 : 448.0) / (double)((int64_t)1 << w->fp8->margin);
-    mdl_value *one = mdl_const_like(b, &most->type, 1), *zero = mdl_const_like(b, &most->type, 0);
-    mdl_value *huge = mdl_const_like(b, &most->type, 0x1.fffffep127), *limit = mdl_const_like(b, &most->type, 0x1p126);
-    mdl_value *is_number = mdl_binary(b, MDL_OP_AND, mdl_binary(b, MDL_OP_LT, zero, most), mdl_binary(b, MDL_OP_LE, most, huge));
-    mdl_value *fit = mdl_binary(b, MDL_OP_MIN, mdl_binary(b, MDL_OP_DIV, mdl_const_like(b, &most->type, largest), most), limit);
-    mdl_value *scale = mdl_select(b, is_number, fit, one);
+    mdl_value *rows = reshaped(b, row_amax(w, x, by_token), table(1, x->type.dim[0]));
+    mdl_value *most = mdl_reduce(b, MDL_OP_REDUCE_MAX, rows, 1, &column), *one = mdl_const_like(b, &most->type, 1);
+    mdl_value *scale = scale_for(b, most, mdl_const_like(b, &most->type, largest_of(w, to)), one);
     w->inverse[tensor] = mdl_broadcast(b, mdl_binary(b, MDL_OP_DIV, one, scale), 1, &row, &wide_row);
     return scaled_by(w, x, mdl_broadcast(b, scale, 1, &row, &wide_row), to);
 }
@@ -192,7 +202,7 @@ static mdl_value *transposed(rewriter *w, mdl_value *x) {
 static mdl_value *activation(rewriter *w, mdl_value *v, mdl_fp8_role role, int layer, int64_t summed) {
     int64_t tensor = number_of(w, role, layer);
     mdl_value **q = &w->quantized[tensor], **t = &w->transposed[tensor];
-    if (!*q && w->fp8->current) {
+    if (!*q && w->fp8->recipe.current) {
         *q = scaled_by_itself(w, mdl_cast(&w->r.b, v, MDL_F32), tensor, true, dtype_of(role));
     } else if (!*q) {
         mdl_value *x = wide(w, v);
@@ -211,7 +221,7 @@ static mdl_value *weight(rewriter *w, int layer, int64_t summed) {
 }
 
 /* ---- products ---- */
-/* The operand of a product by its place in the layer: role and layer; false: it is none. */
+/* An operand of a product by its place in the model. */
 typedef struct {
     mdl_fp8_role role;
     int layer;
@@ -306,40 +316,33 @@ static void write_all(rewriter *w, mdl_state_kind kind, mdl_value *x) {
     mdl_write_in_order(&w->r.b, w->c->layout, all_of(w, kind), x);
 }
 
-/* f32[n]: the largest number of each tensor's format, 2^margin below. */
+/* f32[n]: the largest number of each tensor's format. */
 static mdl_value *largest(rewriter *w, mdl_type type) {
     mdl_builder *b = &w->r.b;
     mdl_type index = type;
     mdl_attr axis = mdl_int("axis", 0);
     index.dtype = MDL_I32;
-    double margin = 1.0 / (double)((int64_t)1 << w->fp8->margin);
     mdl_value *number = mdl_build(b, MDL_OP_IOTA, 0, NULL, 1, &axis, &index, NULL)->out[0];
     mdl_value *first = mdl_const_like(b, &index, (double)number_of(w, MDL_FP8_GRADIENT, 0));
-    return mdl_select(b, mdl_binary(b, MDL_OP_LT, number, first), mdl_const_like(b, &type, 448 * margin),
-                      mdl_const_like(b, &type, 57344 * margin));
+    return mdl_select(b, mdl_binary(b, MDL_OP_LT, number, first), mdl_const_like(b, &type, largest_of(w, MDL_E4M3)),
+                      mdl_const_like(b, &type, largest_of(w, MDL_E5M2)));
 }
 
-/* The new amaxes go into the history, its largest gives the scale. Of a tensor of zeros, or of one that had no number, the scale
- * stays.
- */
+/* The new amaxes go into the history, its largest gives the scale, or the scale stays. */
 static void update_scales(rewriter *w) {
     mdl_builder *b = &w->r.b;
     int64_t column = 1;
     mdl_value *amax = mdl_reduce(b, MDL_OP_REDUCE_MAX, read_all(w, MDL_STATE_AMAX, w->fp8->rows), 1, &column);
-    mdl_value *past = read_all(w, MDL_STATE_HISTORY, w->fp8->history);
+    mdl_value *past = read_all(w, MDL_STATE_HISTORY, w->fp8->recipe.history);
     amax = reshaped(b, amax, table(amax->type.dim[0], 1));
-    mdl_value *both[] = {amax, sliced(b, past, 0, w->fp8->history - 1)};
+    mdl_value *both[] = {amax, sliced(b, past, 0, w->fp8->recipe.history - 1)};
     mdl_attr axis = mdl_int("axis", 1);
     mdl_value *history = mdl_build(b, MDL_OP_CONCAT, 2, both, 1, &axis, NULL, NULL)->out[0];
     mdl_value *most = mdl_reduce(b, MDL_OP_REDUCE_MAX, history, 1, &column);
-    mdl_value *huge = mdl_const_like(b, &most->type, 0x1.fffffep127), *zero = mdl_const_like(b, &most->type, 0);
-    mdl_value *is_number = mdl_binary(b, MDL_OP_AND, mdl_binary(b, MDL_OP_LT, zero, most), mdl_binary(b, MDL_OP_LE, most, huge));
     mdl_value *old = reshaped(b, sliced(b, read_all(w, MDL_STATE_SCALE, MDL_FP8_PITCH), 0, 1), most->type);
-    mdl_value *fresh =
-        mdl_binary(b, MDL_OP_MIN, mdl_binary(b, MDL_OP_DIV, largest(w, most->type), most), mdl_const_like(b, &most->type, 0x1p126));
-    mdl_value *one = mdl_const_like(b, &most->type, 1);
+    mdl_value *one = mdl_const_like(b, &most->type, 1), *zero = mdl_const_like(b, &most->type, 0);
     old = mdl_select(b, mdl_binary(b, MDL_OP_LT, zero, old), old, one); /* in a fresh arena it is 0 */
-    mdl_value *scale = mdl_select(b, is_number, fresh, old);
+    mdl_value *scale = scale_for(b, most, largest(w, most->type), old);
     write_all(w, MDL_STATE_HISTORY, history);
     write_all(w, MDL_STATE_SCALE, scale);
     write_all(w, MDL_STATE_INVERSE, mdl_binary(b, MDL_OP_DIV, one, scale));
@@ -347,10 +350,10 @@ static void update_scales(rewriter *w) {
 
 /* Before anything is known of a tensor its scale is 1. */
 static void reset_scales(rewriter *w) {
-    mdl_type rows = table(mdl_fp8_tensors(w->fp8), MDL_FP8_PITCH), past = table(rows.dim[0], w->fp8->history);
+    mdl_type rows = table(mdl_fp8_tensors(w->fp8), MDL_FP8_PITCH), past = table(rows.dim[0], w->fp8->recipe.history);
     write_all(w, MDL_STATE_SCALE, mdl_const_like(&w->r.b, &rows, 1));
     write_all(w, MDL_STATE_INVERSE, mdl_const_like(&w->r.b, &rows, 1));
-    if (!w->fp8->current) write_all(w, MDL_STATE_HISTORY, mdl_const_like(&w->r.b, &past, 0));
+    if (!w->fp8->recipe.current) write_all(w, MDL_STATE_HISTORY, mdl_const_like(&w->r.b, &past, 0));
 }
 
 /* From the copies in bf16, behind all that writes them. */
@@ -362,10 +365,10 @@ static void quantize_weights(rewriter *w) {
         type.dtype = MDL_BF16;
         mdl_value *x = mdl_cast(
             &w->r.b, mdl_read_in_order(&w->r.b, w->c->layout, mdl_state_by_name(MDL_STATE_COMPUTE, l->n, l->of), type), MDL_F32);
-        mdl_value *q = w->fp8->current ? scaled_by_itself(w, x, tensor, false, MDL_E4M3) : scaled(w, x, tensor, MDL_E4M3);
+        mdl_value *q = w->fp8->recipe.current ? scaled_by_itself(w, x, tensor, false, MDL_E4M3) : scaled(w, x, tensor, MDL_E4M3);
         mdl_write_in_order(&w->r.b, w->c->layout, mdl_state_by_name(MDL_STATE_QUANTIZED, l->n, l->of), q);
         mdl_write_in_order(&w->r.b, w->c->layout, mdl_state_by_name(MDL_STATE_TRANSPOSED, l->n, l->of), transposed(w, q));
-        if (w->fp8->current)
+        if (w->fp8->recipe.current)
             mdl_write_in_order(&w->r.b, w->c->layout, row_of(MDL_STATE_INVERSE, tensor), w->inverse[tensor]);
         else
             measure(w, x, tensor, false);
@@ -413,7 +416,7 @@ mdl_region *mdl_pass_fp8(mdl_pass_context *c, mdl_region *in) {
     for (int i = 0; i < in->ops.n; i++) visit(&w, in->ops.at[i]);
     w.r.b.span = (mdl_span){0};
     if (p->source == MDL_FROM_INIT) reset_scales(&w);
-    if ((p->optimizer || p->calibrate) && !c->fp8->current) update_scales(&w);
+    if ((p->optimizer || p->calibrate) && !c->fp8->recipe.current) update_scales(&w);
     if (writes) quantize_weights(&w);
     return mdl_pass_simplify(c, mdl_rewrite_end(&w.r));
 }

@@ -47,9 +47,9 @@ typedef mdl_region *mdl_pass(mdl_pass_context *c, mdl_region *in);
 const char *mdl_unit_of_scope(mdl_arena *arena, const char *scope);
 mdl_layout *mdl_layout_params(mdl_arena *arena, const mdl_module *module);
 /* Layers of repeated scopes whose precision is not asked to be more and whose sizes and tokens are multiples of 16, with a weight
- * that no other product takes; of those, the ones that pay (NULL: all). Lives in the arena. */
-mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_layout *layout, int history, int margin,
-                        bool (*pays)(int64_t in, int64_t out, const char *isa), const char *isa);
+ * that no other product takes; of those, the ones that pay (NULL, or as the recipe says: all). Lives in the arena. */
+mdl_fp8 *mdl_fp8_choose(mdl_arena *arena, const mdl_region *forward, const mdl_layout *layout, const mdl_fp8_recipe *recipe,
+                        mdl_fp8_pays *pays, const char *isa);
 mdl_region *mdl_make_program(mdl_pass_context *c); /* the program's ops before any pass of its own */
 
 /* ---- rewriting: copies a region op by op; scratch of an old value is its new value ----

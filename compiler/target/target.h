@@ -32,6 +32,8 @@ typedef struct {
     int64_t flops;
 } mdl_kernel_source;
 
+typedef bool mdl_fp8_pays(int64_t in, int64_t out, const char *isa);
+
 typedef struct {
     const char *name;
     mdl_dtype precision; /* where none is asked for */
@@ -60,7 +62,7 @@ typedef struct {
     const char *(*refuses_fp8)(mdl_arena *arena, const char *isa);
     /* Are the three products of a layer of `in` and `out` columns quicker in 8 bits, with all that these take? NULL: they are for
      * any. */
-    bool (*fp8_pays)(int64_t in, int64_t out, const char *isa);
+    mdl_fp8_pays *fp8_pays;
     /* Turns the plan's sources into native code; adds it to the plan's files. */
     mdl_status (*compile)(mdl_plan *plan);
 } mdl_target;

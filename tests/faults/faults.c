@@ -119,11 +119,11 @@ static void failing(mdl_e2e *e, int which) {
     printf("  %s: %d calls, %d of them hurt, %d runs ended.\n", name, calls, n, ended);
 }
 
-/* SIGKILL at a moment of a run that saves every 5 steps: lost are those since the last save; in every other run, which goes on while a
- * checkpoint is written, and as long as that takes, those since the one before it. */
+/* SIGKILL at a moment of a run that saves every 5 steps: lost are those since the last save; in every other run, which goes on
+ * while a checkpoint is written, and as long as that takes, those since the one before it. */
 static void killed_at_random(mdl_e2e *e) {
     unsigned state = 12345;
-    int times = soak() ? 300 : 6, status;
+    int times = soak() ? 600 : 6, status; /* 300 of each */
     int64_t before = 0;
     mdl_e2e_run(e, 0, "rm -rf random");
     for (int i = 0; i < times; i++) {
@@ -131,7 +131,8 @@ static void killed_at_random(mdl_e2e *e) {
         state = state * 1103515245u + 12345u;
         mdl_e2e_try(
             e, &status,
-            "mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=random trainer.save_steps=5 trainer.save_in_background=%s "
+            "rm -f random.log; mdlrun train plain.plan data.files=plain.fasta trainer.output_dir=random trainer.save_steps=5 "
+            "trainer.save_in_background=%s "
             "trainer.save_total_limit=2 trainer.max_steps=1000000 trainer.logging_steps=1 trainer.lr_scheduler_type=constant "
             "trainer.resume_from_checkpoint=true >random.log 2>&1 & pid=$!; i=0; "
             "until grep -q '^step' random.log || [ $i -gt 600 ]; do sleep 0.02; i=$((i + 1)); done; "

@@ -11,13 +11,15 @@ typedef uint8_t mdl_e5m2; /* to 57344 */
 #define MDL_HAS_FP8
 #endif
 
-/* x >= 0, a number's bits, at most the largest one. Below the smallest normal number the sum of x and `magic` has the unit of the
- * format, and the processor rounds. */
-MDL_FN uint32_t mdl_fp8_code(uint32_t x, int fraction, uint32_t bias, uint32_t smallest, float magic) {
+/* In a format of `fraction` bits: `most` and `smallest` are the bits, as f32, of its largest and its smallest normal number. Below
+ * that the sum of a number and `magic` has the unit of the format, and the processor rounds. */
+MDL_FN uint8_t mdl_fp8_store(float x, int fraction, uint32_t bias, uint32_t most, uint32_t smallest, float magic) {
     int shift = 23 - fraction;
-    uint32_t nearest = ((x + (((uint32_t)1 << (shift - 1)) - 1) + (x >> shift & 1)) >> shift) - (bias << fraction);
-    uint32_t small = (uint32_t)mdl_bits(mdl_from_bits((int32_t)x) + magic) - (uint32_t)mdl_bits(magic);
-    return x < smallest ? small : nearest;
+    uint32_t bits = (uint32_t)mdl_bits(x), whole = bits & 0x7fffffff, size = whole < most ? whole : most;
+    uint32_t nearest = ((size + (((uint32_t)1 << (shift - 1)) - 1) + (size >> shift & 1)) >> shift) - (bias << fraction);
+    uint32_t small = (uint32_t)mdl_bits(mdl_from_bits((int32_t)size) + magic) - (uint32_t)mdl_bits(magic);
+    uint32_t code = size < smallest ? small : nearest;
+    return (uint8_t)(whole > 0x7f800000 ? 0x7f : code | (bits >> 24 & 0x80));
 }
 
 MDL_FN mdl_e4m3 mdl_to_e4m3(float x) {
@@ -26,9 +28,7 @@ MDL_FN mdl_e4m3 mdl_to_e4m3(float x) {
     asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(y) : "f"(0.0f), "f"(x));
     return (mdl_e4m3)y;
 #else
-    uint32_t bits = (uint32_t)mdl_bits(x), size = bits & 0x7fffffff, most = 0x43e00000;
-    uint32_t code = mdl_fp8_code(size < most ? size : most, 3, 120, 0x3c800000, 16384.0f);
-    return (mdl_e4m3)(size > 0x7f800000 ? 0x7f : code | (bits >> 24 & 0x80));
+    return mdl_fp8_store(x, 3, 120, 0x43e00000, 0x3c800000, 16384.0f);
 #endif
 }
 
@@ -38,9 +38,7 @@ MDL_FN mdl_e5m2 mdl_to_e5m2(float x) {
     asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(y) : "f"(0.0f), "f"(x));
     return (mdl_e5m2)y;
 #else
-    uint32_t bits = (uint32_t)mdl_bits(x), size = bits & 0x7fffffff, most = 0x47600000;
-    uint32_t code = mdl_fp8_code(size < most ? size : most, 2, 112, 0x38800000, 128.0f);
-    return (mdl_e5m2)(size > 0x7f800000 ? 0x7f : code | (bits >> 24 & 0x80));
+    return mdl_fp8_store(x, 2, 112, 0x47600000, 0x38800000, 128.0f);
 #endif
 }
 
